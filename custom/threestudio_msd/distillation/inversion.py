@@ -1,0 +1,97 @@
+"""DDIM inversion: the probability-flow ODE run upward from a clean image to the noise it would have come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .noise import Noise
+from .solvers import Denoiser
+from .tensors import expand, rms
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """The inverse ODE's states at a ladder of levels.
+
+    Attributes:
+        sigmas: Ascending levels, `[n + 1]`, the first being 0.
+        states: z at those levels, `[n + 1, B, ...]`; the first is the image itself.
+    """
+
+    sigmas: Tensor
+    states: Tensor
+
+    def at(self, sigma: float | Tensor) -> Tensor:
+        """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above it."""
+        sigma = torch.as_tensor(sigma, dtype=self.sigmas.dtype, device=self.sigmas.device)
+        high = int(torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1))
+        low = high - 1
+        fraction = (sigma - self.sigmas[low]) / (self.sigmas[high] - self.sigmas[low])
+        return torch.lerp(self.states[low], self.states[high], fraction.to(self.states))
+
+
+def invert(
+    y: Tensor,
+    denoiser: Denoiser,
+    sigmas: Tensor,
+    limit: float | None = None,
+    eta: float = 0.0,
+    noise: Noise | None = None,
+) -> Inversion:
+    """Run DDIM inversion of `y` up a ladder of levels, one denoiser call a level climbed.
+
+    The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]` stands for it.
+    A render is far from the data there, so its residual y - D is large, and divided by a small sigma it makes a noise estimate
+    of any size, which the following steps carry upward: this is how inversion diverges. The noise estimate is a conditional
+    mean of N(0, I) noise, E[n | z], so by Jensen's inequality its root mean square is at most 1 on average; `limit` rescales
+    every sample's estimate to at most that.
+
+    Args:
+        y: Clean images or latents, `[B, ...]`.
+        denoiser: The prior, usually at a guidance scale of its own.
+        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first call is made.
+        limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
+        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI guidance).
+        noise: Source of it; needed when `eta` > 0.
+
+    Returns:
+        States at level 0 and at `sigmas[1:]`; `n` calls were made.
+
+    Raises:
+        ValueError: If `eta` > 0 without a source of noise.
+    """
+    if eta > 0 and noise is None:
+        raise ValueError("inversion with eta > 0 needs a source of noise")
+    reached = torch.cat([torch.zeros_like(sigmas[:1]), sigmas[1:]])
+    states = [y]
+    for asked, low, high in zip(sigmas[:-1], reached[:-1], reached[1:], strict=True):
+        z = states[-1]
+        eps = limited((z - denoiser(z, asked)) / expand(asked, z), limit)
+        z = z + expand(high - low, z) * eps
+        if eta > 0:
+            z = z + eta * expand(_ancestral_std(low, high), z) * noise(z)
+        states.append(z)
+    return Inversion(reached, torch.stack(states))
+
+
+def limited(eps: Tensor, limit: float | None) -> Tensor:
+    """Rescale samples whose root mean square exceeds `limit` down to it; None leaves all as they are."""
+    if limit is None:
+        return eps
+    return eps * (limit / expand(rms(eps), eps).clamp(min=limit))
+
+
+def ladder(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
+    """Ascending levels for `invert`: `[steps + 1]` from `sigma_min` to `sigma_max`, spaced as Karras et al. 2022, Eq. 5."""
+    ramp = torch.linspace(0, 1, steps + 1)
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    return (low + ramp * (high - low)) ** rho
+
+
+def _ancestral_std(low: Tensor, high: Tensor) -> Tensor:
+    """DDIM's posterior standard deviation for a variance-preserving step from `high` to `low`, in VE units at `high`."""
+    variance = low**2 * (high**2 - low**2) * (1 + high**2) / ((1 + low**2) * high**2)
+    return variance.sqrt()

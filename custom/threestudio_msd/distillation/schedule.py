@@ -1,0 +1,139 @@
+"""Noise levels: the map between diffusion time and sigma, and the grids that solvers step along.
+
+Everything is in variance-exploding form, z = x + sigma n. A schedule's time u runs over [0, 1], 1 being pure noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+
+class Schedule(Protocol):
+    """The noise levels a prior was trained on."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def sigma(self, u: float | Tensor) -> Tensor:
+        """Noise level at diffusion time `u` in [0, 1]."""
+
+    def time(self, sigma: float | Tensor) -> Tensor:
+        """Diffusion time in [0, 1] of a noise level: the inverse of `sigma`."""
+
+
+@dataclass(frozen=True)
+class KarrasSchedule:
+    """sigma(u) = (sigma_min^(1/rho) + u (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho.
+
+    Source: Karras et al. 2022, Eq. 5, with its index reversed.
+
+    Args:
+        sigma_min: Least noise level, > 0.
+        sigma_max: Greatest noise level.
+        rho: Curvature; 7 in the source, 1 is linear in sigma.
+    """
+
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+
+    def sigma(self, u: float | Tensor) -> Tensor:
+        """Noise level at time `u`."""
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        return (low + torch.as_tensor(u, dtype=torch.float32) * (high - low)) ** self.rho
+
+    def time(self, sigma: float | Tensor) -> Tensor:
+        """Time of a noise level, clipped to [0, 1]."""
+        low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
+        sigma = torch.as_tensor(sigma, dtype=torch.float32)
+        return ((sigma ** (1 / self.rho) - low) / (high - low)).clamp(0, 1)
+
+
+class TableSchedule:
+    """The levels of a discrete-time model: sigma at training timestep k, log-linear in between.
+
+    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts its percentages; u = 1 is the last.
+
+    Args:
+        sigmas: Noise levels by timestep, ascending, `[N]`.
+
+    Raises:
+        ValueError: If the levels are not positive and ascending.
+    """
+
+    def __init__(self, sigmas: Tensor) -> None:
+        if sigmas.ndim != 1 or sigmas[0] <= 0 or (sigmas.diff() <= 0).any():
+            raise ValueError("the table of noise levels must be one positive, ascending row")
+        self.log_sigmas = sigmas.double().log()
+        self.sigma_min, self.sigma_max = float(sigmas[0]), float(sigmas[-1])
+
+    @classmethod
+    def from_alphas_cumprod(cls, alphas_cumprod: Tensor) -> TableSchedule:
+        """The table of a variance-preserving model: sigma = sqrt((1 - abar) / abar)."""
+        abar = alphas_cumprod.double()
+        return cls(((1 - abar) / abar).sqrt())
+
+    def __len__(self) -> int:
+        return len(self.log_sigmas)
+
+    def sigma_at(self, timestep: float | Tensor) -> Tensor:
+        """Noise level at a timestep in [0, N - 1], fractions allowed."""
+        k = torch.as_tensor(timestep, dtype=torch.float64).clamp(0, len(self) - 1)
+        low = k.floor().long().clamp(max=len(self) - 2)
+        table = self.log_sigmas.to(k.device)
+        return torch.lerp(table[low], table[low + 1], k - low).exp().float()
+
+    def timestep(self, sigma: float | Tensor) -> Tensor:
+        """Timestep, with its fraction, of a noise level; levels outside the table go to its ends."""
+        log_sigma = torch.as_tensor(sigma, dtype=torch.float64).log()
+        table = self.log_sigmas.to(log_sigma.device)
+        low = (torch.searchsorted(table, log_sigma.contiguous(), right=True) - 1).clamp(0, len(self) - 2)
+        fraction = (log_sigma - table[low]) / (table[low + 1] - table[low])
+        return (low + fraction.clamp(0, 1)).float()
+
+    def sigma(self, u: float | Tensor) -> Tensor:
+        """Noise level at time `u` in [0, 1]."""
+        return self.sigma_at(torch.as_tensor(u, dtype=torch.float64) * len(self))
+
+    def time(self, sigma: float | Tensor) -> Tensor:
+        """Time of a noise level, in [0, 1)."""
+        return self.timestep(sigma) / len(self)
+
+    def snap(self, sigmas: Tensor) -> Tensor:
+        """Move every positive level of a grid to the nearest training timestep's; zeros stay."""
+        snapped = self.sigma_at(self.timestep(sigmas.clamp(min=self.sigma_min)).round())
+        return torch.where(sigmas > 0, snapped.to(sigmas), sigmas)
+
+
+def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
+    """A descending grid of `steps` positive levels and a final 0 (Karras et al. 2022, Eq. 5).
+
+    Args:
+        steps: Number of solver steps, >= 1.
+        sigma_min: Last positive level; lowered to `sigma_max / 2` where that is smaller.
+        sigma_max: First level, a number or one a sample, `[B]`.
+        rho: 7 crowds steps at low noise; 1 spaces them evenly.
+
+    Returns:
+        `[steps + 1]`, or `[steps + 1, B]`.
+
+    Raises:
+        ValueError: If `steps` < 1 or a level is not positive.
+
+    Example:
+        >>> karras_sigmas(3, 0.1, 10.0, rho=1).tolist()
+        [10.0, 5.050000190734863, 0.10000000149011612, 0.0]
+    """
+    high = torch.as_tensor(sigma_max, dtype=torch.float32)
+    if steps < 1 or sigma_min <= 0 or bool((high <= 0).any()):
+        raise ValueError(f"a grid needs steps >= 1 and positive levels, got {steps}, {sigma_min}, {sigma_max}")
+    low = torch.minimum(torch.full_like(high, sigma_min), high / 2)
+    ramp = torch.linspace(0, 1, steps).to(high.device).reshape(-1, *[1] * high.ndim)
+    grid = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
+    grid = torch.cat([grid, torch.zeros_like(grid[:1])])
+    grid[0] = high
+    return grid
