@@ -1,0 +1,72 @@
+"""A portable subset of threestudio's API: pip packages only, CPU or GPU.
+
+Names, signatures and config keys are threestudio's, so an extension runs on either host without knowing which it got.
+"""
+
+import difflib
+import logging
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from pytorch_lightning.utilities.rank_zero import rank_zero_debug, rank_zero_info, rank_zero_only
+
+__modules__: dict[str, type] = {}
+__version__ = "0.2.3"
+
+logger = logging.getLogger("pytorch_lightning")
+debug = rank_zero_debug
+info = rank_zero_info
+
+T = TypeVar("T", bound=type)
+
+
+class UnknownNameError(KeyError):
+    """No module is registered under the name that was asked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the message in quotes
+
+
+@rank_zero_only
+def warn(*args: Any, **kwargs: Any) -> None:
+    """Log a warning, on the first process only."""
+    logger.warning(*args, **kwargs)
+
+
+def register(name: str) -> Callable[[T], T]:
+    """Class decorator that makes a class available to configs under `name`.
+
+    Raises:
+        ValueError: The name is taken, by this or by another extension.
+    """
+
+    def decorator(cls: T) -> T:
+        if name in __modules__:
+            taken = __modules__[name]
+            raise ValueError(f"'{name}' is already registered, by {taken.__module__}.{taken.__qualname__}")
+        __modules__[name] = cls
+        return cls
+
+    return decorator
+
+
+def find(name: str) -> type:
+    """The class registered under `name`; `"main:mixin_a,mixin_b"` builds `main` with the mixins in front.
+
+    Raises:
+        UnknownNameError: A name is not registered; the message holds the nearest one that is.
+    """
+    main, _, mixins = name.partition(":")
+    bases = tuple(_lookup(part) for part in [*filter(None, mixins.split(",")), main])
+    return bases[0] if len(bases) == 1 else type(name.replace(":", "."), bases, {})
+
+
+def _lookup(name: str) -> type:
+    if name not in __modules__:
+        near = difflib.get_close_matches(name, __modules__, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"registered: {', '.join(sorted(__modules__))}"
+        raise UnknownNameError(f"no module is registered as '{name}'; {hint}")
+    return __modules__[name]
+
+
+from . import models, systems  # noqa: E402, F401  (they register themselves, with the functions above)

@@ -1,0 +1,3 @@
+"""Models that register themselves."""
+
+from . import prompt_processors  # noqa: F401

@@ -1,0 +1,295 @@
+"""Base classes of training systems."""
+
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytorch_lightning as pl
+import threestudio
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from omegaconf import DictConfig
+from threestudio.systems.utils import parse_optimizer, parse_scheduler
+from threestudio.utils.base import Updateable, update_end_if_possible, update_if_possible
+from threestudio.utils.config import load_config, parse_structured
+from threestudio.utils.misc import C, cleanup, find_last_path, get_device, load_module_weights
+from threestudio.utils.saving import SaverMixin
+from torch import Tensor
+
+
+class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
+    """A Lightning module that is built from a config and tells everything it holds about each step."""
+
+    @dataclass
+    class Config:
+        """Settings that every system has."""
+
+        loggers: dict = field(default_factory=dict)
+        loss: dict = field(default_factory=dict)  # lambda_x weighs loss_x
+        optimizer: dict = field(default_factory=dict)
+        scheduler: dict | None = None
+        weights: str | None = None  # a checkpoint to start from
+        weights_ignore_modules: list[str] | None = None
+        cleanup_after_validation_step: bool = False
+        cleanup_after_test_step: bool = False
+
+    cfg: Config
+
+    def __init__(self, cfg: dict | DictConfig, resumed: bool = False) -> None:
+        super().__init__()
+        self.cfg = parse_structured(self.Config, cfg)
+        self._save_dir: str | None = None
+        self._resumed = resumed
+        self._evaluated_at: tuple[int, int] | None = None
+        self.create_loggers(self.cfg.loggers)
+
+        self.configure()
+        if self.cfg.weights is not None:
+            self.load_weights(self.cfg.weights, self.cfg.weights_ignore_modules)
+        self.post_configure()
+
+    def load_weights(self, weights: str, ignore_modules: list[str] | None = None) -> None:
+        """Load a checkpoint's weights, and bring everything to its step."""
+        state_dict, epoch, global_step = load_module_weights(weights, ignore_modules=ignore_modules, map_location="cpu")
+        self.load_state_dict(state_dict, strict=False)
+        self.do_update_step(epoch, global_step, on_load_weights=True)
+
+    def set_resume_status(self, current_epoch: int, global_step: int) -> None:
+        """Say which step is evaluated, where Lightning does not restore it (validation and test)."""
+        self._evaluated_at = (current_epoch, global_step)
+
+    @property
+    def resumed(self) -> bool:
+        """Whether training goes on from a checkpoint."""
+        return self._resumed
+
+    @property
+    def true_current_epoch(self) -> int:
+        """The epoch, also when a checkpoint is only evaluated."""
+        return self.current_epoch if self._evaluated_at is None else self._evaluated_at[0]
+
+    @property
+    def true_global_step(self) -> int:
+        """The step, also when a checkpoint is only evaluated."""
+        return self.global_step if self._evaluated_at is None else self._evaluated_at[1]
+
+    def configure(self) -> None:
+        """Hook: build what the system needs."""
+
+    def post_configure(self) -> None:
+        """Hook: after weights were loaded."""
+
+    def C(self, value: Any) -> float:
+        """A scheduled scalar's value now."""
+        return C(value, self.true_current_epoch, self.true_global_step)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """The optimiser, and the scheduler if there is one."""
+        optimizer = parse_optimizer(self.cfg.optimizer, self)
+        if self.cfg.scheduler is None:
+            return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": parse_scheduler(self.cfg.scheduler, optimizer)}
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        """The loss of one batch."""
+        raise NotImplementedError
+
+    def validation_step(self, batch: Any, batch_idx: int) -> Any:
+        """Save pictures of one batch."""
+        raise NotImplementedError
+
+    def on_validation_epoch_end(self) -> None:
+        """After all validation batches."""
+        raise NotImplementedError
+
+    def test_step(self, batch: Any, batch_idx: int) -> Any:
+        """Save pictures of one batch."""
+        raise NotImplementedError
+
+    def on_test_epoch_end(self) -> None:
+        """After all test batches."""
+
+    def predict_step(self, batch: Any, batch_idx: int) -> Any:
+        """One batch of an export."""
+        raise NotImplementedError
+
+    def on_predict_epoch_end(self) -> None:
+        """After all export batches."""
+
+    def preprocess_data(self, batch: Any, stage: str) -> None:
+        """Hook: change a batch in place before it is used."""
+
+    def _begin_step(self, dataset: Any, batch: Any, stage: str) -> None:
+        self.preprocess_data(batch, stage)
+        self.dataset = dataset
+        update_if_possible(dataset, self.true_current_epoch, self.true_global_step)
+        self.do_update_step(self.true_current_epoch, self.true_global_step)
+
+    def _end_step(self, dataset: Any, clean: bool) -> None:
+        self.dataset = dataset
+        update_end_if_possible(dataset, self.true_current_epoch, self.true_global_step)
+        self.do_update_step_end(self.true_current_epoch, self.true_global_step)
+        if clean:
+            cleanup()
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int, unused: int = 0) -> None:
+        """Tell everything which step begins."""
+        self._begin_step(self.trainer.train_dataloader.dataset, batch, "train")
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Tell everything which step is evaluated."""
+        self._begin_step(self.trainer.val_dataloaders.dataset, batch, "validation")
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Tell everything which step is evaluated."""
+        self._begin_step(self.trainer.test_dataloaders.dataset, batch, "test")
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        """Tell everything which step is exported."""
+        self._begin_step(self.trainer.predict_dataloaders.dataset, batch, "predict")
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Tell everything that the step has ended."""
+        self._end_step(self.trainer.train_dataloader.dataset, clean=False)
+
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Tell everything that the batch has ended."""
+        self._end_step(self.trainer.val_dataloaders.dataset, self.cfg.cleanup_after_validation_step)
+
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Tell everything that the batch has ended."""
+        self._end_step(self.trainer.test_dataloaders.dataset, self.cfg.cleanup_after_test_step)
+
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Tell everything that the batch has ended."""
+        self._end_step(self.trainer.predict_dataloaders.dataset, self.cfg.cleanup_after_test_step)
+
+
+class BaseLift3DSystem(BaseSystem):
+    """A system that lifts a 2D prior: geometry, material, background, renderer, and the prior's guidance."""
+
+    @dataclass
+    class Config(BaseSystem.Config):
+        """Registered types, each with its settings."""
+
+        geometry_type: str = ""
+        geometry: dict = field(default_factory=dict)
+        geometry_convert_from: str | None = None  # a checkpoint of an earlier stage, to convert the geometry of
+        geometry_convert_inherit_texture: bool = False
+        geometry_convert_override: dict = field(default_factory=dict)  # settings of that earlier geometry to replace
+
+        material_type: str = ""
+        material: dict = field(default_factory=dict)
+
+        background_type: str = ""
+        background: dict = field(default_factory=dict)
+
+        renderer_type: str = ""
+        renderer: dict = field(default_factory=dict)
+
+        guidance_type: str = ""
+        guidance: dict = field(default_factory=dict)
+
+        prompt_processor_type: str = ""
+        prompt_processor: dict = field(default_factory=dict)
+
+        exporter_type: str = "mesh-exporter"  # only --export looks for it
+        exporter: dict = field(default_factory=dict)
+
+    cfg: Config
+
+    def configure(self) -> None:
+        """Build geometry, material, background and renderer; convert the geometry of an earlier stage if asked to."""
+        self.cfg.geometry_convert_from = find_last_path(self.cfg.geometry_convert_from)
+        self.cfg.weights = find_last_path(self.cfg.weights)
+        geometry = threestudio.find(self.cfg.geometry_type)
+        if self.cfg.geometry_convert_from and not self.cfg.weights and not self.resumed:
+            self.geometry = geometry.create_from(
+                self._earlier_geometry(self.cfg.geometry_convert_from),
+                self.cfg.geometry,
+                copy_net=self.cfg.geometry_convert_inherit_texture,
+            )
+            cleanup()
+        else:
+            self.geometry = geometry(self.cfg.geometry)
+        self.material = threestudio.find(self.cfg.material_type)(self.cfg.material)
+        self.background = threestudio.find(self.cfg.background_type)(self.cfg.background)
+        self.renderer = threestudio.find(self.cfg.renderer_type)(self.cfg.renderer, **self._scene())
+
+    def _scene(self) -> dict[str, Any]:
+        return {"geometry": self.geometry, "material": self.material, "background": self.background}
+
+    def _earlier_geometry(self, checkpoint: str) -> Any:
+        threestudio.info("Initializing geometry from a given checkpoint ...")
+        saved_config = os.path.join(os.path.dirname(checkpoint), "../configs/parsed.yaml")
+        cfg = parse_structured(self.Config, load_config(saved_config).system)
+        settings = {**cfg.geometry, **self.cfg.geometry_convert_override}
+        geometry = threestudio.find(cfg.geometry_type)(settings)
+        weights, epoch, global_step = load_module_weights(checkpoint, module_name="geometry", map_location="cpu")
+        geometry.load_state_dict(weights, strict=False)
+        geometry.do_update_step(epoch, global_step, on_load_weights=True)
+        return geometry.to(get_device())
+
+    def on_fit_start(self) -> None:
+        """Say where pictures go."""
+        if self._save_dir is None:
+            threestudio.warn("Saving directory not set for the system, visualization results will not be saved")
+        else:
+            threestudio.info(f"Validation results will be saved to {self._save_dir}")
+
+    def on_test_end(self) -> None:
+        """Say where pictures went."""
+        if self._save_dir is not None:
+            threestudio.info(f"Test results saved to {self._save_dir}")
+
+    def on_predict_start(self) -> None:
+        """Build the exporter."""
+        self.exporter = threestudio.find(self.cfg.exporter_type)(self.cfg.exporter, **self._scene())
+
+    def predict_step(self, batch: Any, batch_idx: int) -> None:
+        """One picture of the video, if the exporter wants one."""
+        if self.exporter.cfg.save_video:
+            self.test_step(batch, batch_idx)
+
+    def on_predict_epoch_end(self) -> None:
+        """Export: each output is written by the `save_TYPE` method that it names.
+
+        Raises:
+            ValueError: There is no such method.
+        """
+        if self.exporter.cfg.save_video:
+            self.on_test_epoch_end()
+        for out in self.exporter():
+            save = getattr(self, f"save_{out.save_type}", None)
+            if save is None:
+                raise ValueError(f"save_{out.save_type} not supported by the SaverMixin")
+            save(f"it{self.true_global_step}-export/{out.save_name}", **out.params)
+
+    def on_predict_end(self) -> None:
+        """Say where the export went."""
+        if self._save_dir is not None:
+            threestudio.info(f"Export assets saved to {self._save_dir}")
+
+    def guidance_evaluation_save(self, comp_rgb: Float[Tensor, "B H W 3"], guidance_eval_out: dict[str, Any]) -> None:
+        """Save what a guidance's evaluation shows beside the renders, one row per sample.
+
+        Args:
+            comp_rgb: The renders.
+            guidance_eval_out: Pictures [B, h, w, 3] `imgs_noisy`, `imgs_1step`, `imgs_1orig`, `imgs_final`, and `texts`.
+        """
+        height, width = comp_rgb.shape[1:3]
+
+        def column(img: Float[Tensor, "B h w 3"]) -> dict[str, Any]:
+            sized = F.interpolate(img.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
+            rows: Tensor = torch.cat(list(sized.permute(0, 2, 3, 1)))
+            return {"type": "rgb", "img": rows, "kwargs": {"data_format": "HWC"}}
+
+        names = ("imgs_noisy", "imgs_1step", "imgs_1orig", "imgs_final")
+        self.save_image_grid(
+            f"it{self.true_global_step}-train.png",
+            [column(img) for img in (comp_rgb, *(guidance_eval_out[name] for name in names))],
+            name="train_step",
+            step=self.true_global_step,
+            texts=guidance_eval_out["texts"],
+        )

@@ -1,0 +1,196 @@
+"""Experiment configuration: YAML and `key=value` overrides, checked against dataclasses."""
+
+import dataclasses
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+import threestudio
+from omegaconf import DictConfig, ListConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be used; the message is one line and names the key."""
+
+
+def C_max(value: Any) -> float:
+    """The largest value that a scheduled scalar takes (see `threestudio.utils.misc.C`)."""
+    return max(v for _, v in schedule_knots(value))
+
+
+def schedule_knots(value: Any) -> list[tuple[int | float, float]]:
+    """The `(step, value)` knots of a scheduled scalar.
+
+    Args:
+        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs `v, step` behind those four.
+            Integer steps are optimiser steps, float steps are epochs.
+
+    Raises:
+        ConfigError: The value is none of these, or its steps decrease.
+
+    Example:
+        >>> schedule_knots([10, 1.0, 0.5, 20, 0.1, 50])
+        [(10, 1.0), (20, 0.5), (50, 0.1)]
+    """
+    if _is_number(value):
+        return [(0, value)]
+    numbers = list(value) if isinstance(value, (list, tuple, ListConfig)) else []
+    if len(numbers) == 3:
+        numbers = [0, *numbers]
+    if len(numbers) < 4 or len(numbers) % 2 or not all(map(_is_number, numbers)):
+        raise ConfigError(
+            f"malformed scheduled scalar {value!r}: expected a number, [v0, v1, end_step] or "
+            "[start_step, v0, v1, end_step, v2, step2, ...]"
+        )
+    knots = [(numbers[0], numbers[1]), *zip(numbers[3::2], numbers[2::2], strict=True)]
+    if any(a > b for (a, _), (b, _) in pairwise(knots)):
+        raise ConfigError(f"malformed scheduled scalar {value!r}: its steps decrease")
+    return knots
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+_RESOLVERS = {
+    "calc_exp_lr_decay_rate": lambda factor, n: factor ** (1.0 / n),
+    "add": lambda a, b: a + b,
+    "sub": lambda a, b: a - b,
+    "mul": lambda a, b: a * b,
+    "div": lambda a, b: a / b,
+    "idiv": lambda a, b: a // b,
+    "basename": os.path.basename,
+    "rmspace": lambda s, sub: s.replace(" ", sub),
+    "tuple2": lambda s: [float(s), float(s)],
+    "gt0": lambda s: s > 0,
+    "not": lambda s: not s,
+    "cmaxgt0": lambda s: C_max(s) > 0,
+    "cmaxgt0orcmaxgt0": lambda a, b: C_max(a) > 0 or C_max(b) > 0,
+}
+for _name, _resolver in _RESOLVERS.items():
+    OmegaConf.register_resolver(_name, _resolver, replace=True)
+
+
+@dataclass
+class ExperimentConfig:
+    """One experiment; a run's folder is `exp_root_dir/name/tag@timestamp`. Nothing is created here."""
+
+    name: str = "default"
+    description: str = ""
+    tag: str = ""
+    seed: int = 0
+    use_timestamp: bool = True
+    timestamp: str | None = None
+    exp_root_dir: str = "outputs"
+
+    # derived in __post_init__, not to be set by hand
+    exp_dir: str = "outputs/default"
+    trial_name: str = "exp"
+    trial_dir: str = "outputs/default/exp"
+    n_gpus: int = 1
+
+    resume: str | None = None
+
+    data_type: str = ""
+    data: dict = field(default_factory=dict)
+
+    system_type: str = ""
+    system: dict = field(default_factory=dict)
+
+    trainer: dict = field(default_factory=dict)  # arguments of pytorch_lightning.Trainer
+    checkpoint: dict = field(default_factory=dict)  # arguments of pytorch_lightning's ModelCheckpoint
+
+    def __post_init__(self) -> None:
+        if not self.tag and not self.use_timestamp:
+            raise ValueError("either tag is specified or use_timestamp is True")
+        if self.timestamp is None:  # a saved config brings its own, so that a resumed run stays in its folder
+            self.timestamp = self._new_timestamp()
+        self.trial_name = folder_name(self.tag) + self.timestamp
+        self.exp_dir = os.path.join(self.exp_root_dir, self.name)
+        self.trial_dir = os.path.join(self.exp_dir, self.trial_name)
+        root = os.path.abspath(self.exp_root_dir)
+        if os.path.commonpath([root, os.path.abspath(self.trial_dir)]) != root:
+            raise ValueError(f"name: '{self.name}' leads out of exp_root_dir '{self.exp_root_dir}'")
+
+    def _new_timestamp(self) -> str:
+        if not self.use_timestamp:
+            return ""
+        if self.n_gpus > 1:  # every process would find its own time, and its own folder
+            threestudio.warn("timestamps are disabled on several GPUs: make sure that the tag is unique")
+            return ""
+        return datetime.now().strftime("@%Y%m%d-%H%M%S")
+
+
+def folder_name(text: str, longest: int = 160) -> str:
+    """`text`, often a prompt, as the name of one folder: no separators or control characters, bounded length.
+
+    Example:
+        >>> folder_name("../a_red/green_car")
+        '.._a_red_green_car'
+    """
+    name = re.sub(r"[\x00-\x1f/\\]", "_", text).encode()[:longest].decode(errors="ignore")
+    return "_" if name in (".", "..") else name
+
+
+def load_config(*yamls: str, cli_args: list | None = None, from_string: bool = False, **kwargs: Any) -> Any:
+    """Merge YAML files (or strings), then `key=value` arguments, then keywords, into an `ExperimentConfig`.
+
+    Raises:
+        ConfigError: A file is not YAML, an interpolation cannot be resolved, or a key is unknown or of a wrong type.
+        FileNotFoundError: A file does not exist.
+    """
+    try:
+        files = [OmegaConf.create(text) if from_string else OmegaConf.load(text) for text in yamls]
+        cfg = OmegaConf.merge(*files, OmegaConf.from_cli(cli_args or []), kwargs)
+        OmegaConf.resolve(cfg)
+    except OmegaConfBaseException as error:
+        raise ConfigError(_one_line(error)) from error
+    return parse_structured(ExperimentConfig, cfg)
+
+
+def parse_structured(fields: Any, cfg: Mapping | DictConfig | None = None) -> Any:
+    """`cfg` as an instance of the dataclass `fields`, wrapped so that types stay checked.
+
+    Raises:
+        ConfigError: A key is unknown (the message has its full path and the nearest known one), a value has the wrong
+            type, or the dataclass itself refuses a value.
+    """
+    path = cfg._get_full_key(None) if isinstance(cfg, DictConfig) else ""
+    where = f"{path}." if path else ""
+    known = [f.name for f in dataclasses.fields(fields) if f.init]
+    for key in cfg or {}:
+        if key not in known:
+            raise ConfigError(f"unknown key '{where}{key}' for {fields.__qualname__}{did_you_mean(key, known)}")
+    try:
+        return OmegaConf.structured(fields(**(cfg or {})))
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{where}{error.full_key or ''}: {_one_line(error)}") from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path or fields.__qualname__}: {error}") from error
+
+
+def did_you_mean(name: str, known: Any) -> str:
+    """A hint that ends an error message: the nearest known name, or all of them."""
+    near = difflib.get_close_matches(str(name), known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else f"; known: {', '.join(known)}"
+
+
+def config_to_primitive(config: Any, resolve: bool = True) -> Any:
+    """A config node as plain dicts and lists; what is no config node is returned as it is."""
+    return OmegaConf.to_container(config, resolve=resolve) if OmegaConf.is_config(config) else config
+
+
+def dump_config(path: str, config: Any) -> None:
+    """Write a config as YAML."""
+    with open(path, "w", encoding="utf-8") as file:
+        OmegaConf.save(config=config, f=file)
+
+
+def _one_line(error: Exception) -> str:
+    return str(error).splitlines()[0]

@@ -1,0 +1,32 @@
+"""Files that are either whole or absent."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def atomic_path(path: str) -> Iterator[str]:
+    """A temporary path, with the same suffix, that takes `path`'s place when the block ends without an error.
+
+    Example:
+        >>> with atomic_path("result.json") as temporary, open(temporary, "w") as file:
+        ...     _ = file.write("{}")
+    """
+    folder, name = os.path.split(path)
+    handle, temporary = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{name}"[-64:], dir=folder or ".")
+    os.close(handle)
+    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current
