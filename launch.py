@@ -1,0 +1,76 @@
+"""Train, validate, test or export an experiment: threestudio's command line, on threestudio or on the portable host.
+
+python launch.py --config configs/msd-tiny.yaml --train system.prompt_processor.prompt="a green car"
+"""
+
+import argparse
+import logging
+import os
+import sys
+
+from launcher.errors import LaunchError
+from launcher.host import find_host, import_extensions, import_host
+
+
+def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
+    """The options, and the `key=value` overrides behind them."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True, help="the experiment's YAML file")
+    parser.add_argument(
+        "--gpu", default="0", help="GPUs to use, such as 0 or 1,2; CUDA_VISIBLE_DEVICES wins; no effect without a GPU"
+    )
+    action = parser.add_mutually_exclusive_group(required=True)
+    for name in ("train", "validate", "test", "export"):
+        action.add_argument(f"--{name}", action="store_true")
+    parser.add_argument("--verbose", action="store_true", help="log debug messages, show tracebacks")
+    parser.add_argument("--typecheck", action="store_true", help="check annotated types and shapes while running")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    args, unknown = parser.parse_known_args(argv)
+    return args, args.overrides + unknown
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    args, overrides = parse_args(argv)
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", args.gpu)  # before torch is imported
+    try:
+        described = find_host()
+        print(f"host: {described}", flush=True)
+        return _launch(args, overrides, described)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except (LaunchError, OSError, ArithmeticError) as error:
+        if args.verbose:
+            raise
+        # files and models that are missing can be mended by the user; NaN or infinity ends a run half way
+        return _fail(error, 1 if isinstance(error, ArithmeticError) else 2)
+
+
+def _fail(error: Exception, status: int) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return status
+
+
+def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> int:
+    if args.typecheck:
+        from jaxtyping import install_import_hook
+
+        install_import_hook("threestudio", "typeguard.typechecked")
+    threestudio = import_host(described)
+    if args.verbose:
+        logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
+    import torch
+
+    from launcher.check import check, read
+    from launcher.run import run
+
+    import_extensions()
+    n_gpus = max(1, torch.cuda.device_count())
+    check(read(args.config, overrides, n_gpus=n_gpus), threestudio)
+    return run(args, overrides, n_gpus, threestudio)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

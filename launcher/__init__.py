@@ -1,0 +1,1 @@
+"""What `launch.py` does: choose the host, check the config, run Lightning's trainer."""

@@ -1,0 +1,74 @@
+"""Which threestudio runs: a real one if there is any, else the portable stand-in; and the extensions it gets."""
+
+import importlib
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from launcher.errors import LaunchError
+
+ROOT = Path(__file__).resolve().parent.parent
+PORTABLE = (ROOT / "portable").resolve()
+
+
+def find_host() -> str:
+    """Put a threestudio on the import path and say which, without importing it.
+
+    A checkout named by THREESTUDIO_ROOT comes first, then an installed package, then `portable/`. That folder goes to
+    the end of the path, so that what is really installed (tinycudann, say) wins over its stand-in; beside a real
+    threestudio it is not used at all.
+
+    Raises:
+        LaunchError: THREESTUDIO_ROOT names no checkout.
+    """
+    checkout = os.environ.get("THREESTUDIO_ROOT")
+    if checkout:
+        if not os.path.isfile(os.path.join(checkout, "threestudio", "__init__.py")):
+            raise LaunchError(f"THREESTUDIO_ROOT: {checkout} is not a threestudio checkout (no threestudio/__init__.py)")
+        sys.path.insert(0, os.path.abspath(checkout))
+    elif importlib.util.find_spec("threestudio") is None:
+        sys.path.append(str(PORTABLE))
+    spec = importlib.util.find_spec("threestudio")
+    folder = Path(spec.origin).resolve().parent
+    name = "portable threestudio" if folder.parent == PORTABLE else "threestudio"
+    return f"{name} ({os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder})"
+
+
+def import_host(described: str) -> ModuleType:
+    """Import the threestudio that `find_host` found.
+
+    Raises:
+        LaunchError: It cannot be imported; the message names the missing package.
+    """
+    try:
+        return importlib.import_module("threestudio")
+    except ImportError as error:
+        missing = f"the package '{error.name}' is missing or broken" if error.name else "a package is broken"
+        advice = "install it, or unset THREESTUDIO_ROOT / uninstall threestudio to run on the portable host"
+        raise LaunchError(f"{described} cannot be imported: {missing} ({error}); {advice}") from error
+
+
+def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
+    """Import every extension: each folder or .py file of `custom/` whose name does not end in `_disabled`.
+
+    Raises:
+        LaunchError: One cannot be imported.
+    """
+    if not folder.is_dir():
+        return []
+    sys.path.insert(0, str(folder))
+    names = [entry.name.removesuffix(".py") for entry in sorted(folder.iterdir()) if _is_extension(entry)]
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except (ImportError, SyntaxError, ValueError) as error:  # ValueError: a name that is registered twice
+            raise LaunchError(f"extension {folder.name}/{name} cannot be imported: {error}") from error
+    return names
+
+
+def _is_extension(entry: Path) -> bool:
+    if entry.name.startswith((".", "__")) or entry.stem.endswith("_disabled"):
+        return False
+    return entry.suffix == ".py" or (entry / "__init__.py").is_file()

@@ -1,0 +1,81 @@
+"""One progress bar for the whole run."""
+
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+from tqdm.auto import tqdm
+
+SHOWN = ("train/loss", "train/bandwidth", "train/shift_norm")
+
+
+class RunProgressBar(ProgressBar):
+    """Steps of the whole run, rate, time left, and the scalars that matter; one line every ten seconds in a log file.
+
+    Shown are what a system logs with `prog_bar=True` and what it logs under the beginnings in `SHOWN`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Any = None
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing (all processes but the first)."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show the bar."""
+        self._enabled = True
+
+    def _open(self, what: str, total: float, done: int = 0) -> None:
+        self._bar = tqdm(
+            desc=what,
+            total=int(total) if 0 < total < float("inf") else None,
+            initial=done,
+            disable=not self._enabled,
+            mininterval=0.1 if sys.stderr.isatty() else 10.0,
+            dynamic_ncols=True,
+            file=sys.stderr,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Open the bar at the step that the run starts or resumes from."""
+        self._open("train", trainer.max_steps, trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Move to the step reached."""
+        self._bar.set_postfix(self._scalars(trainer, pl_module), refresh=False)
+        self._bar.update(trainer.global_step - self._bar.n)
+
+    def _scalars(self, trainer: pl.Trainer, pl_module: Any) -> dict[str, str]:
+        metrics = {key: value for key, value in trainer.callback_metrics.items() if key.startswith(SHOWN)}
+        metrics.update(self.get_metrics(trainer, pl_module))
+        metrics.pop("v_num", None)
+        return {key.removeprefix("train/"): f"{float(value):.3g}" for key, value in metrics.items()}
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Open a bar for the test."""
+        self._open("test", sum(trainer.num_test_batches))
+
+    def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
+        """One further."""
+        self._bar.update()
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Close the bar."""
+        self._close()

@@ -1,0 +1,101 @@
+"""One run: data, system, callbacks, loggers, trainer."""
+
+import os
+import shlex
+import sys
+from argparse import Namespace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import OmegaConf
+from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
+from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+
+from launcher.checkpoint import AtomicCheckpointIO, StepSeed, StopOnInterrupt
+from launcher.progress import RunProgressBar
+
+STOPPED = 130  # the exit status of a program ended by Ctrl-C
+
+
+def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleType) -> int:
+    """Train, validate, test or export, as the arguments say.
+
+    Returns:
+        The exit status: 0, or 130 after Ctrl-C.
+    """
+    from threestudio.utils.config import load_config
+    from threestudio.utils.misc import get_rank
+
+    cfg = load_config(args.config, cli_args=overrides, n_gpus=n_gpus)
+    pl.seed_everything(cfg.seed + get_rank(), workers=True)
+    datamodule = threestudio.find(cfg.data_type)(cfg.data)
+    system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
+    system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
+
+    stop = StopOnInterrupt(os.path.join(cfg.trial_dir, "ckpts"))
+    settings: dict[str, Any] = {
+        "accelerator": "gpu" if torch.cuda.is_available() else "cpu",
+        "devices": -1 if torch.cuda.is_available() else 1,
+        "inference_mode": False,  # a system may take gradients while it is evaluated
+        "plugins": [AtomicCheckpointIO()],
+        **OmegaConf.to_container(OmegaConf.create(cfg.trainer)),
+    }
+    settings["callbacks"] = [RunProgressBar()] if settings.get("enable_progress_bar", True) else []
+    if args.train:
+        settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), stop]
+        settings["logger"] = [
+            TensorBoardLogger(cfg.trial_dir, name="tb_logs"),
+            CSVLogger(cfg.trial_dir, name="csv_logs"),
+            *system.get_loggers(),
+        ]
+        if get_rank() == 0:
+            _write_command(args, cfg.trial_dir)
+    else:
+        settings["logger"] = False
+    trainer = pl.Trainer(**settings)
+    try:
+        _act(args, trainer, system, datamodule, cfg)
+    except SystemExit:  # what Lightning makes of Ctrl-C
+        if stop.saved:
+            print(f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, stop.path)}")
+        return STOPPED
+    return 0
+
+
+def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg: Any) -> None:
+    if args.train:
+        trainer.fit(system, datamodule=datamodule, ckpt_path=cfg.resume)
+        trainer.test(system, datamodule=datamodule)
+        return
+    if cfg.resume is not None:  # Lightning restores weights here, but neither epoch nor step
+        ckpt = torch.load(cfg.resume, map_location="cpu", weights_only=True)
+        system.set_resume_status(ckpt["epoch"], ckpt["global_step"])
+    act = trainer.validate if args.validate else trainer.test if args.test else trainer.predict
+    act(system, datamodule=datamodule, ckpt_path=cfg.resume)
+
+
+def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
+    from threestudio.utils.callbacks import CodeSnapshotCallback, ConfigSnapshotCallback
+
+    folder = Path(cfg.trial_dir)
+    return [
+        ModelCheckpoint(dirpath=str(folder / "ckpts"), **cfg.checkpoint),
+        LearningRateMonitor(logging_interval="step"),
+        CodeSnapshotCallback(str(folder / "code"), use_version=False),
+        ConfigSnapshotCallback(args.config, cfg, str(folder / "configs"), use_version=False),
+        StepSeed(cfg.seed, rank),
+    ]
+
+
+def _write_command(args: Namespace, folder: str) -> None:
+    os.makedirs(os.path.join(folder, "tb_logs"), exist_ok=True)
+    lines = [shlex.join(["python", *sys.argv]), str(args)]
+    Path(folder, "cmd.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _resume_command(args: Namespace, overrides: list[str], checkpoint: str) -> str:
+    kept = [override for override in overrides if not override.startswith("resume=")]
+    return shlex.join(["python", "launch.py", "--config", args.config, "--train", *kept, f"resume={checkpoint}"])
