@@ -1,0 +1,5 @@
+"""Guidance modules for threestudio: importing this package registers them."""
+
+from .msd import MSDGuidance
+
+__all__ = ["MSDGuidance"]

@@ -1,0 +1,120 @@
+"""Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
+
+Siblings by what the network was trained to predict: `VPNetwork` (epsilon, v or sample prediction of a variance-preserving
+model, as Stable Diffusion) and `FlowNetwork` (the velocity of a rectified flow, as Stable Diffusion 3). Each counts the rows
+it evaluated, which is what budgets are stated in.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from ..distillation import Schedule, TableSchedule, expand
+
+Condition = Mapping[str, Tensor]
+"""Keyword arguments of the network beside sample and time, each `[N, ...]`: text embeddings and the like."""
+
+
+class ConditionalDenoiser(ABC):
+    """A network wrapped as D(z, sigma | condition).
+
+    Args:
+        network: Called as `network(sample, time, **condition)`, returns the raw prediction.
+        dtype: What the network computes in; states and results keep their own.
+
+    Attributes:
+        rows: Samples evaluated so far, every guidance branch counted.
+    """
+
+    schedule: Schedule
+
+    def __init__(self, network: Callable[..., Tensor], dtype: torch.dtype = torch.float32) -> None:
+        self.network = network
+        self.dtype = dtype
+        self.rows = 0
+
+    def __call__(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """Denoise `[N, ...]` at `sigma` (0-d or `[N]`), every row under its own condition."""
+        self.rows += z.shape[0]
+        return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
+
+    @abstractmethod
+    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """D(z, sigma | condition) with one sigma a row, `[N]`."""
+
+    def predict(self, sample: Tensor, time: Tensor, condition: Condition) -> Tensor:
+        """The network's raw output for its own kind of input, in the dtype of `sample`."""
+        condition = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in condition.items()}
+        return self.network(sample.to(self.dtype), time, **condition).to(sample.dtype)
+
+
+class VPNetwork(ConditionalDenoiser):
+    """A variance-preserving model with discrete training timesteps.
+
+    The input is z / sqrt(1 + sigma^2) at the timestep of sigma, interpolated in log sigma between training timesteps.
+
+    Args:
+        network: See `ConditionalDenoiser`; its time is a timestep, `[N]`, with its fraction.
+        schedule: Noise levels by training timestep.
+        prediction_type: `epsilon`, `v_prediction` or `sample`, as diffusers' schedulers name it.
+        dtype: See `ConditionalDenoiser`.
+
+    Raises:
+        ValueError: If the prediction type is another.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        schedule: TableSchedule,
+        prediction_type: str = "epsilon",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(network, dtype)
+        if prediction_type not in ("epsilon", "v_prediction", "sample"):
+            raise ValueError(f"unknown prediction type {prediction_type!r}: expected epsilon, v_prediction or sample")
+        self.schedule = schedule
+        self.prediction_type = prediction_type
+
+    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """See `ConditionalDenoiser.denoise`."""
+        s = expand(sigma, z)
+        alpha = (1 + s**2).rsqrt()  # sqrt(abar)
+        prediction = self.predict(z * alpha, self.schedule.timestep(sigma).to(z.device), condition)
+        if self.prediction_type == "epsilon":
+            return z - s * prediction
+        if self.prediction_type == "v_prediction":
+            return alpha * (z * alpha) - s * alpha * prediction
+        return prediction
+
+
+class FlowNetwork(ConditionalDenoiser):
+    """A rectified flow: z_fm = (1 - t) x + t n, u = n - x, so z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
+
+    Args:
+        network: See `ConditionalDenoiser`; its time is `t * timesteps`, `[N]`.
+        schedule: Noise levels.
+        timesteps: Scale of the network's time, 1000 in diffusers.
+        dtype: See `ConditionalDenoiser`.
+    """
+
+    def __init__(
+        self,
+        network: Callable[..., Tensor],
+        schedule: Schedule,
+        timesteps: int = 1000,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        super().__init__(network, dtype)
+        self.schedule = schedule
+        self.timesteps = timesteps
+
+    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+        """See `ConditionalDenoiser.denoise`."""
+        z_fm = z / (1 + expand(sigma, z))
+        t = sigma / (1 + sigma)
+        return z_fm - expand(t, z) * self.predict(z_fm, t * self.timesteps, condition)
