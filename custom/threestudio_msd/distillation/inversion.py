@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .noise import Noise
+from .schedule import karras_sigmas
 from .solvers import Denoiser
 from .tensors import expand, rms
 
@@ -84,11 +85,9 @@ def limited(eps: Tensor, limit: float | None) -> Tensor:
     return eps * (limit / expand(rms(eps), eps).clamp(min=limit))
 
 
-def ladder(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> Tensor:
-    """Ascending levels for `invert`: `[steps + 1]` from `sigma_min` to `sigma_max`, spaced as Karras et al. 2022, Eq. 5."""
-    ramp = torch.linspace(0, 1, steps + 1)
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
-    return (low + ramp * (high - low)) ** rho
+def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
+    """Ascending levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` upward, without its 0."""
+    return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 
 
 def _ancestral_std(low: Tensor, high: Tensor) -> Tensor:

@@ -157,12 +157,8 @@ class Posterior:
         return Product(z, calls)
 
     def _inverted(self, y: Tensor, lam: Tensor, prior: Prior) -> Tensor:
-        top = max(float(lam.max()), 2 * prior.schedule.sigma_min)
-        levels = ladder(self.inversion_steps, prior.schedule.sigma_min, top, self.rho).to(y.device)
-        inversion = invert(y, prior.inversion or prior.denoiser, levels, self.inversion_limit)
-        if lam.ndim == 0:
-            return inversion.at(lam)
-        return torch.stack([inversion.at(value)[row] for row, value in enumerate(lam)])
+        levels = ladder(self.inversion_steps, prior.schedule.sigma_min, lam, self.rho)
+        return invert(y, prior.inversion or prior.denoiser, levels, self.inversion_limit).states[-1]
 
 
 @dataclass(frozen=True)

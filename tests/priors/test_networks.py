@@ -1,0 +1,114 @@
+"""Parametrisations and guides: whatever the network predicts, the wrapped denoiser is the same D."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mixtures import Mixture, triangle
+from threestudio_msd.distillation import KarrasSchedule, TableSchedule, expand
+from threestudio_msd.priors import CFG, Autoguidance, Conditional, FlowNetwork, PerpNeg, VPNetwork, perpendicular
+
+BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
+SCHEDULE = TableSchedule.from_alphas_cumprod((1 - BETAS).cumprod(0))
+CONDITION = {"shift": torch.zeros(4, 2)}
+
+
+def vp_network(mixture: Mixture, kind: str):
+    """What a perfectly trained network of this kind would return for the mixture, its means moved by the condition."""
+
+    def network(sample, time, shift):
+        sigma = SCHEDULE.sigma_at(time).to(sample)
+        s, alpha = expand(sigma, sample), expand((1 + sigma**2).rsqrt(), sample)
+        z = sample / alpha
+        x0 = mixture(z - shift, sigma) + shift
+        eps = (z - x0) / s
+        return {"epsilon": eps, "v_prediction": alpha * eps - s * alpha * x0, "sample": x0}[kind]
+
+    return network
+
+
+def flow_network(mixture: Mixture):
+    def network(sample, time, shift):
+        t = expand(time / 1000, sample)
+        sigma = time / 1000 / (1 - time / 1000)
+        x0 = mixture(sample / (1 - t) - shift, sigma) + shift
+        return (sample - x0) / t
+
+    return network
+
+
+NETWORKS = {kind: VPNetwork(vp_network(triangle(), kind), SCHEDULE, kind) for kind in ("epsilon", "v_prediction", "sample")}
+NETWORKS["flow"] = FlowNetwork(flow_network(triangle()), KarrasSchedule(0.01, 20.0))
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("sigma", [0.05, 0.7, 10.0])
+def test_every_wrapper_gives_the_same_denoiser(kind, sigma):
+    z = sigma * torch.randn(4, 2, generator=torch.Generator().manual_seed(0)) + 0.5
+    level = SCHEDULE.snap(torch.tensor([sigma]))[0]
+    assert torch.allclose(NETWORKS[kind](z, level, CONDITION), triangle()(z, level), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", NETWORKS)
+def test_levels_may_differ_by_row_and_rows_are_counted(kind):
+    network, z = NETWORKS[kind], torch.randn(4, 2)
+    levels = SCHEDULE.snap(torch.tensor([0.1, 0.5, 2.0, 8.0]))
+    before = network.rows
+    whole = network(z, levels, CONDITION)
+    assert network.rows - before == 4
+    rows = [network(z[i : i + 1], levels[i], {"shift": torch.zeros(1, 2)}) for i in range(4)]
+    assert torch.allclose(whole, torch.cat(rows), atol=1e-5)
+
+
+def test_an_unknown_prediction_type_is_refused():
+    with pytest.raises(ValueError, match="flow"):
+        VPNetwork(lambda *a, **k: a[0], SCHEDULE, "flow")
+
+
+def shifts(*values: float, rows: int = 2) -> list[dict[str, torch.Tensor]]:
+    return [{"shift": torch.full((rows, 2), v)} for v in values]
+
+
+def test_cfg_is_equation_13_in_one_batch():
+    network, (cond, uncond) = NETWORKS["epsilon"], shifts(0.3, 0.0)
+    z, sigma = torch.randn(2, 2), SCHEDULE.sigma_at(500)
+    before = network.rows
+    guided = CFG(network, cond, uncond, 3.0)(z, sigma)
+    assert network.rows - before == 4
+    eps_c, eps_u = ((z - network(z, sigma, c)) / sigma for c in (cond, uncond))
+    eps = eps_u + 3.0 * (eps_c - eps_u)
+    assert torch.allclose((z - guided) / sigma, eps, atol=1e-4)
+    assert torch.allclose(CFG(network, cond, uncond, 1.0)(z, sigma), Conditional(network, cond)(z, sigma), atol=1e-5)
+
+
+def test_guides_repeat_conditions_for_several_draws_a_sample():
+    network = NETWORKS["epsilon"]
+    cond = {"shift": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}
+    z, sigma = torch.randn(6, 2), SCHEDULE.sigma_at(300)
+    whole = Conditional(network, cond)(z, sigma)
+    second = Conditional(network, {"shift": cond["shift"][1:]})(z[3:], sigma)
+    assert torch.allclose(whole[3:], second, atol=1e-5)
+
+
+def test_perp_neg_without_negatives_is_cfg_and_ignores_parallel_ones():
+    network, (cond, uncond, other) = NETWORKS["epsilon"], shifts(0.3, 0.0, 0.6)
+    z, sigma = torch.randn(2, 2), SCHEDULE.sigma_at(700)
+    cfg = CFG(network, cond, uncond, 5.0)(z, sigma)
+    none = PerpNeg(network, cond, uncond, [other], torch.zeros(2, 1), 5.0)(z, sigma)
+    assert torch.allclose(cfg, none, atol=1e-4)
+    parallel = PerpNeg(network, cond, uncond, [cond], torch.full((2, 1), -3.0), 5.0)(z, sigma)
+    assert torch.allclose(cfg, parallel, atol=1e-3)
+    real = PerpNeg(network, cond, uncond, [other], torch.full((2, 1), -3.0), 5.0)(z, sigma)
+    assert not torch.allclose(cfg, real, atol=1e-3)
+
+
+def test_perpendicular():
+    x, y = torch.tensor([[1.0, 1.0], [1.0, 2.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    assert torch.allclose(perpendicular(x, y), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
+
+
+def test_autoguidance():
+    strong, weak = triangle(0.1), triangle(0.4)
+    z, sigma = torch.randn(3, 2), torch.tensor(0.5)
+    expected = weak(z, sigma) + 3.0 * (strong(z, sigma) - weak(z, sigma))
+    assert torch.allclose(Autoguidance(strong, weak, 3.0)(z, sigma), expected)
