@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", args.gpu)  # before torch is imported
     try:
         described = find_host()
-        print(f"host: {described}", flush=True)
+        if "LOCAL_RANK" not in os.environ:  # the first process starts those of further GPUs
+            print(f"host: {described}", flush=True)
         return _launch(args, overrides, described)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -63,13 +64,16 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
         logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
     import torch
 
-    from launcher.check import check, read
+    from launcher.check import check, config_errors, one_line, read
     from launcher.run import run
 
     import_extensions()
     n_gpus = max(1, torch.cuda.device_count())
     check(read(args.config, overrides, n_gpus=n_gpus), threestudio)
-    return run(args, overrides, n_gpus, threestudio)
+    try:
+        return run(args, overrides, n_gpus, threestudio)
+    except config_errors(threestudio) as error:
+        raise LaunchError(one_line(error)) from error
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from yaml import YAMLError
 
 from launcher.errors import LaunchError
 
+THREESTUDIOS_OWN = ("Adan", "FusedAdam", "Sequential")  # names that it understands beside those of torch
 FILE_KEYS = ("resume", "system.weights", "system.geometry_convert_from")
 
 
@@ -60,7 +61,8 @@ def check(cfg: DictConfig, threestudio: ModuleType) -> None:
     for key, value in (OmegaConf.select(cfg, "system.loss") or {}).items():
         if key.startswith("lambda_"):
             _check_schedule(f"system.loss.{key}", value)
-    _check_optimizer(OmegaConf.select(cfg, "system.optimizer"))
+    _check_classes("system.optimizer", OmegaConf.select(cfg, "system.optimizer"), torch.optim)
+    _check_classes("system.scheduler", OmegaConf.select(cfg, "system.scheduler"), torch.optim.lr_scheduler)
     for key in FILE_KEYS:
         file = OmegaConf.select(cfg, key)
         if file and "LAST" not in file and not os.path.isfile(file):
@@ -124,11 +126,17 @@ def _check_schedule(key: str, value: Any) -> None:
         raise LaunchError(f"{key}: not a number or [start_step, v0, v1, end_step]: {value}") from error
 
 
-def _check_optimizer(optimizer: Any) -> None:
-    name = optimizer.get("name") if optimizer else None
-    known = [n for n in dir(torch.optim) if isinstance(getattr(torch.optim, n), type)]
-    if name is not None and name not in (*known, "Adan", "FusedAdam"):  # the last two are threestudio's
-        raise LaunchError(f"system.optimizer.name: torch.optim has no '{name}'{_nearest(name, known)}")
+def _check_classes(key: str, node: DictConfig | None, module: ModuleType) -> None:
+    """Check that `module` has the class `node.name`, that it takes `node.args`, and the same of nested `schedulers`."""
+    name = node.get("name") if node else None
+    known = [n for n in dir(module) if n[0].isupper() and isinstance(getattr(module, n), type)]
+    for i, inner in enumerate(node.get("schedulers", []) if node else []):
+        _check_classes(f"{key}.schedulers[{i}]", inner, module)
+    if name is None or name in THREESTUDIOS_OWN:
+        return
+    if name not in known:
+        raise LaunchError(f"{key}.name: {module.__name__} has no '{name}'{_nearest(name, known)}")
+    _check_names(f"{key}.args", node.get("args"), inspect.signature(getattr(module, name)).parameters)
 
 
 def _check_folder(cfg: DictConfig) -> None:
@@ -142,6 +150,14 @@ def _check_folder(cfg: DictConfig) -> None:
 def _nearest(name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), list(known), n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def config_errors(threestudio: ModuleType) -> tuple[type[Exception], ...]:
+    """What the host raises for settings that only show to be wrong when they are used."""
+    import threestudio.utils.config as config
+
+    own = (getattr(config, "ConfigError", None), getattr(threestudio, "UnknownNameError", None))
+    return (OmegaConfBaseException, *filter(None, own))
 
 
 def one_line(error: BaseException) -> str:

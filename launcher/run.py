@@ -1,9 +1,12 @@
 """One run: data, system, callbacks, loggers, trainer."""
 
+import contextlib
 import os
 import shlex
+import shutil
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,13 +54,12 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
             CSVLogger(cfg.trial_dir, name="csv_logs"),
             *system.get_loggers(),
         ]
-        if get_rank() == 0:
-            _write_command(args, cfg.trial_dir)
     else:
         settings["logger"] = False
     trainer = pl.Trainer(**settings)
     try:
-        _act(args, trainer, system, datamodule, cfg)
+        with _no_empty_run(cfg.trial_dir, trainer):
+            _act(args, trainer, system, datamodule, cfg)
     except SystemExit:  # what Lightning makes of Ctrl-C
         if stop.saved:
             print(f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, stop.path)}")
@@ -65,8 +67,22 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
     return 0
 
 
+@contextlib.contextmanager
+def _no_empty_run(folder: str, trainer: pl.Trainer) -> Iterator[None]:
+    """Remove the run's folder again if an error ends the run before its first step and the folder is new."""
+    new = not os.path.isdir(folder) or not os.listdir(folder)
+    try:
+        yield
+    except BaseException:
+        if new and trainer.global_step == 0 and trainer.is_global_zero:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg: Any) -> None:
     if args.train:
+        if trainer.is_global_zero:
+            _write_command(args, cfg.trial_dir)
         trainer.fit(system, datamodule=datamodule, ckpt_path=cfg.resume)
         trainer.test(system, datamodule=datamodule)
         return
@@ -82,7 +98,8 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
 
     folder = Path(cfg.trial_dir)
     return [
-        ModelCheckpoint(dirpath=str(folder / "ckpts"), **cfg.checkpoint),
+        # no version counter: last.ckpt is the last one, also after a resume
+        ModelCheckpoint(**{"enable_version_counter": False, **cfg.checkpoint, "dirpath": str(folder / "ckpts")}),
         LearningRateMonitor(logging_interval="step"),
         CodeSnapshotCallback(str(folder / "code"), use_version=False),
         ConfigSnapshotCallback(args.config, cfg, str(folder / "configs"), use_version=False),

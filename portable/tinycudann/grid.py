@@ -1,0 +1,83 @@
+"""Multiresolution feature grids (Müller et al. 2022, arXiv 2201.05989), dense, tiled or hashed."""
+
+import itertools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+PRIMES = (1, 2654435761, 805459861, 3674653429, 2097192037, 1434869437, 2165219737)
+UINT32 = 2**32 - 1
+
+
+class Grid(nn.Module):
+    """Features of every level, interpolated at the input and concatenated: [N, D] in [0, 1] to [N, n_levels F].
+
+    Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x + 1/2 between the grid's corners.
+
+    Raises:
+        ValueError: The type or the interpolation is unknown, or there are more input dimensions than hash primes (7).
+    """
+
+    def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
+        super().__init__()
+        self.kind = config.get("type", "Hash")
+        self.interpolation = config.get("interpolation", "Linear")
+        if self.kind not in ("Hash", "Dense", "Tiled"):
+            raise ValueError(f"unknown grid type '{self.kind}': only Hash, Dense and Tiled")
+        if self.interpolation not in ("Linear", "Smoothstep", "Nearest"):
+            raise ValueError(f"unknown interpolation '{self.interpolation}': only Linear, Smoothstep and Nearest")
+        if n_input_dims > len(PRIMES):
+            raise ValueError(f"a grid has at most {len(PRIMES)} dimensions, not {n_input_dims}")
+        self.n_input_dims = n_input_dims
+        self.n_features = config.get("n_features_per_level", 2)
+        self.scales, self.resolutions, self.sizes = self._levels(config)
+        self.n_output_dims = len(self.sizes) * self.n_features
+        features = torch.rand(sum(self.sizes) * self.n_features, generator=generator)
+        self.params = nn.Parameter(2e-4 * features - 1e-4)
+        corners = list(itertools.product((0, 1), repeat=n_input_dims))
+        self.register_buffer("corners", torch.tensor(corners), persistent=False)  # [2^D, D]
+
+    def _levels(self, config: dict[str, Any]) -> tuple[list[float], list[int], list[int]]:
+        base, growth = config.get("base_resolution", 16), config.get("per_level_scale", 2.0)
+        scales = [base * growth**level - 1 for level in range(config.get("n_levels", 16))]
+        resolutions = [math.ceil(scale) + 1 for scale in scales]
+        largest = {
+            "Hash": 2 ** config.get("log2_hashmap_size", 19),
+            "Tiled": base**self.n_input_dims,
+            "Dense": UINT32 // 2,
+        }[self.kind]
+        sizes = [min(-(-(resolution**self.n_input_dims) // 8) * 8, largest) for resolution in resolutions]
+        return scales, resolutions, sizes
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Interpolate."""
+        tables = self.params.view(-1, self.n_features).split(self.sizes)
+        levels = zip(tables, self.scales, self.resolutions, strict=True)
+        return torch.cat([self._level(x, *level) for level in levels], dim=-1)
+
+    def _level(self, x: Tensor, table: Tensor, scale: float, resolution: int) -> Tensor:
+        position = x * scale + 0.5
+        cell = position.detach().floor()
+        corners = cell.long()[:, None] + self.corners  # [N, 2^D, D]
+        features = table[self._index(corners, resolution, len(table))]  # [N, 2^D, F]
+        t = self._ramp(position - cell)[:, None]
+        weights = torch.where(self.corners.bool(), t, 1 - t).prod(dim=-1, keepdim=True)
+        return (weights * features).sum(dim=1)
+
+    def _ramp(self, t: Tensor) -> Tensor:
+        if self.interpolation == "Smoothstep":
+            return t * t * (3 - 2 * t)
+        return torch.zeros_like(t) if self.interpolation == "Nearest" else t
+
+    def _index(self, corners: Tensor, resolution: int, size: int) -> Tensor:
+        strides = [resolution**d for d in range(self.n_input_dims)]
+        if self.kind == "Hash" and size < resolution**self.n_input_dims:
+            hashed = corners[..., 0] * PRIMES[0] & UINT32
+            for d in range(1, self.n_input_dims):
+                hashed = hashed ^ (corners[..., d] * PRIMES[d] & UINT32)
+            return hashed % size
+        # a stride beyond the table is dropped, as tinycudann does: the pattern then repeats along that axis
+        used = [stride if stride <= size else 0 for stride in strides]
+        return sum(corners[..., d] * stride for d, stride in enumerate(used)) % size
