@@ -1,0 +1,46 @@
+"""Packaging: the extension folder `custom/threestudio_msd` as package `threestudio_msd`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+LIGHTNING = "pytorch-lightning>=2.4,!=2.6.2,!=2.6.3"  # those two were malicious releases
+
+setup(
+    name="threestudio-msd",
+    version="0.1.0",
+    description="Mean-shift distillation for threestudio: score distillation whose zeros are the modes.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10",
+    package_dir={"": "custom"},
+    packages=find_packages("custom"),
+    include_package_data=True,
+    package_data={"threestudio_msd": ["assets/**/*"]},
+    install_requires=[
+        "torch>=2.4",
+        LIGHTNING,
+        "diffusers>=0.32",
+        "transformers>=4.48",
+        "accelerate>=1.0",
+        "peft>=0.14",
+        "safetensors>=0.4.5",
+        "omegaconf>=2.3",
+        "jaxtyping>=0.2.36",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "pillow>=10",
+        "matplotlib>=3.8",
+        "imageio[ffmpeg]>=2.34",
+        "jinja2>=3.1",
+        "rich>=13",
+        "tensorboard>=2.16",
+    ],
+    extras_require={
+        "3d": ["nerfacc>=0.5.3", "trimesh>=4"],
+        "eval": ["prdc>=0.2", "torchmetrics>=1.4"],
+        "cluster": ["ray>=2.40"],
+        "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.8", "typeguard>=4"],
+    },
+)
