@@ -1,0 +1,119 @@
+"""`msd-image-datamodule`: pixel coordinates, and which particles to render."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import pytorch_lightning as pl
+import threestudio
+import torch
+from threestudio.utils.base import Updateable
+from threestudio.utils.config import parse_structured
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from .encodings import require_positive
+
+
+@dataclass
+class ImageDataModuleConfig:
+    """Settings of `msd-image-datamodule`."""
+
+    # images optimised, each from its own seed
+    n_particles: int = 1
+    # particles rendered at once, a divisor of n_particles; 0 is all. With fewer than all, set trainer.accumulate_grad_batches
+    # to n_particles / batch_size: an optimiser step is then still one step of every particle, in less memory
+    batch_size: int = 0
+    # pixels, in training, and in validation and test
+    height: int = 64
+    width: int = 64
+    eval_height: int = 64
+    eval_width: int = 64
+
+    def __post_init__(self) -> None:
+        require_positive(self, "n_particles", "height", "width", "eval_height", "eval_width")
+        if self.batch_size < 0 or (self.batch_size and self.n_particles % self.batch_size):
+            raise ValueError(f"batch_size must be 0 or a divisor of n_particles = {self.n_particles}, got {self.batch_size}")
+
+
+def pixel_centres(height: int, width: int) -> Tensor:
+    """(x, y) in [0, 1]^2 of all pixels' centres, row by row from the top left: `[height * width, 2]`."""
+    y = (torch.arange(height) + 0.5) / height
+    x = (torch.arange(width) + 0.5) / width
+    return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
+
+
+def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
+    """What a system and a guidance are given: where to render, which particles, and from where (the front, always).
+
+    Args:
+        height: Pixels.
+        width: Pixels.
+        index: Which particles, `[B]`.
+
+    Returns:
+        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`, `azimuth`, `camera_distances`, zeros `[B]`.
+    """
+    cameras = {name: torch.zeros(len(index)) for name in ("elevation", "azimuth", "camera_distances")}
+    return {"coordinates": pixel_centres(height, width), "height": height, "width": width, "index": index, **cameras}
+
+
+class ImageIterableDataset(IterableDataset, Updateable):
+    """Without end: all particles, or a group of `batch_size` at a time in turn."""
+
+    def __init__(self, cfg: ImageDataModuleConfig) -> None:
+        self.cfg = cfg
+        self.groups = torch.arange(cfg.n_particles).split(cfg.batch_size or cfg.n_particles)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        yield from cycle(make_batch(self.cfg.height, self.cfg.width, group) for group in self.groups)
+
+
+class ImageDataset(Dataset):
+    """One item: all particles at the size of evaluation."""
+
+    def __init__(self, cfg: ImageDataModuleConfig) -> None:
+        self.cfg = cfg
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, item: int) -> dict[str, Any]:
+        if item != 0:
+            raise IndexError(item)
+        return make_batch(self.cfg.eval_height, self.cfg.eval_width, torch.arange(self.cfg.n_particles))
+
+
+@threestudio.register("msd-image-datamodule")
+class ImageDataModule(pl.LightningDataModule):
+    """Data of the text-to-2D system; see `make_batch`."""
+
+    cfg: ImageDataModuleConfig
+
+    def __init__(self, cfg: Any = None) -> None:
+        super().__init__()
+        self.cfg = parse_structured(ImageDataModuleConfig, cfg or {})
+
+    def setup(self, stage: str | None = None) -> None:
+        """Make the data sets."""
+        self.train_dataset = ImageIterableDataset(self.cfg)
+        self.eval_dataset = ImageDataset(self.cfg)
+
+    def train_dataloader(self) -> DataLoader:
+        """Without end."""
+        return DataLoader(self.train_dataset, batch_size=None)
+
+    def val_dataloader(self) -> DataLoader:
+        """One item."""
+        return DataLoader(self.eval_dataset, batch_size=None)
+
+    def test_dataloader(self) -> DataLoader:
+        """One item."""
+        return DataLoader(self.eval_dataset, batch_size=None)
+
+    def predict_dataloader(self) -> DataLoader:
+        """One item."""
+        return DataLoader(self.eval_dataset, batch_size=None)

@@ -1,0 +1,123 @@
+"""Encodings of 2D coordinates for many particles at once: `[N, 2]` to `[P, N, n_output_dims]`.
+
+Every particle has its own encoding, drawn from its own generator, so that it is the same whatever the number of particles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import threestudio
+import torch
+import torch.nn.functional as F
+from threestudio.utils.base import BaseModule
+from torch import Tensor, nn
+
+
+def require_positive(cfg: object, *names: str) -> None:
+    """Refuse settings that are not positive numbers.
+
+    Raises:
+        ValueError: Naming the first such setting.
+    """
+    for name in names:
+        if not getattr(cfg, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(cfg, name)}")
+
+
+def select(stacked: Tensor, index: Tensor | None) -> Tensor:
+    """The rows `index` of a tensor with one row a particle; all of them for None."""
+    return stacked if index is None else stacked[index]
+
+
+@threestudio.register("msd-fourier-encoding")
+class FourierEncoding(BaseModule):
+    """Gaussian Fourier features [cos 2 pi B v, sin 2 pi B v] with B ~ N(0, scale^2) (Tancik et al., arXiv 2006.10739)."""
+
+    @dataclass
+    class Config(BaseModule.Config):
+        """Settings of `msd-fourier-encoding`."""
+
+        # rows of B; twice as many features
+        n_frequencies: int = 64
+        # standard deviation of the frequencies, in periods per image: larger shows finer detail, too large shows noise
+        scale: float = 4.0
+
+        def __post_init__(self) -> None:
+            require_positive(self, "n_frequencies", "scale")
+
+    cfg: Config
+
+    def configure(self, generators: Sequence[torch.Generator]) -> None:
+        """Draw the frequencies, one matrix a generator."""
+        rows = [torch.randn(2, self.cfg.n_frequencies, generator=g) * self.cfg.scale for g in generators]
+        self.register_buffer("frequencies", torch.stack(rows))  # [P, 2, n_frequencies]
+        self.n_output_dims = 2 * self.cfg.n_frequencies
+
+    def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
+        """Encode `[N, 2]` for the particles `index` (all by default): `[P, N, n_output_dims]`."""
+        angles = 2 * math.pi * (coordinates @ select(self.frequencies, index))
+        return torch.cat([angles.cos(), angles.sin()], -1)
+
+
+@threestudio.register("msd-hashgrid-encoding")
+class HashGridEncoding(BaseModule):
+    """Multiresolution hash grid in 2D (Müller et al., arXiv 2201.05989), with tinycudann's names of settings.
+
+    All particles are looked up at the same vertices with the same weights, so one weighted look-up of rows that hold all
+    particles' features side by side serves them all.
+    """
+
+    @dataclass
+    class Config(BaseModule.Config):
+        """Settings of `msd-hashgrid-encoding`."""
+
+        n_levels: int = 8
+        n_features_per_level: int = 2
+        # largest table of a level, log2; a level with fewer vertices has one entry a vertex
+        log2_hashmap_size: int = 15
+        # cells along an edge of the coarsest level, and the factor from level to level
+        base_resolution: int = 4
+        per_level_scale: float = 1.5
+
+        def __post_init__(self) -> None:
+            require_positive(self, "n_levels", "n_features_per_level", "log2_hashmap_size", "base_resolution")
+            if self.per_level_scale < 1:
+                raise ValueError(f"per_level_scale must be at least 1, got {self.per_level_scale}")
+
+    cfg: Config
+
+    def configure(self, generators: Sequence[torch.Generator]) -> None:
+        """Make the tables, one a generator."""
+        cfg = self.cfg
+        self.resolutions = [int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)]
+        self.sizes = [min((r + 1) ** 2, 2**cfg.log2_hashmap_size) for r in self.resolutions]
+        shape = (sum(self.sizes), cfg.n_features_per_level)
+        rows = [torch.empty(shape).uniform_(-1e-4, 1e-4, generator=g) for g in generators]
+        self.tables = nn.Parameter(torch.stack(rows))  # [P, entries of all levels, n_features_per_level]
+        self.n_output_dims = cfg.n_levels * cfg.n_features_per_level
+
+    def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
+        """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default): `[P, N, n_output_dims]`."""
+        entries, weights = self.lookup(coordinates)
+        tables = select(self.tables, index).transpose(0, 1)  # [entry, particle, feature]
+        bags = F.embedding_bag(entries.flatten(0, 1), tables.flatten(1), per_sample_weights=weights.flatten(0, 1), mode="sum")
+        features = bags.reshape(len(self.sizes), len(coordinates), *tables.shape[1:])  # [level, N, particle, feature]
+        return features.permute(2, 1, 0, 3).flatten(2)
+
+    def lookup(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
+        """Which entries make up each point's features, and their bilinear weights: two tensors `[level, N, 4]`."""
+        corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=coordinates.device)
+        entries, weights, offset = [], [], 0
+        for resolution, size in zip(self.resolutions, self.sizes, strict=True):
+            position = coordinates * resolution
+            cell = position.floor().clamp(0, resolution - 1)
+            within = (position - cell)[:, None]
+            x, y = (cell.long()[:, None] + corners).unbind(-1)
+            dense = size == (resolution + 1) ** 2
+            entries.append(offset + (x + y * (resolution + 1) if dense else (x ^ (y * 2654435761)) % size))
+            weights.append(torch.where(corners.bool(), within, 1 - within).prod(-1))
+            offset += size
+        return torch.stack(entries), torch.stack(weights)

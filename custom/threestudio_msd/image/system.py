@@ -1,0 +1,214 @@
+"""`msd-image-system`: text to 2D, with any guidance of threestudio."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from dataclasses import dataclass, field
+from typing import Any
+
+import threestudio
+import torch
+from threestudio.systems.base import BaseSystem
+from torch import Tensor
+
+from ..assets_path import TINY_PRIOR
+from ..distillation.tensors import require_finite
+from ..tinyworld.world import check_prompt
+from .encodings import require_positive
+from .progress import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
+
+IN_BAR = ("loss", "bandwidth", "network_calls")
+NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
+
+
+@threestudio.register("msd-image-system")
+class ImageSystem(BaseSystem):
+    """Optimises images, many particles at once, so that a guidance's loss falls.
+
+    Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and after training `itSTEP-test/I.png`, one a
+    particle, `itSTEP-test.mp4`, the frames as a video, and `path.png`: start, path and result of every particle.
+    """
+
+    @dataclass
+    class Config(BaseSystem.Config):
+        """Settings of `msd-image-system`."""
+
+        geometry_type: str = "msd-image-mlp"
+        geometry: dict = field(default_factory=dict)
+
+        guidance_type: str = "msd-guidance"
+        guidance: dict = field(default_factory=dict)
+
+        prompt_processor_type: str = "stable-diffusion-prompt-processor"
+        prompt_processor: dict = field(default_factory=dict)
+
+        # optimiser steps from frame to frame of the video, and how many of the frames `path.png` shows
+        progress_every: int = 2
+        path_columns: int = 7
+
+        def __post_init__(self) -> None:
+            require_positive(self, "progress_every")
+            if self.path_columns < 2:
+                raise ValueError(f"path_columns must be at least 2, got {self.path_columns}")
+
+    cfg: Config
+
+    def configure(self) -> None:
+        """Build images, prompt and guidance, all now: an optimiser and a checkpoint may need the guidance's parameters."""
+        warn_of_unknown_prompt(self.cfg.prompt_processor)
+        self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
+        self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
+        self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
+        self.prompt_utils = self.prompt_processor()
+        self.bandwidth: float | None = None
+        self.converged = False
+
+    def forward(self, batch: dict[str, Any]) -> Tensor:
+        """Render the batch's particles: RGB in [0, 1], `[B, H, W, 3]`."""
+        colours = self.geometry(batch["coordinates"], batch["index"])
+        return colours.unflatten(1, (batch["height"], batch["width"]))
+
+    def render_all(self, batch: dict[str, Any]) -> Tensor:
+        """Render every particle, one by one to save memory, without gradient: `[P, H, W, 3]`."""
+        with torch.no_grad():
+            everyone = torch.arange(self.geometry.cfg.n_particles, device=self.device)
+            return torch.cat([self({**batch, "index": one}) for one in everyone.split(1)])
+
+    def on_fit_start(self) -> None:
+        """Check that every optimiser step reaches every particle once.
+
+        Raises:
+            ValueError: If the data's particles are not the geometry's, or groups of them do not add up to an optimiser step.
+        """
+        data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
+        if data.n_particles != particles:
+            raise ValueError(f"data.n_particles is {data.n_particles}, system.geometry.n_particles is {particles}: they differ")
+        at_once = data.batch_size or particles
+        if self.trainer.accumulate_grad_batches * at_once != particles:
+            raise ValueError(
+                f"trainer.accumulate_grad_batches must be {particles // at_once}: {particles} particles, {at_once} at once"
+            )
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
+        """One call of the guidance.
+
+        Raises:
+            NonFiniteError: If an image or the loss holds NaN or Inf.
+            ValueError: If a loss of the guidance has no weight in the config.
+        """
+        step = self.true_global_step
+        rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
+        out = self.guidance(rgb, self.prompt_utils, **batch)
+        loss = require_finite(f"loss at step {step}", self.weighted_loss(out), NAN_HINT)
+        self._log_scalars({**out, "loss": loss}, len(rgb))
+        self.bandwidth = float(out["bandwidth"]) if "bandwidth" in out else None
+        if step % self.cfg.progress_every == 0:
+            self._save_frame(batch)
+        if out.get("converged"):
+            self.converged = self.trainer.should_stop = True
+        # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a particle's gradient, and
+        # with it its whole path, does not depend on how many others there are (Adam would forgive the factor, SGD would not)
+        return loss * self.geometry.cfg.n_particles
+
+    def weighted_loss(self, out: dict[str, Any]) -> Tensor:
+        """The sum of `loss_x` times the scheduled scalar `loss.lambda_x`.
+
+        Raises:
+            ValueError: If there is no loss or a loss has no weight.
+        """
+        losses = {name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")}
+        for name in losses:
+            if f"lambda_{name}" not in self.cfg.loss:
+                near = difflib.get_close_matches(f"lambda_{name}", list(self.cfg.loss), n=1)
+                hint = f"; is it meant by '{near[0]}'?" if near else ""
+                raise ValueError(f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}{hint}")
+        if not losses:
+            raise ValueError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
+        return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
+
+    def _log_scalars(self, out: dict[str, Any], batch_size: int) -> None:
+        for name, value in out.items():
+            scalar = value.detach() if isinstance(value, Tensor) else value
+            if isinstance(scalar, (int, float)) or (isinstance(scalar, Tensor) and scalar.numel() == 1):
+                self.log(f"train/{name}", float(scalar), prog_bar=name in IN_BAR, batch_size=batch_size)
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Stop before a gradient of NaN or Inf spoils the weights, and the next checkpoint with them.
+
+        Raises:
+            NonFiniteError: Naming the parameter.
+        """
+        if self.trainer.precision == "16-mixed":  # its loss scaler meets Inf by design, and skips the step
+            return
+        for name, parameter in self.named_parameters():
+            if parameter.grad is not None:
+                require_finite(f"gradient of {name} at step {self.true_global_step}", parameter.grad, NAN_HINT)
+
+    def on_train_end(self) -> None:
+        """Keep the last frame, and, where the guidance stopped early, the state it stopped at."""
+        dataset = self.trainer.train_dataloader.dataset
+        batch = next(iter(dataset))
+        self._save_frame({**batch, "coordinates": batch["coordinates"].to(self.device)})
+        callback = self.trainer.checkpoint_callback
+        if self.converged and callback is not None and callback.dirpath:
+            self.trainer.save_checkpoint(os.path.join(callback.dirpath, "last.ckpt"))
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what the guidance needs to go on beside its parameters, if it says so."""
+        if hasattr(self.guidance, "checkpoint_state"):
+            checkpoint["guidance"] = self.guidance.checkpoint_state()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Give it back."""
+        if "guidance" in checkpoint:
+            self.guidance.load_checkpoint_state(checkpoint["guidance"])
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Save all particles as one picture."""
+        self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
+
+    def on_validation_epoch_end(self) -> None:
+        """Nothing is left to do; threestudio asks every system for this."""
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Save every particle as one picture."""
+        for i, image in enumerate(self.render_all(batch)):
+            self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
+
+    def on_test_epoch_end(self) -> None:
+        """Make the video and the picture of the path, where frames were kept."""
+        frames = self._frames().read()
+        if not frames:
+            return
+        step = self.true_global_step
+        self.save_img_sequence(f"it{step}-test", "progress", r"(\d+)\.png", save_format="mp4", fps=15, name="test", step=step)
+        shown = spread(frames, self.cfg.path_columns)
+        particles = self.geometry.cfg.n_particles
+        tiles = [read_tiles(self.get_save_path(f"progress/{frame.step}.png"), particles) for frame in shown]
+        draw_path(self.get_save_path("path.png"), shown, tiles, self.cfg.prompt_processor.get("prompt", ""))
+
+    def on_test_end(self) -> None:
+        """Say where the pictures are."""
+        threestudio.info(f"Test results saved to {self.get_save_dir()}")
+
+    def _frames(self) -> FrameList:
+        return FrameList(self.get_save_path("progress/frames.json"))
+
+    def _save_frame(self, batch: dict[str, Any]) -> None:
+        step = self.true_global_step
+        if self.trainer.is_global_zero:
+            self._save_grid(f"progress/{step}.png", self.render_all(batch))
+            self._frames().add(Frame(step, self.bandwidth))
+
+    def _save_grid(self, filename: str, images: Tensor, name: str | None = None) -> None:
+        self.save_rgb_image(filename, tile(enlarged(images, 128)), name=name, step=self.true_global_step)
+
+
+def warn_of_unknown_prompt(prompt_processor: Any) -> None:
+    """Say what the tiny world holds, where its prior is used with a prompt from outside it."""
+    model = prompt_processor.get("pretrained_model_name_or_path")
+    if model and os.path.isdir(model) and os.path.basename(os.path.normpath(model)) == TINY_PRIOR:
+        warning = check_prompt(prompt_processor.get("prompt", ""))
+        if warning:
+            threestudio.warn(warning)
