@@ -69,7 +69,7 @@ def test_an_object_refuses_unknown_settings():
             size: int = 1
 
     assert Thing().cfg.size == 1
-    with pytest.raises(ConfigError, match="unknown key 'sise' .*did you mean 'size'"):
+    with pytest.raises(ConfigError, match=r"unknown key 'sise' .*did you mean 'size'"):
         Thing({"sise": 2})
 
 
@@ -99,7 +99,7 @@ def test_a_module_starts_from_a_checkpoint_and_its_step(checkpoint):
 def test_a_checkpoint_that_would_run_code_is_refused(tmp_path):
     path = tmp_path / "evil.ckpt"
     torch.save({"state_dict": {}, "epoch": 0, "global_step": 0, "f": Counter()}, path)
-    with pytest.raises(Exception, match="[Ww]eights.only"):
+    with pytest.raises(Exception, match=r"[Ww]eights.only"):
         load_module_weights(str(path))
 
 

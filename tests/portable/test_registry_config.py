@@ -111,7 +111,9 @@ def test_what_is_wrong_with_an_experiment(yaml, message):
 
 def test_an_unknown_key_is_named_with_its_full_path():
     cfg = OmegaConf.create({"system": {"guidanse_type": "x"}})
-    with pytest.raises(ConfigError, match=r"'system\.guidanse_type' for BaseLift3DSystem\.Config; did you mean 'guidance_type'"):
+    with pytest.raises(
+        ConfigError, match=r"'system\.guidanse_type' for BaseLift3DSystem\.Config; did you mean 'guidance_type'"
+    ):
         parse_structured(BaseLift3DSystem.Config, cfg.system)
 
 

@@ -37,16 +37,16 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         Raises:
             OSError: The model is neither a folder nor to be had from the hub.
         """
-        from transformers import CLIPTextModel, CLIPTokenizer  # seconds to import; not needed when all is cached
+        from transformers import AutoTokenizer, CLIPTextModel  # seconds to import; not needed when all is cached
 
-        self.tokenizer = self._load(CLIPTokenizer, "tokenizer")
+        self.tokenizer = self._load(AutoTokenizer, "tokenizer")
         self.text_encoder = self._load(CLIPTextModel, "text_encoder").to(self.device).eval().requires_grad_(False)
 
     def _load(self, cls: Any, subfolder: str) -> Any:
         model = self.cfg.pretrained_model_name_or_path
         try:
             return cls.from_pretrained(model, subfolder=subfolder, revision=self.cfg.revision or "main")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a ValueError for a folder that lacks the files
             raise OSError(
                 f"no {subfolder} for the model '{model}': it is neither a local folder of a Stable Diffusion pipeline "
                 "nor to be had from the Hugging Face hub (no such id, or no network); set "

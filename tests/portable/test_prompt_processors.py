@@ -1,0 +1,192 @@
+"""Prompts of every direction, Perp-Neg against its definition, and a cache that is never stale."""
+
+import math
+import os
+import shutil
+
+import pytest
+import threestudio
+import torch
+from safetensors.torch import load_file
+from threestudio.models.prompt_processors import base
+from threestudio.utils.config import ConfigError
+
+find = threestudio.find
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def model(random_pipeline, tmp_path):
+    for part in ("tokenizer", "text_encoder"):
+        shutil.copytree(random_pipeline / part, tmp_path / "model" / part)
+    return str(tmp_path / "model")
+
+
+def processor(model, **settings):
+    cls = find("stable-diffusion-prompt-processor")
+    return cls({"pretrained_model_name_or_path": model, "prompt": "a car", **settings})
+
+
+def cameras(*degrees):
+    """Elevation, azimuth, distance."""
+    elevation, azimuth = torch.tensor(degrees, dtype=torch.float32).T
+    return elevation, azimuth, torch.full_like(azimuth, 1.5)
+
+
+def test_prompts_of_the_directions(model):
+    made = processor(model)
+    assert [d.name for d in made.directions] == ["side", "front", "back", "overhead"]
+    assert made.prompts_vd == ["a car, side view", "a car, front view", "a car, back view", "a car, overhead view"]
+    named = processor(model, view_dependent_prompt_front=True, prompt_back="the rear")
+    assert named.prompts_vd == ["side view of a car", "front view of a car", "the rear", "overhead view of a car"]
+    braces = processor(model, prompt="{x} {0}")
+    assert braces.prompts_vd[0] == "{x} {0}, side view"
+
+
+def test_embeddings_are_the_text_encoders(model):
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    made = processor(model, negative_prompt="bad")()
+    tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
+    encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder").eval()
+
+    def embed(prompt):
+        ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=8, return_tensors="pt").input_ids
+        return encoder(ids).last_hidden_state.detach()
+
+    assert torch.allclose(made.text_embeddings, embed("a car"), atol=1e-6)
+    assert torch.allclose(made.uncond_text_embeddings, embed("bad"), atol=1e-6)
+    assert made.text_embeddings_vd.shape == (4, 8, 16)
+    assert torch.allclose(made.uncond_text_embeddings_vd, embed("bad").expand(4, -1, -1), atol=1e-6)
+
+
+def test_views_choose_their_embeddings(model):
+    made = processor(model)()
+    where = cameras((0, 0), (0, 44), (0, -359), (0, 90), (0, 180), (0, -136), (61, 0), (0, 45))
+    expected = [1, 1, 1, 0, 2, 2, 3, 0]
+    cond, uncond = made.get_text_embeddings(*where).chunk(2)
+    assert torch.equal(cond, made.text_embeddings_vd[expected])
+    assert torch.equal(uncond, made.uncond_text_embeddings_vd[expected])
+    plain, _ = made.get_text_embeddings(*where, view_dependent_prompting=False).chunk(2)
+    assert torch.equal(plain, made.text_embeddings.expand(8, -1, -1))
+
+
+def perp_neg_reference(made, elevation, azimuth):
+    """One camera's four embeddings and two weights, straight from the definition."""
+    side, front, back, overhead = made.text_embeddings_vd
+    uncond = made.uncond_text_embeddings_vd[0]
+    if elevation > 60:
+        return overhead, uncond, uncond, uncond, 0.0, 0.0
+
+    def decay(coefficients, r):
+        a, b, c = coefficients
+        return -(a * math.exp(-b * r) + c)
+
+    angle = abs((azimuth + 180) % 360 - 180)
+    if angle < 90:
+        r = 1 - angle / 90
+        pos, neg = r * front + (1 - r) * side, (front, side)
+        weights = decay(made.perp_neg_f_fs, r), decay(made.perp_neg_f_sf, 1 - r)
+    else:
+        r = 2 - angle / 90
+        pos, neg = r * side + (1 - r) * back, (side, front)
+        weights = decay(made.perp_neg_f_sb, r), decay(made.perp_neg_f_fsb, r)
+    return (pos, uncond, *neg, *weights)
+
+
+def test_perp_neg_is_its_definition(model):
+    made = processor(model, use_perp_neg=True)()
+    views = [(0, 0), (0, 30), (10, -75), (0, 90), (0, 130), (20, -179), (80, 20), (0, 700)]
+    embeddings, weights = made.get_text_embeddings_perp_neg(*cameras(*views))
+    positive, uncond, negative = embeddings[:8], embeddings[8:16], embeddings[16:].unflatten(0, (8, 2))
+    assert weights.shape == (8, 2)
+    for i, view in enumerate(views):
+        pos, un, first, second, w0, w1 = perp_neg_reference(made, *view)
+        assert torch.allclose(positive[i], pos, atol=1e-5)
+        assert torch.equal(uncond[i], un)
+        assert torch.equal(negative[i, 0], first)
+        assert torch.equal(negative[i, 1], second)
+        assert weights[i].tolist() == pytest.approx([w0, w1], abs=1e-5)
+    with pytest.raises(ValueError, match="view-dependent"):
+        made.get_text_embeddings_perp_neg(*cameras(*views), view_dependent_prompting=False)
+
+
+def cached():
+    return sorted(os.listdir(base.CACHE_DIR)) if os.path.isdir(base.CACHE_DIR) else []
+
+
+def refuse(self):
+    raise AssertionError("the text encoder was loaded")
+
+
+def test_the_cache_saves_the_text_encoder(model, monkeypatch):
+    first = processor(model)
+    assert len(cached()) == 6  # prompt, negative prompt, four views
+    assert all(load_file(os.path.join(base.CACHE_DIR, name))["embedding"].shape == (8, 16) for name in cached())
+    monkeypatch.setattr(type(first), "configure_text_encoder", refuse)
+    second = processor(model)
+    assert torch.equal(second.text_embeddings_vd, first.text_embeddings_vd)
+    with pytest.raises(AssertionError, match="was loaded"):
+        processor(model, prompt="another car")
+    with pytest.raises(AssertionError, match="was loaded"):
+        processor(model, revision="v2")
+
+
+def test_without_the_cache_nothing_is_kept(model):
+    assert processor(model, use_cache=False).text_embeddings.shape == (1, 8, 16)
+    assert cached() == []
+
+
+def test_a_retrained_text_encoder_is_noticed(model):
+    from safetensors.torch import save_file
+
+    before = processor(model)
+    path = os.path.join(model, "text_encoder", "model.safetensors")
+    weights = {name: weight + 0.1 for name, weight in load_file(path).items()}
+    save_file(weights, path, metadata={"format": "pt"})
+    after = processor(model)
+    assert not torch.allclose(before.text_embeddings, after.text_embeddings)
+
+
+@pytest.mark.parametrize("prompt", ["../../escape", "/etc/passwd", "a" * 5000, "\0\n", "日本"])
+def test_a_prompt_never_becomes_a_path(model, prompt, tmp_path):
+    processor(model, prompt=prompt)
+    assert len(cached()) == 6
+    assert all(len(name) == 64 + len(".safetensors") for name in cached())
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [".threestudio_cache", "model"]
+
+
+def test_what_a_long_prompt_loses_is_said(model, caplog):
+    with caplog.at_level("WARNING"):
+        processor(model, prompt="a b c d e f g h")
+    assert "[a b c d e f g h] is too long for the text encoder, which ignores: g h" in caplog.text
+
+
+def test_a_missing_model_is_named():
+    with pytest.raises(OSError, match=r"no tokenizer for the model 'no-such/model'.*pretrained_model_name_or_path"):
+        processor("no-such/model")
+
+
+def test_a_folder_without_a_tokenizer_is_no_model(model):
+    shutil.rmtree(os.path.join(model, "tokenizer"))
+    with pytest.raises(OSError, match="no tokenizer for the model"):
+        processor(model)
+
+
+def test_an_empty_prompt_is_refused(model):
+    with pytest.raises(ConfigError, match="prompt: is empty"):
+        processor(model, prompt=" ")
+
+
+def test_the_prompt_library(model, tmp_path):
+    with pytest.raises(ConfigError, match="no prompt library"):
+        processor(model, prompt="lib:car")
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load/prompt_library.json").write_text('{"dreamfusion": ["a red car", "a blue car", "a house"]}')
+    assert processor(model, prompt="lib:red_car").prompt == "a red car"
+    with pytest.raises(ConfigError, match="2 prompts"):
+        processor(model, prompt="lib:car")

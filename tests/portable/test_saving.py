@@ -1,0 +1,169 @@
+"""What a system writes: pictures with known pixels, videos, data; never outside its folder."""
+
+import json
+import os
+
+import imageio.v2 as imageio
+import numpy as np
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from threestudio.utils.files import atomic_path
+from threestudio.utils.saving import SaverMixin
+
+
+@pytest.fixture
+def saver(tmp_path):
+    saver = SaverMixin()
+    saver.set_save_dir(str(tmp_path / "save"))
+    return saver
+
+
+def read(path):
+    return np.asarray(Image.open(path))
+
+
+def test_a_folder_must_be_chosen():
+    with pytest.raises(ValueError, match="Save dir is not set"):
+        SaverMixin().get_save_path("a.png")
+
+
+def test_folders_are_created_on_the_way(saver):
+    path = saver.get_save_path("it10-test/0.png")
+    assert path == os.path.join(saver.get_save_dir(), "it10-test/0.png")
+    assert os.path.isdir(os.path.dirname(path))
+
+
+@pytest.mark.parametrize("name", ["../a.png", "/etc/a.png", "it0/../../a.png"])
+def test_nothing_is_written_outside(saver, name):
+    with pytest.raises(ValueError, match="leads out of the save dir"):
+        saver.save_json(name, {})
+
+
+def test_a_link_does_not_lead_outside_either(saver, tmp_path):
+    os.makedirs(saver.get_save_dir())
+    os.symlink(tmp_path, os.path.join(saver.get_save_dir(), "link"))
+    with pytest.raises(ValueError, match="leads out"):
+        saver.get_save_path("link/a.png")
+
+
+def test_rgb(saver):
+    colours = torch.tensor([[[0.0, 0.5, 1.0], [2.0, -1.0, 0.25]]])
+    assert read(saver.save_rgb_image("a.png", colours)).tolist() == [[[0, 127, 255], [255, 0, 63]]]
+    chw = colours.permute(2, 0, 1) * 2 - 1
+    stretched = saver.save_rgb_image("b.png", chw, data_format="CHW", data_range=(-1, 1))
+    assert read(stretched)[0, 0].tolist() == [0, 127, 255]
+
+
+def test_channels_beyond_three_stand_beside(saver):
+    img = torch.zeros(2, 2, 4)
+    img[..., 3] = 1
+    picture = read(saver.save_rgb_image("a.png", img))
+    assert picture.shape == (2, 4, 3)
+    assert picture[0, 2].tolist() == [255, 0, 0]
+
+
+def test_uv(saver):
+    uv = torch.tensor([[[0.0, 0.0], [1 / 64, 0.0], [1 / 64, 1 / 64]]])
+    magenta, white = [255, 0, 255], [255, 255, 255]
+    assert read(saver.save_uv_image("a.png", uv))[0].tolist() == [magenta, white, magenta]
+    assert read(saver.save_uv_image("b.png", uv * 32, cmap="color"))[0, 2].tolist() == [127, 127, 0]
+
+
+def test_grayscale(saver):
+    values = np.array([[0.0, 5.0, 10.0]])
+    assert read(saver.save_grayscale_image("a.png", values, cmap=None))[0].tolist() == [[0] * 3, [127] * 3, [255] * 3]
+    fixed = saver.save_grayscale_image("b.png", values, data_range=(0, 20), cmap=None)
+    assert read(fixed)[0, 2].tolist() == [127] * 3
+    low, _, high = read(saver.save_grayscale_image("c.png", values))[0].tolist()
+    assert low[2] > 100 > low[0]  # jet: blue below,
+    assert high[0] > 100 > high[2]  # red above
+    magma = read(saver.save_grayscale_image("d.png", values, cmap="magma"))[0]
+    assert magma[0].sum() > 500 > 20 > magma[2].sum()  # reversed: bright below
+    constant = read(saver.save_grayscale_image("e.png", np.ones((2, 2)), cmap=None))
+    assert (constant == 0).all()
+
+
+def test_a_grid_is_aligned_to_the_largest(saver):
+    small = {"type": "rgb", "img": torch.ones(2, 2, 3), "kwargs": {"data_format": "HWC"}}
+    large = {"type": "grayscale", "img": torch.zeros(4, 4), "kwargs": {"cmap": None, "data_range": (0, 1)}}
+    grid = read(saver.save_image_grid("grid.png", [small, large]))
+    assert grid.shape == (4, 8, 3)
+    assert (grid[:, :4] == 255).all()
+    assert (grid[:, 4:] == 0).all()
+    assert read(saver.save_image_grid("rows.png", [[small, small], [large, large]], align=4)).shape == (8, 8, 3)
+    assert read(saver.save_image_grid("min.png", [small, large], align="min")).shape == (2, 4, 3)
+    assert read(saver.save_image_grid("pair.png", [small, large], align=(3, 5))).shape == (3, 10, 3)
+    with pytest.raises(ValueError, match="unknown align"):
+        saver.save_image_grid("no.png", [small], align="left")
+    with pytest.raises(ValueError, match="unknown image type 'depth'"):
+        saver.save_image_grid("no.png", [{"type": "depth", "img": torch.zeros(2, 2)}])
+
+
+def test_texts_are_drawn_on_their_rows(saver):
+    item = {"type": "rgb", "img": torch.full((64, 64, 3), 0.5), "kwargs": {}}
+    plain = read(saver.save_image_grid("plain.png", [item]))
+    grid = read(saver.save_image_grid("texts.png", [item], texts=["t=0.5", "t=0.7"]))
+    changed = (grid != plain).any(axis=(1, 2))
+    assert changed[:16].any()
+    assert changed[32:48].any()
+    assert not changed[16:30].any()
+
+
+def test_integer_images_stay_as_they_are(saver):
+    img = np.arange(16, dtype=np.uint8).reshape(2, 2, 4)
+    assert (read(saver.save_image("a.png", img)) == img).all()
+    depth = np.array([[1000, 60000]], dtype=np.uint16)
+    assert (read(saver.save_image("b.png", depth)) == depth).all()
+    with pytest.raises(TypeError, match="float64"):
+        saver.save_image("c.png", np.zeros((2, 2)))
+
+
+def test_a_sequence_is_in_the_order_of_its_numbers(saver):
+    levels = {0: 0.0, 2: 0.5, 10: 1.0}
+    for index, level in levels.items():
+        saver.save_rgb_image(f"it5-test/{index}.png", torch.full((20, 30, 3), level))
+    (saver.get_save_path("it5-test/.tmp-7.png"), saver.save_json("it5-test/notes.json", []))
+    for save_format in ("mp4", "gif"):
+        path = saver.save_img_sequence("it5-test", "it5-test", r"(\d+)\.png", save_format=save_format, fps=2)
+        assert path.endswith(f"it5-test.{save_format}")
+        frames = [np.asarray(frame)[..., :3] for frame in imageio.get_reader(path)]
+        assert [frame.shape for frame in frames] == [(20, 30, 3)] * 3
+        assert np.allclose([frame.mean() for frame in frames], [0, 127, 255], atol=6)
+    with pytest.raises(FileNotFoundError, match="no picture"):
+        saver.save_img_sequence("x", "it5-test", r"(\d+)\.jpg")
+    with pytest.raises(ValueError, match="webm"):
+        saver.save_img_sequence("x", "it5-test", r"(\d+)\.png", save_format="webm")
+
+
+def test_data(saver, tmp_path):
+    assert np.load(saver.save_data("a", torch.arange(3))).tolist() == [0, 1, 2]
+    both = np.load(saver.save_data("b.npz", {"x": torch.ones(2), "y": np.zeros(1)}))
+    assert (both["x"].tolist(), both["y"].tolist()) == ([1, 1], [0])
+    assert saver.save_data("half", torch.ones(2, dtype=torch.bfloat16)).endswith("half.npy")
+    with pytest.raises(TypeError, match="str"):
+        saver.save_data("c", ["text"])
+    with open(saver.save_json("d.json", {"step": 3})) as file:
+        assert json.load(file) == {"step": 3}
+    assert torch.load(saver.save_state_dict("e.pt", {"w": torch.ones(1)}), weights_only=True)["w"] == 1
+    source = tmp_path / "source.txt"
+    source.write_text("text")
+    with open(saver.save_file("f.txt", str(source))) as file:
+        assert file.read() == "text"
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(str(path)) as temporary:
+        with open(temporary, "w") as file:
+            file.write("half a fi")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_wandb_is_off_unless_enabled(saver):
+    saver.create_loggers(OmegaConf.create({"wandb": {"enable": False, "project": "p", "name": "n"}}))
+    assert saver.get_loggers() == []
