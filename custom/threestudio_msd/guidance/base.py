@@ -25,11 +25,16 @@ NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale; 
 
 @dataclass(frozen=True)
 class View:
-    """Where the renders of a batch were taken from, each `[B]`: degrees, degrees, world units."""
+    """Where the renders of a batch were taken from.
+
+    The first three are `[B]`: degrees, degrees, world units. The matrices are `[B, 4, 4]`, None where the batch has no camera.
+    """
 
     elevation: Tensor
     azimuth: Tensor
     camera_distances: Tensor
+    c2w: Tensor | None = None
+    mvp_mtx: Tensor | None = None
 
     @property
     def arguments(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -81,6 +86,11 @@ class LatentGuidance:
         self.epoch, self.step = epoch, global_step
 
     @property
+    def rows(self) -> int:
+        """Samples that the networks evaluated so far, every guidance branch counted."""
+        return self.prior.network.rows
+
+    @property
     def progress(self) -> float:
         """Part of the optimisation done, in [0, 1]; 1 at the last step."""
         return min(self.step / max(self.cfg.trainer_max_steps - 1, 1), 1.0)
@@ -119,16 +129,18 @@ class LatentGuidance:
         """
         batch = rgb.shape[0]
         latents = require_finite(f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT)
-        rows = self.prior.network.rows
-        view = View(elevation, azimuth, camera_distances)
+        rows = self.rows
+        view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
         with torch.no_grad():
             prior = self.conditioned(prompt_utils, view)
             estimate = self.estimate(latents.detach(), prior, index)
         gradient = require_finite(f"gradient at step {self.step}", estimate.gradient, NAN_HINT)
-        self.network_calls += (self.prior.network.rows - rows) / batch
+        further = self.further_losses(latents.detach(), prompt_utils, view, index)
+        self.network_calls += (self.rows - rows) / batch
         output = {
             # threestudio's convention: summed over a sample, averaged over the batch
             f"loss_{self.name}": 0.5 * F.mse_loss(latents, latents.detach() - gradient, reduction="sum") / batch,
+            **further,
             "grad_norm": rms(gradient).mean(),
             "network_calls": self.network_calls,
             **self.report(estimate),
@@ -167,14 +179,20 @@ class LatentGuidance:
             network, text(cond), text(uncond), [text(negative[i::negatives]) for i in range(negatives)], weights, scale
         )
 
-    def noise(self, batch: int, index: Tensor | None, step: int) -> Noise:
-        """Noise for this step: from the seed, the step and each sample's index, whatever else is in the batch."""
+    def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
+        """Noise from the seed, a key such as the step, and each sample's index, whatever else is in the batch."""
         indices = range(batch) if index is None else index.tolist()
-        return SampleNoise([seed_from(self.cfg.seed, step, int(i)) for i in indices])
+        return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
     def estimate(self, latents: Tensor, prior: Prior, index: Tensor | None) -> Estimate:
         """Ask the estimator."""
         return self.estimator(latents, prior, self.noise(latents.shape[0], index, self.step), self.progress)
+
+    def further_losses(
+        self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Losses of the method's own networks, `loss_x` each; none by default."""
+        return {}
 
     def report(self, estimate: Estimate) -> dict[str, Any]:
         """What the method logs beside loss, gradient norm and network calls."""

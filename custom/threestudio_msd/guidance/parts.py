@@ -46,3 +46,14 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the nearest known word, or nothing."""
     nearest = difflib.get_close_matches(word, list(known), n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else ""
+
+
+def require_time_range(low: float, high: float) -> tuple[float, float]:
+    """The range of diffusion times `(low, high)`, once checked.
+
+    Raises:
+        ValueError: If it is empty or leaves [0, 1].
+    """
+    if not 0 <= low <= high <= 1:
+        raise ValueError(f"min_step_percent and max_step_percent must satisfy 0 <= min <= max <= 1, got {low} and {high}")
+    return low, high

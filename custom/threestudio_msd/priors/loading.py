@@ -27,11 +27,13 @@ class LatentPrior:
         network: The conditional denoiser over scaled latents; its condition is `encoder_hidden_states`.
         vae: The autoencoder.
         resolution: Height and width of the images it was made for, pixels.
+        unet: The network itself, for adapters.
     """
 
     network: ConditionalDenoiser
     vae: nn.Module
     resolution: int
+    unet: nn.Module
 
     def encode(self, images: Tensor) -> Tensor:
         """Encode images `[B, 3, H, W]` in [0, 1] to scaled latents, the mean of the autoencoder's posterior; differentiable."""
@@ -80,7 +82,7 @@ def load_prior(model: str, revision: str | None = None, dtype: str = "auto", dev
     schedule = TableSchedule.from_alphas_cumprod(pipeline.scheduler.alphas_cumprod)
     network = VPNetwork(UNetCall(unet), schedule, pipeline.scheduler.config.prediction_type, weights_dtype)
     factor = 2 ** (len(pipeline.vae.config.block_out_channels) - 1)
-    return LatentPrior(network, pipeline.vae, unet.config.sample_size * factor)
+    return LatentPrior(network, pipeline.vae, unet.config.sample_size * factor, unet)
 
 
 @dataclass(frozen=True)

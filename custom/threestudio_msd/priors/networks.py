@@ -7,6 +7,7 @@ it evaluated, which is what budgets are stated in.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
@@ -42,9 +43,19 @@ class ConditionalDenoiser(ABC):
         self.rows += z.shape[0]
         return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
 
+    def with_network(self, network: Callable[..., Tensor]) -> ConditionalDenoiser:
+        """The same denoiser around another network, with a count of its own."""
+        other = copy.copy(self)
+        other.network, other.rows = network, 0
+        return other
+
     @abstractmethod
     def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """D(z, sigma | condition) with one sigma a row, `[N]`."""
+
+    @abstractmethod
+    def training_weight(self, sigma: Tensor) -> Tensor:
+        """What the squared error of D at `sigma` is multiplied by to be that of the network's own prediction."""
 
     def predict(self, sample: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The network's raw output for its own kind of input, in the dtype of `sample`."""
@@ -91,6 +102,14 @@ class VPNetwork(ConditionalDenoiser):
             return alpha * (z * alpha) - s * alpha * prediction
         return prediction
 
+    def training_weight(self, sigma: Tensor) -> Tensor:
+        """See `ConditionalDenoiser.training_weight`."""
+        if self.prediction_type == "epsilon":
+            return sigma**-2
+        if self.prediction_type == "v_prediction":
+            return 1 + sigma**-2
+        return torch.ones_like(sigma)
+
 
 class FlowNetwork(ConditionalDenoiser):
     """A rectified flow: z_fm = (1 - t) x + t n, u = n - x, so z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
@@ -118,3 +137,7 @@ class FlowNetwork(ConditionalDenoiser):
         z_fm = z / (1 + expand(sigma, z))
         t = sigma / (1 + sigma)
         return z_fm - expand(t, z) * self.predict(z_fm, t * self.timesteps, condition)
+
+    def training_weight(self, sigma: Tensor) -> Tensor:
+        """See `ConditionalDenoiser.training_weight`."""
+        return (1 + 1 / sigma) ** 2

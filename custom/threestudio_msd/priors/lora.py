@@ -1,0 +1,71 @@
+"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the renders' own distribution, in the same weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
+CAMERA_NUMBERS = 16  # of a 4 x 4 matrix
+
+
+class LoRANetwork(nn.Module):
+    """A UNet with adapters on its attention layers, which are on during its own calls and off for everybody else.
+
+    Called as `network(sample, timestep, **condition)`, like the UNet it wraps. Holds the adapters' parameters, and none of the
+    frozen UNet's: these alone are optimised and saved.
+
+    Args:
+        unet: A diffusers UNet2DConditionModel, frozen; it is given the adapters.
+        rank: Of the adapters.
+        camera: Whether calls bring `class_labels`, a camera matrix a row, `[N, 16]`, for which an embedding is learned.
+        seed: Of the initialisation (A normal with standard deviation 1 / rank, B zero: the UNet itself at first).
+    """
+
+    def __init__(self, unet: nn.Module, rank: int = 4, camera: bool = False, seed: int = 0) -> None:
+        # peft and diffusers take seconds to import
+        from diffusers.models.embeddings import TimestepEmbedding
+        from diffusers.training_utils import cast_training_params
+        from peft import LoraConfig
+
+        super().__init__()
+        self._unet = [unet]  # in a list, so that its weights are not this module's
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            unet.add_adapter(
+                LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ATTENTION), "phi"
+            )
+            width = unet.time_embedding.linear_2.out_features
+            self.camera_embedding = TimestepEmbedding(CAMERA_NUMBERS, width).to(unet.device) if camera else None
+        cast_training_params(unet)  # adapters are trained in float32 on a UNet of any precision
+        adapters = {name.replace(".", "/"): p for name, p in unet.named_parameters() if p.requires_grad}
+        self.adapters = nn.ParameterDict(adapters)
+        self._switch_off()
+
+    def forward(self, sample: Tensor, timestep: Tensor, **condition: Tensor) -> Tensor:
+        """The raw prediction with the adapters on."""
+        with self._switched_on() as unet:
+            return unet(sample, timestep, return_dict=False, **condition)[0]
+
+    @contextmanager
+    def _switched_on(self) -> Iterator[nn.Module]:
+        (unet,) = self._unet
+        unet.enable_adapters()
+        unet.class_embedding = self._embed_camera if self.camera_embedding is not None else None
+        try:
+            yield unet
+        finally:
+            self._switch_off()
+
+    def _switch_off(self) -> None:
+        (unet,) = self._unet
+        unet.disable_adapters()
+        unet.class_embedding = None
+        for parameter in self.adapters.values():
+            parameter.requires_grad_(True)  # peft freezes what it disables, and gradients still to come would be lost
+
+    def _embed_camera(self, matrices: Tensor) -> Tensor:
+        return self.camera_embedding(matrices.to(self.camera_embedding.linear_1.weight.dtype))

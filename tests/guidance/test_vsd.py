@@ -1,0 +1,109 @@
+"""`msd-vsd-guidance` on a small random pipeline."""
+
+from __future__ import annotations
+
+import pytest
+import threestudio
+import threestudio_msd  # noqa: F401  (registers)
+import torch
+from guidance.test_msd import PromptUtils, cameras, renders
+
+
+def guidance(folder, **cfg):
+    return threestudio.find("msd-vsd-guidance")({"pretrained_model_name_or_path": str(folder), **cfg})
+
+
+def matrices(batch: int) -> dict[str, torch.Tensor]:
+    return {"c2w": torch.randn(batch, 4, 4, generator=torch.Generator().manual_seed(4))}
+
+
+def test_with_fresh_adapters_phi_is_the_pretrained_model(random_pipeline):
+    g = guidance(random_pipeline, guidance_scale=1.0)
+    out = g(renders(), PromptUtils(), **cameras(2))
+    # B is zero at first, so that both noises agree and the gradient vanishes
+    assert float(out["grad_norm"]) == pytest.approx(0, abs=1e-6)
+    # guidance has two branches, phi one, and phi's training one
+    assert out["network_calls"] == 4
+
+
+def test_the_adapters_learn_the_renders_and_leave_the_prior_alone(random_pipeline):
+    g = guidance(random_pipeline)
+    rgb = renders()
+    before = [p.clone() for p in g.prior.unet.parameters() if not p.requires_grad]
+    z, sigma = torch.randn(2, 4, 4, 4), torch.tensor(1.0)
+    condition = {"encoder_hidden_states": PromptUtils().embeddings[:2]}
+    frozen = g.prior.network(z, sigma, condition)
+    optimizer = torch.optim.Adam(g.parameters(), lr=1e-2)
+    losses = []
+    for step in range(40):
+        g.update_step(0, step)
+        out = g(rgb, PromptUtils(), **cameras(2))
+        losses.append(out["loss_lora"].item())
+        optimizer.zero_grad()
+        out["loss_lora"].backward()
+        optimizer.step()
+    assert sum(losses[-10:]) < sum(losses[:10])
+    assert rgb.grad is None  # phi learns the renders; the renders do not learn phi
+    assert torch.equal(g.prior.network(z, sigma, condition), frozen)
+    assert not torch.equal(g.phi(z, sigma, condition), frozen)
+    after = [p for p in g.prior.unet.parameters() if not p.requires_grad]
+    assert len(before) == len(after)
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_only_the_adapters_are_parameters_and_saved(random_pipeline):
+    g = guidance(random_pipeline, camera_condition_type="extrinsics")
+    assert all("lora_" in name or "camera_embedding" in name for name, _ in g.named_parameters())
+    assert 0 < sum(p.numel() for p in g.parameters()) < sum(p.numel() for p in g.prior.unet.parameters())
+    with torch.no_grad():
+        for parameter in g.parameters():
+            parameter.add_(1)
+    other = guidance(random_pipeline, camera_condition_type="extrinsics")
+    other.load_state_dict(g.state_dict())
+    losses = [m(renders(), PromptUtils(), **cameras(2), **matrices(2))["loss_vsd"].item() for m in (g, other)]
+    assert losses[0] == losses[1]
+
+
+def test_phi_knows_the_camera_if_asked_to(random_pipeline):
+    g = guidance(random_pipeline, camera_condition_type="extrinsics", guidance_scale_lora=2.0)
+    out = g(renders(), PromptUtils(), **cameras(2), **matrices(2))
+    assert out["network_calls"] == 5  # two branches of phi, with and without the camera
+    out["loss_lora"].backward()
+    assert g.lora.camera_embedding.linear_1.weight.grad is not None
+    with pytest.raises(ValueError, match="the batch has no c2w"):
+        g(renders(), PromptUtils(), **cameras(2))
+
+
+def test_perp_neg_acts_on_the_pretrained_branch(random_pipeline):
+    out = guidance(random_pipeline)(renders(), PromptUtils(use_perp_neg=True), **cameras(2))
+    assert out["network_calls"] == 6
+
+
+def test_a_particle_and_its_noise_do_not_depend_on_the_batch(random_pipeline):
+    rgb = renders(3).detach()
+    losses = {
+        ids: guidance(random_pipeline)(rgb[list(ids)], PromptUtils(), **cameras(len(ids)), index=torch.tensor(ids))
+        for ids in ((0, 1, 2), (1,), (0, 2))
+    }
+    for name, size in (("loss_vsd", 1), ("loss_lora", 1)):
+        total = losses[1,][name].item() + 2 * losses[0, 2][name].item()
+        assert 3 * size * losses[0, 1, 2][name].item() == pytest.approx(total, rel=1e-4)
+
+
+def test_the_same_seed_gives_the_same_adapters_and_leaves_the_global_generator_alone(random_pipeline):
+    torch.manual_seed(0)
+    expected = torch.rand(1)
+    torch.manual_seed(0)
+    a, b = guidance(random_pipeline), guidance(random_pipeline)
+    assert torch.equal(torch.rand(1), expected)
+    assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
+
+
+def test_bad_settings_are_refused_before_a_model_is_loaded():
+    for bad, message in (
+        ({"lora_rank": 0}, "lora_rank"),
+        ({"camera_condition_type": "c2w"}, "extrinsics"),
+        ({"camera_dropout": 2.0}, "camera_dropout"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            guidance("nowhere", **bad)
