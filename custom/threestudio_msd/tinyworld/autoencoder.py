@@ -1,0 +1,116 @@
+"""The tiny prior's autoencoder: 64 x 64 RGB to 8 x 8 x 4 latents and back, a diffusers ``AutoencoderKL``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKL
+from torch import Tensor
+
+from .data import Images
+from .training import TrainConfig, fit
+
+KL_WEIGHT = 4e-4
+EDGE_WEIGHT = 1.0
+
+
+def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64, 96)) -> AutoencoderKL:
+    """An untrained autoencoder that halves the side at every level but the last."""
+    levels = len(channels)
+    return AutoencoderKL(
+        down_block_types=("DownEncoderBlock2D",) * levels,
+        up_block_types=("UpDecoderBlock2D",) * levels,
+        block_out_channels=channels,
+        layers_per_block=1,
+        latent_channels=4,
+        norm_num_groups=8,
+        sample_size=64,
+    )
+
+
+def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Widens a batch to what score distillation meets: flat colours, colour fields, blends, dim, blurred and noisy images.
+
+    Args:
+        images: ``[b, 3, 64, 64]`` in [0, 1].
+        generator: The randomness.
+
+    Returns:
+        The input, and the target to reconstruct (the input without its noise); about three in four are left alone.
+    """
+    b = len(images)
+
+    def chosen(share: float) -> Tensor:
+        return (torch.rand(b, generator=generator) < share)[:, None, None, None]
+
+    flat = torch.rand(b, 3, 1, 1, generator=generator).expand_as(images)
+    field = F.interpolate(torch.rand(b, 3, 4, 4, generator=generator), images.shape[-2:], mode="bicubic").clamp(0, 1)
+    contrast = torch.rand(b, 1, 1, 1, generator=generator)
+    mix = torch.rand(b, 1, 1, 1, generator=generator)
+    blurred = F.interpolate(F.avg_pool2d(images, 4), images.shape[-2:], mode="bilinear")
+    target = torch.where(chosen(0.05), flat, images)
+    target = torch.where(chosen(0.05), 0.5 + contrast * (field - 0.5), target)
+    target = torch.where(chosen(0.06), mix * images + (1 - mix) * images.flip(0), target)
+    target = torch.where(chosen(0.05), blurred, target)
+    target = torch.where(chosen(0.06), target * (0.5 + 0.5 * contrast), target)
+    noise = 0.15 * torch.rand(b, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
+    return torch.where(chosen(0.08), (target + noise).clamp(0, 1), target), target
+
+
+def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
+    return images.diff(dim=-1), images.diff(dim=-2)
+
+
+def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
+    """L1 on the pixels and on their differences at two scales, which keeps small details crisp."""
+    loss = (images - target).abs().mean()
+    for scale in (1, 2):
+        a, b = (F.avg_pool2d(x, scale) for x in (images, target))
+        loss = loss + EDGE_WEIGHT * sum((u - v).abs().mean() for u, v in zip(_edges(a), _edges(b), strict=True)) / 2
+    return loss
+
+
+def train_autoencoder(
+    images: Images, config: TrainConfig, checkpoint: Path, channels: tuple[int, ...] = (16, 32, 64, 96),
+    progress: bool = True,
+) -> AutoencoderKL:  # fmt: skip
+    """Trains the autoencoder and sets its `scaling_factor` so that the latents of true renders have unit deviation."""
+    torch.manual_seed(config.seed)
+    vae = new_autoencoder(channels)
+
+    def loss(generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (config.batch,), generator=generator)
+        source, target = perturb(images[index].float, generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(2 * source - 1).latent_dist
+            decoded = vae.decode(posterior.sample(generator)).sample
+        kl = posterior.kl().mean() / posterior.mean[0].numel()
+        return reconstruction_loss(decoded.float(), 2 * target - 1) + KL_WEIGHT * kl.float()
+
+    fit("autoencoder", vae, loss, config, checkpoint, progress)
+    mean, std = encode_images(vae, images[slice(0, 2048)])
+    deviation = (mean.var() + (std**2).mean()).sqrt()
+    vae.register_to_config(scaling_factor=float(1 / deviation))
+    return vae
+
+
+@torch.no_grad()
+def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple[Tensor, Tensor]:
+    """Posterior mean and deviation of every image's latent, both ``[n, 4, 8, 8]``, before scaling."""
+    parts = [
+        vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist for i in range(0, len(images), batch)
+    ]
+    return torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
+
+
+@torch.no_grad()
+def psnr(vae: AutoencoderKL, images: Images, batch: int = 128) -> float:
+    """Mean peak signal-to-noise ratio of reconstructions (dB)."""
+    errors = []
+    for i in range(0, len(images), batch):
+        rgb = images[slice(i, i + batch)].float
+        decoded = vae.decode(vae.encode(2 * rgb - 1).latent_dist.mode()).sample.clamp(-1, 1)
+        errors.append(((decoded + 1) / 2 - rgb).square().mean((1, 2, 3)))
+    return float(-10 * torch.cat(errors).log10().mean())

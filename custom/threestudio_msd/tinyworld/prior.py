@@ -1,0 +1,243 @@
+"""The tiny prior: a latent-diffusion model of the tiny world, saved as a Stable Diffusion pipeline folder."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+from .autoencoder import encode_images
+from .data import Images
+from .tokens import FILLERS, LENGTH, save_tokenizer
+from .training import TrainConfig, fit
+from .world import COLOURS, OBJECTS, VIEWS, Caption
+
+PRIOR_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny-prior"
+MIN_SNR_GAMMA = 5.0
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Sizes of the denoiser and of the text encoder."""
+
+    channels: tuple[int, ...] = (96, 128)
+    blocks: tuple[str, ...] = ("CrossAttnDownBlock2D", "DownBlock2D")
+    heads: int = 4
+    text_width: int = 96
+    text_layers: int = 2
+
+
+class TinyPrior(nn.Module):
+    """What is trained together: the denoiser and the text encoder, from nothing."""
+
+    def __init__(self, config: PriorConfig, tokenizer: CLIPTokenizer) -> None:
+        super().__init__()
+        self.unet = UNet2DConditionModel(
+            sample_size=8,
+            down_block_types=config.blocks,
+            up_block_types=tuple(name.replace("Down", "Up") for name in reversed(config.blocks)),
+            block_out_channels=config.channels,
+            layers_per_block=1,
+            norm_num_groups=16,
+            cross_attention_dim=config.text_width,
+            attention_head_dim=config.heads,
+        )
+        self.text_encoder = CLIPTextModel(
+            CLIPTextConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=config.text_width,
+                intermediate_size=2 * config.text_width,
+                projection_dim=config.text_width,
+                num_hidden_layers=config.text_layers,
+                num_attention_heads=4,
+                max_position_embeddings=LENGTH,
+                bos_token_id=tokenizer.bos_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        )
+        nn.init.normal_(self.text_encoder.get_input_embeddings().weight, std=0.5)
+
+
+def write_caption(name: str, colour: str, view: str, generator: torch.Generator) -> str:
+    """A caption as users write it and threestudio extends it; empty for one in ten, for guidance.
+
+    Args:
+        name: The object.
+        colour: Its colour.
+        view: The view it is seen from, told in three captions of five.
+        generator: The randomness.
+    """
+    told, empty, wordy, front_first = torch.rand(4, generator=generator).tolist()
+    if empty < 0.1:
+        return ""
+    text = Caption(name, colour).text
+    if wordy < 0.3:
+        picks = torch.randint(len(FILLERS), (3,), generator=generator).tolist()
+        before, after, last = (FILLERS[i] for i in picks)
+        text = f"a {before} of {text}" if wordy < 0.15 else f"{text}, {after} {last}"
+    elif wordy < 0.4:
+        text = f"a DSLR photo of {text}" if wordy < 0.35 else f"a photo of {text}"
+    if told > 0.6:
+        return text
+    if front_first < 0.1:
+        return f"{view.replace('back', 'backside')} view of {text}"
+    return f"{text}, {view} view"
+
+
+def noise_schedule() -> DDIMScheduler:
+    """Stable Diffusion's noise: scaled-linear betas, 1000 steps, epsilon prediction, nothing clipped."""
+    return DDIMScheduler(
+        num_train_timesteps=1000,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        clip_sample=False,
+        set_alpha_to_one=False,
+        steps_offset=1,
+    )
+
+
+def new_prior(config: PriorConfig, folder: Path, seed: int) -> tuple[TinyPrior, CLIPTokenizer]:
+    """An untrained prior, and its tokenizer written below `folder`."""
+    save_tokenizer(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    torch.manual_seed(seed)
+    return TinyPrior(config, tokenizer), tokenizer
+
+
+def train_prior(
+    vae: AutoencoderKL,
+    images: Images,
+    folder: Path,
+    config: TrainConfig,
+    checkpoint: Path,
+    sizes: PriorConfig | None = None,
+    progress: bool = True,
+    on_save: Callable[[int], None] | None = None,
+) -> TinyPrior:
+    """Trains the denoiser and the text encoder on the autoencoder's latents of captioned renders.
+
+    The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion Training via Min-SNR
+    Weighting Strategy", gamma = 5). The pipeline folder is written afresh, with averaged weights, at every save.
+
+    Args:
+        vae: The trained autoencoder.
+        images: Labelled true renders, without the held-out pairs.
+        folder: Where the pipeline is saved.
+        config: Steps and rates.
+        checkpoint: The training state, to resume from.
+        sizes: Sizes of the networks; the defaults if ``None``.
+        progress: Whether to show a bar.
+        on_save: Called with the step after each save.
+    """
+    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, config.seed)
+    mean, std = encode_images(vae, images)
+    scale = vae.config.scaling_factor
+    scheduler = noise_schedule()
+    alphas = scheduler.alphas_cumprod
+    snr = alphas / (1 - alphas)
+    weight = snr.clamp_max(MIN_SNR_GAMMA) / snr
+    names = list(zip(images.object.tolist(), images.colour.tolist(), images.view.tolist(), strict=True))
+    tokens = {}
+
+    def tokenise(text: str) -> Tensor:
+        if text not in tokens:
+            tokens[text] = tokenizer(
+                text, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+            ).input_ids[0]
+        return tokens[text]
+
+    def loss(generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (config.batch,), generator=generator)
+        captions = [
+            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
+            for o, c, v in (names[i] for i in index.tolist())
+        ]
+        z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
+        noise = torch.randn(z.shape, generator=generator)
+        t = torch.randint(scheduler.config.num_train_timesteps, (config.batch,), generator=generator)
+        text = prior.text_encoder(torch.stack([tokenise(c) for c in captions]))[0]
+        predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
+        return (weight[t] * (predicted - noise).square().mean((1, 2, 3))).mean()
+
+    def save(step: int) -> None:
+        save_prior(folder, vae, prior, tokenizer, scheduler)
+        if on_save is not None:
+            on_save(step)
+
+    fit("prior", prior, loss, config, checkpoint, progress, save)
+    save_prior(folder, vae, prior, tokenizer, scheduler)
+    return prior
+
+
+def save_prior(
+    folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
+) -> None:
+    """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are replaced."""
+    aside = folder.with_name(f".{folder.name}")
+    shutil.rmtree(aside, ignore_errors=True)
+    pipeline = StableDiffusionPipeline(
+        vae=_half(vae),
+        text_encoder=prior.text_encoder,
+        tokenizer=tokenizer,
+        unet=_half(prior.unet),
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(aside, safe_serialization=True)
+    shutil.copytree(folder / "tokenizer", aside / "tokenizer", dirs_exist_ok=True)
+    shutil.rmtree(folder)
+    aside.rename(folder)
+
+
+def _half(module: nn.Module) -> nn.Module:
+    copy = type(module).from_config(module.config)
+    copy.load_state_dict(module.state_dict())
+    return copy.half()
+
+
+def load_prior(folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
+    """The tiny prior as a diffusers pipeline.
+
+    Raises:
+        FileNotFoundError: If the folder holds no pipeline.
+    """
+    folder = Path(folder)
+    if not (folder / "model_index.json").is_file():
+        raise FileNotFoundError(f"no pipeline in {folder} (scripts/train_prior.py makes it)")
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, torch_dtype=dtype, local_files_only=True
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def sample(
+    pipeline: StableDiffusionPipeline, prompts: Sequence[str], guidance_scale: float, steps: int = 50, seed: int = 0,
+    batch: int = 64,
+) -> Tensor:  # fmt: skip
+    """Guided DDIM samples, one for each prompt; sample ``i`` depends on ``seed + i`` alone, not on the batch.
+
+    Returns:
+        Images ``[n, 64, 64, 3]`` in [0, 1].
+    """
+    images = []
+    for start in range(0, len(prompts), batch):
+        chunk = list(prompts[start : start + batch])
+        generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(chunk))]
+        images.append(
+            pipeline(
+                chunk, guidance_scale=guidance_scale, num_inference_steps=steps, generator=generators, output_type="pt"
+            ).images
+        )
+    return torch.cat(images).permute(0, 2, 3, 1).float()

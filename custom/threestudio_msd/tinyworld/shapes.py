@@ -1,0 +1,290 @@
+"""The objects of the tiny world as signed distance fields.
+
+Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and faces +x, and is a list of parts
+``(distance [N], material)`` at points ``[N, 3]``. Primitives follow Quilez's catalogue of distance functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+RADIUS = 0.58
+
+MATERIALS: dict[str, tuple[float, float, float] | float] = {
+    "body": 1.0,  # a number: that fraction of the object's own colour
+    "shade": 0.72,
+    "dark": (0.16, 0.16, 0.18),
+    "white": (0.97, 0.97, 0.95),
+    "glass": (0.66, 0.84, 0.95),
+    "wood": (0.45, 0.30, 0.18),
+    "steel": (0.62, 0.63, 0.66),
+    "amber": (0.96, 0.60, 0.12),
+    "glow": (1.00, 0.95, 0.66),
+}
+"""Material name -> albedo in [0, 1], or the fraction of the object's colour."""
+
+Part = tuple[Tensor, str]
+
+
+def _length(*axes: Tensor) -> Tensor:
+    return sum(a * a for a in axes).clamp_min(1e-12).sqrt()
+
+
+def ball(p: Tensor, centre: tuple[float, float, float], radius: float) -> Tensor:
+    """Distance to a ball."""
+    return (p - p.new_tensor(centre)).norm(dim=-1) - radius
+
+
+def ellipsoid(p: Tensor, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Tensor:
+    """Approximate (first-order) distance to an ellipsoid."""
+    q, r = p - p.new_tensor(centre), p.new_tensor(radii)
+    k0, k1 = (q / r).norm(dim=-1), (q / r**2).norm(dim=-1)
+    return k0 * (k0 - 1) / k1.clamp_min(1e-6)
+
+
+def box(
+    p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0
+) -> Tensor:
+    """Distance to a box of half sizes `half`, its edges rounded by `rounding` (inside the half sizes)."""
+    q = (p - p.new_tensor(centre)).abs() - (p.new_tensor(half) - rounding)
+    return q.clamp_min(0).norm(dim=-1) + q.amax(-1).clamp_max(0) - rounding
+
+
+def capsule(
+    p: Tensor, a: tuple[float, float, float], b: tuple[float, float, float], ra: float, rb: float | None = None
+) -> Tensor:
+    """Distance to a capsule from `a` to `b`; with `rb`, one that tapers (first-order distance)."""
+    start, axis = p.new_tensor(a), p.new_tensor(b) - p.new_tensor(a)
+    q = p - start
+    t = ((q @ axis) / axis.dot(axis)).clamp(0, 1)
+    radius = ra if rb is None else ra + (rb - ra) * t
+    return (q - t[:, None] * axis).norm(dim=-1) - radius
+
+
+def cylinder(
+    p: Tensor, centre: tuple[float, float, float], axis: int, radius: float, half: float, top: float | None = None
+) -> Tensor:
+    """Distance to a cylinder along `axis` (0, 1, 2); with `top`, a cone that ends in that radius (first order)."""
+    q = p - p.new_tensor(centre)
+    along = q[:, axis]
+    u, v = (q[:, i] for i in range(3) if i != axis)
+    if top is None:
+        side = _length(u, v) - radius
+    else:
+        slope = (top - radius) / (2 * half)
+        wall = radius + slope * (along.clamp(-half, half) + half)
+        side = (_length(u, v) - wall) / (1 + slope**2) ** 0.5
+    cap = along.abs() - half
+    outside = _length(side.clamp_min(0), cap.clamp_min(0))
+    return outside + torch.maximum(side, cap).clamp_max(0)
+
+
+def ring(p: Tensor, centre: tuple[float, float, float], axis: int, radius: float, thickness: float) -> Tensor:
+    """Distance to a torus round `axis`."""
+    q = p - p.new_tensor(centre)
+    u, v = (q[:, i] for i in range(3) if i != axis)
+    return _length(_length(u, v) - radius, q[:, axis]) - thickness
+
+
+def _mirrored(p: Tensor) -> Tensor:
+    """Folds the left half onto the right, so that one part stands for two."""
+    return torch.stack((p[:, 0], p[:, 1].abs(), p[:, 2]), -1)
+
+
+def airplane(p: Tensor) -> list[Part]:
+    """A jet: windscreen and white nose in front, tail fins behind."""
+    m = _mirrored(p)
+    return [
+        (capsule(p, (0.36, 0, 0), (-0.42, 0, 0.05), 0.125, 0.06), "body"),
+        (ball(p, (0.44, 0, -0.005), 0.09), "white"),
+        (ellipsoid(p, (0.30, 0, 0.09), (0.10, 0.085, 0.07)), "dark"),
+        (capsule(m, (0.10, 0.08, -0.02), (-0.12, 0.50, 0.03), 0.06, 0.035), "body"),
+        (capsule(m, (-0.02, 0.08, -0.02), (-0.14, 0.50, 0.03), 0.06, 0.035), "body"),
+        (capsule(m, (0.10, 0.24, -0.07), (-0.04, 0.24, -0.07), 0.05), "steel"),
+        (capsule(m, (-0.42, 0.02, 0.06), (-0.47, 0.20, 0.08), 0.045, 0.025), "shade"),
+        (capsule(p, (-0.38, 0, 0.06), (-0.49, 0, 0.27), 0.05, 0.03), "shade"),
+    ]
+
+
+def boat(p: Tensor) -> list[Part]:
+    """A sailing boat: hull, cabin with windows in front of the mast, one sail."""
+    m = _mirrored(p)
+    hull = torch.maximum(ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)), p[:, 2] + 0.16)
+    deck = torch.maximum(ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)) + 0.03, (p[:, 2] + 0.155).abs() - 0.015)
+    edge = (p[:, 2] - 0.52) * 0.62 + (-p[:, 0] - 0.0) * 0.78  # the sloping edge of the sail
+    sail = torch.maximum(torch.maximum(box(p, (-0.21, 0, 0.18), (0.19, 0.018, 0.30)), edge), -0.06 - p[:, 2])
+    return [
+        (hull, "body"),
+        (deck, "shade"),
+        (box(p, (0.20, 0, -0.10), (0.12, 0.12, 0.10), 0.03), "white"),
+        (box(m, (0.315, 0.05, -0.07), (0.015, 0.035, 0.035)), "dark"),
+        (box(m, (0.20, 0.118, -0.07), (0.07, 0.01, 0.03)), "dark"),
+        (cylinder(p, (0.0, 0, 0.18), 2, 0.022, 0.37), "wood"),
+        (sail, "body"),
+    ]
+
+
+def car(p: Tensor) -> list[Part]:
+    """A car: bonnet and headlights in front, cabin towards the back, dark wheels."""
+    m = _mirrored(p)
+    wheels = torch.minimum(
+        cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05)
+    )
+    return [
+        (box(p, (0.0, 0, -0.06), (0.50, 0.25, 0.12), 0.06), "body"),
+        (box(p, (-0.08, 0, 0.10), (0.26, 0.20, 0.13), 0.08), "body"),
+        (box(p, (0.155, 0, 0.105), (0.04, 0.16, 0.065), 0.02), "glass"),
+        (box(p, (-0.325, 0, 0.105), (0.03, 0.14, 0.05), 0.02), "glass"),
+        (box(m, (-0.07, 0.195, 0.11), (0.17, 0.02, 0.055), 0.01), "glass"),
+        (wheels, "dark"),
+        (ball(m, (0.475, 0.15, -0.04), 0.065), "glow"),
+        (box(p, (0.49, 0, -0.08), (0.02, 0.08, 0.035)), "dark"),
+    ]
+
+
+def cat(p: Tensor) -> list[Part]:
+    """A sitting cat: white muzzle and chest, ears, eyes, a tail that curls behind."""
+    m = _mirrored(p)
+    return [
+        (ellipsoid(p, (-0.08, 0, -0.22), (0.25, 0.20, 0.28)), "body"),
+        (ball(p, (0.08, 0, 0.18), 0.20), "body"),
+        (cylinder(m, (0.06, 0.125, 0.40), 2, 0.085, 0.09, 0.01), "body"),
+        (ball(m, (0.235, 0.08, 0.23), 0.04), "dark"),
+        (ellipsoid(p, (0.245, 0, 0.12), (0.06, 0.085, 0.055)), "white"),
+        (ball(p, (0.305, 0, 0.145), 0.022), "dark"),
+        (ellipsoid(p, (0.10, 0, -0.14), (0.09, 0.11, 0.16)), "white"),
+        (capsule(m, (0.12, 0.10, -0.20), (0.15, 0.10, -0.46), 0.06), "body"),
+        (capsule(p, (-0.28, 0, -0.42), (-0.44, 0, -0.22), 0.05), "body"),
+        (capsule(p, (-0.44, 0, -0.22), (-0.40, 0, 0.02), 0.05, 0.035), "shade"),
+    ]
+
+
+def chair(p: Tensor) -> list[Part]:
+    """A chair: open in front, its back rest behind."""
+    m = _mirrored(p)
+    legs = torch.minimum(
+        capsule(m, (0.22, 0.21, -0.06), (0.25, 0.24, -0.46), 0.035),
+        capsule(m, (-0.22, 0.21, -0.06), (-0.25, 0.24, -0.46), 0.035),
+    )
+    return [
+        (box(p, (0.0, 0, -0.05), (0.28, 0.27, 0.055), 0.03), "body"),
+        (box(p, (-0.24, 0, 0.24), (0.045, 0.27, 0.28), 0.03), "body"),
+        (box(p, (0.02, 0, 0.01), (0.22, 0.21, 0.03), 0.02), "white"),
+        (legs, "wood"),
+    ]
+
+
+def duck(p: Tensor) -> list[Part]:
+    """A bath duck: amber beak and eyes in front, a pointed tail behind."""
+    m = _mirrored(p)
+    return [
+        (ellipsoid(p, (-0.06, 0, -0.20), (0.40, 0.28, 0.24)), "body"),
+        (ball(p, (0.18, 0, 0.18), 0.21), "body"),
+        (ellipsoid(p, (0.42, 0, 0.14), (0.12, 0.11, 0.045)), "amber"),
+        (ball(m, (0.325, 0.10, 0.26), 0.045), "dark"),
+        (capsule(p, (-0.36, 0, -0.12), (-0.50, 0, 0.06), 0.10, 0.02), "body"),
+        (ellipsoid(m, (-0.10, 0.26, -0.16), (0.22, 0.06, 0.12)), "shade"),
+    ]
+
+
+def fish(p: Tensor) -> list[Part]:
+    """A fish: big eyes and a white mouth in front, tail fin behind."""
+    m = _mirrored(p)
+    tail = torch.maximum(
+        torch.maximum(box(p, (-0.43, 0, 0.0), (0.12, 0.025, 0.26), 0.02), (p[:, 2].abs() + p[:, 0] + 0.27) * 0.75),
+        -(p[:, 2].abs() * 0.6 + p[:, 0] + 0.62) * 0.85,
+    )
+    return [
+        (ellipsoid(p, (0.08, 0, 0.0), (0.40, 0.17, 0.26)), "body"),
+        (tail, "shade"),
+        (capsule(p, (0.10, 0, 0.22), (-0.12, 0, 0.34), 0.05, 0.03), "shade"),
+        (capsule(p, (0.06, 0, -0.22), (-0.08, 0, -0.33), 0.05, 0.03), "shade"),
+        (ball(m, (0.31, 0.10, 0.08), 0.07), "white"),
+        (ball(m, (0.345, 0.135, 0.085), 0.045), "dark"),
+        (ellipsoid(p, (0.45, 0, -0.06), (0.05, 0.08, 0.045)), "white"),
+        (capsule(m, (0.05, 0.15, -0.06), (-0.10, 0.25, -0.12), 0.045, 0.03), "shade"),
+    ]
+
+
+def house(p: Tensor) -> list[Part]:
+    """A house: door and two windows in front, a chimney, a darker roof with its ridge along y."""
+    m = _mirrored(p)
+    slope = (p[:, 0].abs() * 0.66 + (p[:, 2] - 0.46) * 0.75) / 1.0
+    roof = torch.maximum(torch.maximum(slope, 0.09 - p[:, 2]), p[:, 1].abs() - 0.39)
+    return [
+        (box(p, (0.0, 0, -0.16), (0.32, 0.34, 0.28)), "body"),
+        (roof, "shade"),
+        (box(p, (0.32, 0, -0.26), (0.02, 0.09, 0.17)), "wood"),
+        (box(m, (0.32, 0.22, -0.13), (0.02, 0.075, 0.09)), "white"),
+        (box(p, (-0.16, 0.20, 0.40), (0.06, 0.06, 0.12)), "steel"),
+    ]
+
+
+def mug(p: Tensor) -> list[Part]:
+    """A mug: a white disc on its front, the handle on its left."""
+    outer = cylinder(p, (0.0, -0.06, 0), 2, 0.31, 0.36)
+    hollow = cylinder(p, (0.0, -0.06, 0.12), 2, 0.26, 0.32)
+    handle = torch.maximum(ring(p, (0.0, 0.27, 0.0), 0, 0.17, 0.05), 0.20 - p[:, 1])
+    wall = (_length(p[:, 0], p[:, 1] + 0.06) - 0.315).abs() - 0.01
+    badge = torch.maximum(torch.maximum(wall, _length(p[:, 1] + 0.06, p[:, 2] + 0.02) - 0.17), -p[:, 0])
+    return [
+        (torch.maximum(outer, -hollow), "body"),
+        (cylinder(p, (0.0, -0.06, -0.18), 2, 0.26, 0.02), "white"),
+        (handle, "body"),
+        (badge, "white"),
+    ]
+
+
+def robot(p: Tensor) -> list[Part]:
+    """A robot: lit eyes and a chest panel in front, an aerial on its head."""
+    m = _mirrored(p)
+    return [
+        (box(p, (0.0, 0, 0.25), (0.15, 0.19, 0.14), 0.03), "body"),
+        (box(p, (0.0, 0, -0.08), (0.16, 0.22, 0.19), 0.03), "body"),
+        (ball(m, (0.145, 0.085, 0.27), 0.055), "glow"),
+        (box(p, (0.15, 0, 0.17), (0.015, 0.10, 0.02)), "dark"),
+        (box(p, (0.16, 0, -0.06), (0.015, 0.13, 0.09)), "white"),
+        (capsule(m, (0.0, 0.28, 0.04), (0.10, 0.31, -0.22), 0.055), "steel"),
+        (box(m, (0.0, 0.11, -0.39), (0.09, 0.07, 0.15), 0.03), "shade"),
+        (capsule(p, (0, 0, 0.36), (0, 0, 0.48), 0.02), "steel"),
+        (ball(p, (0, 0, 0.50), 0.05), "amber"),
+    ]
+
+
+def rocket(p: Tensor) -> list[Part]:
+    """A rocket: a porthole in front, a darker nose, three fins with none in front."""
+    m = _mirrored(p)
+    radial = _length(p[:, 0], p[:, 1])
+    nose = torch.maximum((radial + (p[:, 2] - 0.56) * 0.62) * 0.85, 0.24 - p[:, 2])
+    fin = capsule(m, (0.08, 0.15, -0.28), (0.12, 0.30, -0.46), 0.06, 0.035)
+    back = capsule(p, (-0.16, 0, -0.28), (-0.33, 0, -0.46), 0.06, 0.035)
+    return [
+        (cylinder(p, (0, 0, -0.06), 2, 0.15, 0.31, 0.19), "body"),
+        (nose, "shade"),
+        (cylinder(p, (0.15, 0, 0.08), 0, 0.11, 0.05), "white"),
+        (cylinder(p, (0.16, 0, 0.08), 0, 0.08, 0.05), "dark"),
+        (torch.minimum(fin, back), "shade"),
+        (cylinder(p, (0, 0, -0.41), 2, 0.11, 0.05), "steel"),
+    ]
+
+
+def teapot(p: Tensor) -> list[Part]:
+    """A teapot: the spout in front, the handle behind, a lid with a white knob."""
+    handle = torch.maximum(ring(p, (-0.28, 0, -0.02), 1, 0.17, 0.045), p[:, 0] + 0.22)
+    return [
+        (ellipsoid(p, (0, 0, -0.08), (0.31, 0.31, 0.27)), "body"),
+        (capsule(p, (0.24, 0, -0.14), (0.46, 0, 0.14), 0.085, 0.045), "body"),
+        (ball(p, (0.475, 0, 0.165), 0.045), "dark"),
+        (ellipsoid(p, (0, 0, 0.13), (0.20, 0.20, 0.09)), "shade"),
+        (ball(p, (0, 0, 0.26), 0.065), "white"),
+        (handle, "body"),
+    ]
+
+
+SHAPES: dict[str, Callable[[Tensor], list[Part]]] = {
+    shape.__name__: shape
+    for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
+}

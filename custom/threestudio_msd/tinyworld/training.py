@@ -1,0 +1,146 @@
+"""One training loop for every network of the tiny world: resumable, with a progress bar, the same on every run."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor, nn
+
+from .files import save_state
+
+Loss = Callable[[torch.Generator], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """AdamW with warm-up and cosine decay to zero.
+
+    `gamma` is the exponent of the power-function EMA (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
+    Diffusion Models", eq. 123: at step t the average keeps ``(1 - 1/t)^(gamma + 1)``); ``None`` keeps no average.
+    """
+
+    steps: int
+    batch: int
+    lr: float
+    warmup: int = 100
+    weight_decay: float = 0.01
+    gamma: float | None = None
+    clip: float = 1.0
+    save_every: int = 250
+    seed: int = 0
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """The rate at a step (counted from 0)."""
+    warm = min(1.0, (step + 1) / max(1, config.warmup))
+    return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def _update_average(average: list[Tensor], module: nn.Module, step: int, gamma: float) -> None:
+    keep = (1 - 1 / (step + 1)) ** (gamma + 1)
+    torch._foreach_lerp_(average, [p.detach() for p in module.parameters()], 1 - keep)
+
+
+def fit(
+    name: str,
+    module: nn.Module,
+    loss: Loss,
+    config: TrainConfig,
+    checkpoint: Path,
+    progress: bool = True,
+    on_save: Callable[[int], None] | None = None,
+) -> nn.Module:
+    """Trains `module` in place and leaves it with its averaged weights, in evaluation mode.
+
+    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` goes on as if never stopped.
+
+    Args:
+        name: For the progress bar and the messages.
+        module: Everything to train.
+        loss: Maps a step's generator to the loss.
+        config: Rates and counts.
+        checkpoint: Where the state is kept, ``config.save_every`` steps apart; read if it exists.
+        progress: Whether to show a bar.
+        on_save: Called with the step after each save, the averaged weights in place.
+
+    Raises:
+        FloatingPointError: If the loss is not finite; the last checkpoint is left as it was.
+    """
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
+    average = [p.detach().clone() for p in module.parameters()]
+    first = 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, weights_only=True)
+        module.load_state_dict(state["module"])
+        optimiser.load_state_dict(state["optimiser"])
+        average, first = state["average"], state["step"]
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    module.train()
+    with Progress(*columns, disable=not progress) as bar:
+        task = bar.add_task(name, total=config.steps, completed=first, note="")
+        started, smooth = time.monotonic(), None
+        for step in range(first, config.steps):
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(config, step)
+            value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+            if not torch.isfinite(value):
+                raise FloatingPointError(
+                    f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
+                )
+            optimiser.zero_grad(set_to_none=True)
+            value.backward()
+            nn.utils.clip_grad_norm_(module.parameters(), config.clip)
+            optimiser.step()
+            if config.gamma is not None:
+                _update_average(average, module, step, config.gamma)
+            smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
+            rate = (step + 1 - first) / (time.monotonic() - started)
+            bar.update(task, completed=step + 1, note=f"loss {smooth:.4f}  {rate:.2f} steps/s")
+            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+                state = {
+                    "module": module.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
+                    "step": step + 1,
+                }  # fmt: skip
+                save_state(state, checkpoint)
+                if not progress:
+                    print(f"{name} step {step + 1}/{config.steps} loss {smooth:.4f} {rate:.2f} steps/s", flush=True)
+                if on_save is not None:
+                    with _averaged(module, average, config):
+                        on_save(step + 1)
+    if config.gamma is not None:
+        _load(module, average)
+    return module.eval()
+
+
+def _load(module: nn.Module, tensors: list[Tensor]) -> None:
+    with torch.no_grad():
+        for parameter, tensor in zip(module.parameters(), tensors, strict=True):
+            parameter.copy_(tensor)
+
+
+class _averaged:
+    """Lends the averaged weights to the module for a while."""
+
+    def __init__(self, module: nn.Module, average: list[Tensor], config: TrainConfig) -> None:
+        self.module, self.average, self.use = module, average, config.gamma is not None
+
+    def __enter__(self) -> None:
+        self.kept = [p.detach().clone() for p in self.module.parameters()]
+        if self.use:
+            _load(self.module, self.average)
+        self.module.eval()
+
+    def __exit__(self, *_: object) -> None:
+        _load(self.module, self.kept)
+        self.module.train()
