@@ -254,12 +254,16 @@ def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
     return union([pushforward(arm(s), latents, (0.5 / count, 0.0), noise=noise) for s in (1.0, -1.0)], "spiral")
 
 
-def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 16) -> GaussianMixture:
-    """FFJORD's `pinwheel` (Grathwohl et al. 2019): Gaussian arms bent by 0.25 exp(radius); scale after the paper's DDIM NLL."""
+def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 8) -> GaussianMixture:
+    """FFJORD's `pinwheel` (Grathwohl et al. 2019): Gaussian arms bent by 0.25 exp(radius), eight Gaussians an arm.
+
+    The paper's mixture is not published. Its NLLs tell two things of it: DDIM samples have -1.19, and its best points have
+    -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16. Eight Gaussians an arm, as on the
+    fractal's branches, three standard deviations apart, have an entropy of -1.19 at a scale of 0.35 and a peak of 2.32.
+    """
     radii = torch.linspace(1 - 0.75, 1 + 0.75, count)
-    spacing = 1.5 / (count - 1)
-    envelope = 0.3**2 - spacing**2
-    weights = (-((radii - 1) ** 2) / (2 * envelope)).exp()
+    std = 1.5 / (count - 1) / 3
+    weights = (-((radii - 1) ** 2) / (2 * (0.3**2 - std**2))).exp()
     latents = torch.stack([radii, torch.zeros(count)], 1)
 
     def arm(k: int) -> Callable[[Tensor], Tensor]:
@@ -270,7 +274,7 @@ def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 16) -> GaussianMix
 
         return chart
 
-    return union([pushforward(arm(k), latents, (spacing, 0.1), weights) for k in range(arms)], "pinwheel")
+    return union([pushforward(arm(k), latents, (std, 0.1), weights) for k in range(arms)], "pinwheel")
 
 
 def _circle(radius: float, count: int, start: float = 0.0, turn: float = 2 * math.pi, centre: tuple = (0.0, 0.0), noise: float = 0.03):

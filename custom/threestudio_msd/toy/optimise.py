@@ -1,0 +1,114 @@
+"""The toys' experiment: a grid of points, every one moved by an estimator's gradient under Adam (section 4.2)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..distillation import Estimator, KarrasSchedule, Noise, Prior, expand, require_finite
+from .learned import DensityNetwork
+
+SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
+"""The toys' noise levels (Karras et al. 2024, appendix C)."""
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """What an optimisation left.
+
+    Attributes:
+        points: Final points, `[N, d]`.
+        path: The points before every recorded step and after the last, `[T, N, d]`.
+        calls: Denoiser calls that one point took.
+    """
+
+    points: Tensor
+    path: Tensor
+    calls: int
+
+
+def distil(
+    points: Tensor,
+    estimator: Estimator,
+    prior: Prior,
+    noise: Noise,
+    steps: int = 150,
+    lr: float = 0.02,
+    record_every: int = 0,
+    phi: OnlinePhi | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Distilled:
+    """Move points along an estimator's gradient with Adam.
+
+    Args:
+        points: Where to start, `[N, d]`.
+        estimator: Any estimator.
+        prior: The density's denoiser.
+        noise: Source of noise.
+        steps: Optimiser steps.
+        lr: Adam's learning rate, in the units of the plane.
+        record_every: Steps between recorded states; 0 records the first and the last only.
+        phi: VSD's network of the points' own distribution, which takes one training step after each optimiser step.
+        progress: Told (step, steps).
+
+    Raises:
+        NonFiniteError: If a gradient is NaN or Inf; names the step.
+
+    Example:
+        >>> from threestudio_msd.distillation import MSD, SharedNoise
+        >>> from threestudio_msd.toy.densities import fractal
+        >>> density = fractal()
+        >>> prior = Prior(density.denoise, SCHEDULE)
+        >>> distil(density.grid(8), MSD(), prior, SharedNoise(0), steps=2).points.shape
+        torch.Size([64, 2])
+    """
+    y = points.clone()
+    if phi is not None:
+        prior = replace(prior, phi=phi.denoise)
+    optimiser = torch.optim.Adam([y], lr=lr)
+    path, calls = [y.clone()], 0
+    for step in range(steps):
+        estimate = estimator(y, prior, noise, step / max(steps - 1, 1))
+        y.grad = require_finite(f"gradient at step {step}", estimate.gradient)
+        optimiser.step()
+        calls += estimate.calls
+        if phi is not None:
+            phi.step(y, noise)
+        if record_every and (step + 1) % record_every == 0:
+            path.append(y.clone())
+        if progress:
+            progress(step + 1, steps)
+    if len(path) == 1 or not torch.equal(path[-1], y):
+        path.append(y.clone())
+    return Distilled(y, torch.stack(path), calls)
+
+
+class OnlinePhi:
+    """VSD's phi on points: a copy of the learned network that goes on learning to denoise the present points.
+
+    Args:
+        network: The learned network it starts from.
+        lr: Adam's learning rate (Wang et al. 2023b: 1e-4).
+    """
+
+    def __init__(self, network: DensityNetwork, lr: float = 1e-4) -> None:
+        self.network = copy.deepcopy(network).requires_grad_(True)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), lr=lr)
+
+    def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
+        """D(z, sigma) of the points' distribution."""
+        return self.network.denoise(z, sigma).detach()
+
+    def step(self, y: Tensor, noise: Noise) -> None:
+        """One step on E ||eps_phi - n||^2, times uniform, at the points `[N, d]`."""
+        time = torch.special.ndtr(noise(y[:, :1]))[:, 0]
+        sigma = SCHEDULE.sigma(time)
+        n = noise(y)
+        eps = -expand(sigma, y) * self.network.score(y + expand(sigma, y) * n, sigma, training=True)
+        self.optimiser.zero_grad()
+        (eps - n).square().mean().backward()
+        self.optimiser.step()
