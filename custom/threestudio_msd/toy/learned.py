@@ -9,7 +9,6 @@ import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .densities import GaussianMixture
+from .files import write_whole
 
 DATA_STD = 0.5
 Progress = Callable[[int, int, str], None]
@@ -118,7 +118,7 @@ def learned(density: GaussianMixture, training: Training = Training(), cache: Pa
         network.load_state_dict(load_file(file))
     else:
         network = train(density, training, progress)
-        save_atomically(network, file)
+        write_whole(file, lambda aside: save_file(network.state_dict(), aside))
     return network.requires_grad_(False)
 
 
@@ -161,15 +161,3 @@ def fingerprint(density: GaussianMixture, training: Training) -> str:
 def cache_folder() -> Path:
     """Where trained networks are kept: `threestudio-msd/toy` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "threestudio-msd" / "toy"
-
-
-def save_atomically(network: nn.Module, file: Path) -> None:
-    """Write weights as safetensors so that no reader ever sees half a file."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    os.close(handle)
-    try:
-        save_file(network.state_dict(), name)
-        os.replace(name, file)
-    finally:
-        Path(name).unlink(missing_ok=True)

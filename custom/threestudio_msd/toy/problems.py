@@ -1,0 +1,101 @@
+"""What the toys compare: problems (a density seen through a denoiser) and methods (estimators at one setting for all problems)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from ..distillation import MSD, SDI, SDS, VSD, Adaptive, Bandwidth, Denoiser, Estimator, Linear, Posterior, Prior, Split, Tweedie
+from .densities import DENSITIES, GaussianMixture, fractal
+from .learned import GUIDE, DensityNetwork, Progress, Training, learned
+from .optimise import SCHEDULE
+
+GUIDANCE = {"none": 1.0, "cfg": 4.0, "autoguidance": 3.0}
+"""Guidance weights w of Eq. 13 (Karras et al. 2024, appendix C)."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A column of a table.
+
+    Attributes:
+        density: A name of `DENSITIES`.
+        denoiser: `ideal`, the exact one of the mixture, or `learned`.
+        guidance: `none`, `cfg` or `autoguidance`; the last two on the fractal's learned denoiser.
+    """
+
+    density: str
+    denoiser: str = "ideal"
+    guidance: str = "none"
+
+    def __str__(self) -> str:
+        return f"{self.density}, {self.denoiser}" + ("" if self.guidance == "none" else f" + {self.guidance}")
+
+    def target(self) -> GaussianMixture:
+        """The exact density."""
+        return DENSITIES[self.density]()
+
+    def networks(self, training: Training) -> list[tuple[GaussianMixture, Training]]:
+        """What has to be learned before the problem can be met: the denoiser, which VSD's phi starts from, and its guide."""
+        wanted = [(self.target(), training)]
+        guide = replace(training, width=GUIDE.width, steps=min(GUIDE.steps, training.steps))
+        if self.guidance == "cfg":
+            wanted.append((fractal("AB", name="fractal-both"), guide))
+        elif self.guidance == "autoguidance":
+            wanted.append((self.target(), guide))
+        return wanted
+
+    def prior(self, training: Training, progress: Progress | None = None) -> tuple[Prior, DensityNetwork]:
+        """The prior, and the network that VSD's phi starts from.
+
+        SDI inverts at the mirrored scale, eps_cond - (w - 1)(eps_cond - eps_uncond), as its authors do.
+        """
+        network, *guides = (learned(density, how, progress=progress) for density, how in self.networks(training))
+        if self.denoiser == "ideal":
+            return Prior(self.target().denoise, SCHEDULE), network
+        w = GUIDANCE[self.guidance]
+        if not guides:
+            return Prior(network.denoise, SCHEDULE), network
+        weak = guides[0].denoise
+        return Prior(guided(network.denoise, weak, w), SCHEDULE, inversion=guided(network.denoise, weak, 2 - w)), network
+
+
+def guided(strong: Denoiser, weak: Denoiser, w: float) -> Denoiser:
+    """Guidance of either kind: D = D_weak + w (D_strong - D_weak) (Eq. 13)."""
+
+    def denoise(z: Tensor, sigma: Tensor) -> Tensor:
+        away = weak(z, sigma)
+        return away + w * (strong(z, sigma) - away)
+
+    return denoise
+
+
+TABLE1 = (
+    Problem("fractal", "ideal"),
+    Problem("fractal", "learned"),
+    Problem("fractal", "learned", "cfg"),
+    Problem("fractal", "learned", "autoguidance"),
+)
+TABLE2 = tuple(Problem(density, denoiser) for density in ("spiral", "pinwheel") for denoiser in ("ideal", "learned"))
+TABLE3 = tuple(Problem(density, denoiser) for density in ("fractal", "spiral", "pinwheel") for denoiser in ("ideal", "learned"))
+
+BANDWIDTH = Linear(0.1, 0.01)
+
+
+def msd(bandwidth: Bandwidth = BANDWIDTH) -> MSD:
+    """Mean-shift distillation at the toys' one setting: four draws by four steps each, sixteen calls an estimate."""
+    return MSD(Posterior(steps=4), bandwidth, samples=4)
+
+
+METHODS: dict[str, Callable[[], Estimator]] = {
+    "SDS": SDS,
+    "VSD": VSD,
+    "SDI": SDI,
+    "MSD": msd,
+    "MSD adaptive": lambda: msd(Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.75, tau=0.2, patience=15)),
+    "MSD split": lambda: MSD(Split(steps=32), BANDWIDTH),
+    "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
+}
+"""Every method by its name in tables; each call makes a fresh one, since `Adaptive` has a state."""
