@@ -23,8 +23,8 @@ def save_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0) -> Path:
-    """Write a StableDiffusionPipeline for 16 x 16 images with 4 x 4 latents."""
+def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0, **unet: int) -> Path:
+    """Write a StableDiffusionPipeline for 16 x 16 images with 4 x 4 latents; `unet` holds further settings of the UNet."""
     from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -63,6 +63,7 @@ def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0)
             cross_attention_dim=WIDTH,
             attention_head_dim=2,
             norm_num_groups=4,
+            **unet,
         ),
         scheduler=DDIMScheduler(
             beta_start=0.00085,

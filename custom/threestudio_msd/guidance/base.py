@@ -164,10 +164,17 @@ class LatentGuidance:
         scale = C(self.cfg.guidance_scale, self.epoch, self.step)
         return Prior(self.denoiser(prompt_utils, view, scale), self.prior.network.schedule)
 
-    def denoiser(self, prompt_utils: PromptProcessorOutput, view: View, scale: float) -> Denoiser:
-        """The pretrained model with classifier-free guidance, or Perp-Neg where the prompt processor asks for it."""
-        network, view_dependent = self.prior.network, self.cfg.view_dependent_prompting
-        if not prompt_utils.use_perp_neg:
+    def denoiser(
+        self, prompt_utils: PromptProcessorOutput, view: View, scale: float, view_dependent: bool | None = None
+    ) -> Denoiser:
+        """The pretrained model with classifier-free guidance, or Perp-Neg where the prompt processor asks for it.
+
+        `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no Perp-Neg.
+        """
+        network = self.prior.network
+        if view_dependent is None:
+            view_dependent = self.cfg.view_dependent_prompting
+        if not (prompt_utils.use_perp_neg and view_dependent):
             # (cond, uncond): threestudio's order
             cond, uncond = prompt_utils.get_text_embeddings(*view.arguments, view_dependent).chunk(2)
             return CFG(network, text(cond), text(uncond), scale)

@@ -35,6 +35,11 @@ class LatentPrior:
     resolution: int
     unet: nn.Module
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of the latents."""
+        return self.unet.config.in_channels, self.unet.config.sample_size, self.unet.config.sample_size
+
     def encode(self, images: Tensor) -> Tensor:
         """Encode images `[B, 3, H, W]` in [0, 1] to scaled latents, the mean of the autoencoder's posterior; differentiable."""
         dtype = next(self.vae.parameters()).dtype

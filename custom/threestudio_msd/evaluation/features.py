@@ -1,0 +1,183 @@
+"""Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: the judge, Inception and CLIP.
+
+The judge ships with the package and works offline. Inception and CLIP take their weights from the hub or a local path.
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..tinyworld.judge import load_judge
+from ..tinyworld.world import parse_prompt
+
+CLIP_MODEL = "openai/clip-vit-large-patch14"
+BATCH = 64
+
+
+class FeatureError(RuntimeError):
+    """An extractor cannot be had; the message says why and what to do."""
+
+
+class Features(Protocol):
+    """An extractor.
+
+    Attributes:
+        description: Layer, size and resize mode, to be printed beside every figure.
+    """
+
+    description: str
+
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """Features of images `[N, H, W, 3]` in [0, 1]: `[N, D]`."""
+
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """How well each image shows its prompt, by name of figure, `[N]` each; empty where the extractor cannot tell."""
+
+
+class JudgeFeatures:
+    """The tiny world's judge: its penultimate layer, and whether it reads the prompt's object and colour in the image.
+
+    Args:
+        weights: Folder of a judge; the one that ships by default.
+
+    Raises:
+        FeatureError: If there is no judge.
+    """
+
+    def __init__(self, weights: str | None = None) -> None:
+        try:
+            self.judge = load_judge(weights) if weights else load_judge()
+        except (FileNotFoundError, ValueError) as error:
+            raise FeatureError(f"features judge: {error}") from error
+        own = ", ".join(f"{head} {100 * self.judge.accuracy[head]:.1f} %" for head in ("object", "colour"))
+        self.description = f"tiny-world judge, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """See `Features`."""
+        return np.concatenate([self.judge.features(batch).numpy() for batch in images.split(BATCH)])
+
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """1 where the judge reads the object, the colour, both; see `Features`.
+
+        Raises:
+            ValueError: If a prompt is not of the tiny world.
+        """
+        asked = [parse_prompt(prompt) for prompt in prompts]
+        verdict = self.judge.classify(images)
+        right_object = np.array([a.object == b for a, b in zip(asked, verdict.object, strict=True)], dtype=float)
+        right_colour = np.array([a.colour == b for a, b in zip(asked, verdict.colour, strict=True)], dtype=float)
+        return {"alignment": right_object * right_colour, "object": right_object, "colour": right_colour}
+
+
+class CLIPFeatures:
+    """CLIP's image embedding, and the cosine between image and prompt times 100 (CLIP-SIM of the paper's Table 4).
+
+    Args:
+        weights: Hub id or folder; ViT-L/14 by default.
+
+    Raises:
+        FeatureError: If the model cannot be loaded.
+    """
+
+    def __init__(self, weights: str | None = None) -> None:
+        from transformers import CLIPModel, CLIPTokenizerFast
+
+        model = weights or CLIP_MODEL
+        try:
+            self.model = CLIPModel.from_pretrained(model, use_safetensors=True).eval()
+            self.tokenizer = CLIPTokenizerFast.from_pretrained(model)
+        except (OSError, ValueError) as error:
+            raise FeatureError(
+                f"features clip: {model} cannot be loaded ({_first_line(error)}). Download it with `hf download {model}`, "
+                "or name a local folder: --weights PATH."
+            ) from error
+        self.size = self.model.config.vision_config.image_size
+        self.description = f"{model}, image embedding, {self.size} px bicubic with antialiasing"
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """See `Features`; embeddings have unit length."""
+        mean, std = torch.tensor([0.4815, 0.4578, 0.4082]), torch.tensor([0.2686, 0.2613, 0.2758])
+        rows = []
+        for batch in images.split(BATCH):
+            pixels = _resized(batch, self.size, "bicubic").clamp(0, 1)
+            pixels = (pixels - mean[:, None, None]) / std[:, None, None]
+            rows.append(F.normalize(_pooled(self.model.get_image_features(pixel_values=pixels)), dim=-1))
+        return torch.cat(rows).numpy()
+
+    @torch.no_grad()
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """CLIP similarity: cosine x 100; see `Features`."""
+        longest = self.model.config.text_config.max_position_embeddings
+        tokens = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        texts = F.normalize(_pooled(self.model.get_text_features(**tokens)), dim=-1)
+        return {"clip_similarity": 100 * (torch.from_numpy(self(images)) * texts).sum(-1).numpy()}
+
+
+class InceptionFeatures:
+    """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by torch-fidelity.
+
+    Args:
+        weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights; downloaded by default.
+
+    Raises:
+        FeatureError: If torch-fidelity is missing or the weights cannot be had.
+    """
+
+    description = "Inception-v3 (2015-12-05, TensorFlow's), pool 2048, 299 px bilinear as TensorFlow 1"
+
+    def __init__(self, weights: str | None = None) -> None:
+        try:
+            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+        except ImportError as error:
+            raise FeatureError(f"features inception: {error}. Install it with `pip install torch-fidelity`.") from error
+        try:
+            # torch-fidelity would run code that a file of weights may hold: this refuses such a file first
+            if weights is None:
+                torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", weights_only=True)
+            else:
+                torch.load(weights, map_location="cpu", weights_only=True)
+            self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
+        except (OSError, RuntimeError, pickle.UnpicklingError) as error:
+            raise FeatureError(
+                f"features inception: the weights cannot be loaded ({_first_line(error)}). "
+                "Name a local copy of pt_inception-2015-12-05-6726825d.pth: --weights PATH."
+            ) from error
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """See `Features`."""
+        batches = (images.permute(0, 3, 1, 2) * 255).round().to(torch.uint8).split(BATCH)
+        return torch.cat([self.network(batch)[0] for batch in batches]).numpy()
+
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """None: Inception does not read; see `Features`."""
+        return {}
+
+
+FEATURES: dict[str, type] = {"judge": JudgeFeatures, "inception": InceptionFeatures, "clip": CLIPFeatures}
+
+
+def _resized(images: Tensor, size: int, mode: str) -> Tensor:
+    """`[N, H, W, 3]` to `[N, 3, size, size]`."""
+    return F.interpolate(images.permute(0, 3, 1, 2), (size, size), mode=mode, antialias=True)
+
+
+def _pooled(output: object) -> Tensor:
+    """The embedding, which transformers returns bare or, since version 5, as `pooler_output`."""
+    return output if isinstance(output, Tensor) else output.pooler_output
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+
+

@@ -1,0 +1,44 @@
+"""Unconstrained guided sampling from the prior of a guidance module: the reference that distillation is measured against."""
+
+from __future__ import annotations
+
+import torch
+from threestudio.models.prompt_processors.base import PromptProcessorOutput
+from torch import Tensor
+
+from ..distillation import SampleNoise, sample, seed_from
+from .base import LatentGuidance, View
+
+
+@torch.no_grad()
+def sample_images(
+    guidance: LatentGuidance,
+    prompt_utils: PromptProcessorOutput,
+    count: int,
+    seed: int = 0,
+    steps: int = 50,
+    scale: float = 7.5,
+    solver: str = "ddim",
+) -> Tensor:
+    """Sample images from the pretrained model under the prompt, without its view.
+
+    Args:
+        guidance: Any module of this package; only its pretrained model is used.
+        prompt_utils: What threestudio's prompt processor returns.
+        count: Number of images; image i depends on (seed, i) alone.
+        seed: Of the noise.
+        steps: Solver steps, at evenly spaced diffusion times, as DDIM takes them.
+        scale: Classifier-free guidance w; 1 means none.
+        solver: `ddim`, `heun` or `dpmpp-2m`.
+
+    Returns:
+        `[count, H, W, 3]` in [0, 1].
+    """
+    schedule = guidance.prior.network.schedule
+    zeros = torch.zeros(count, device=guidance.device)
+    denoiser = guidance.denoiser(prompt_utils, View(zeros, zeros, zeros), scale, view_dependent=False)
+    times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
+    sigmas = torch.cat([schedule.sigma(times), torch.zeros(1)]).to(guidance.device)
+    noise = SampleNoise([seed_from(seed, "sample", i) for i in range(count)])
+    z = sigmas[0] * noise(torch.zeros(count, *guidance.prior.latent_shape, device=guidance.device))
+    return guidance.prior.decode(sample(denoiser, z, sigmas, solver)).permute(0, 2, 3, 1)
