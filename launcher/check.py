@@ -34,7 +34,7 @@ def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
     try:
         cfg = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides), derived)
         OmegaConf.resolve(cfg)
-    except (OmegaConfBaseException, YAMLError, OSError) as error:
+    except (OmegaConfBaseException, YAMLError, OSError, TypeError) as error:  # TypeError: a list in a mapping's place
         raise LaunchError(f"{path}: {one_line(error)}") from error
     open_keys = sorted(OmegaConf.missing_keys(cfg))
     if open_keys:

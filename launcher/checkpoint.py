@@ -1,9 +1,9 @@
 """Checkpoints that are always whole, hold plain data only, and let a resumed run end where an unbroken one does."""
 
-import contextlib
 import os
 import random
 import signal
+import threading
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from pytorch_lightning.utilities.rank_zero import rank_zero_info
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -66,34 +67,51 @@ class StepSeed(Callback):
         torch.manual_seed(state)
 
 
-class StopOnInterrupt(Callback):
-    """Ctrl-C lets the current step end, saves `last.ckpt` and stops; a second Ctrl-C stops at once, without saving."""
+class LastCheckpoint(Callback):
+    """Keeps `last.ckpt` after every validation and on Ctrl-C.
 
-    def __init__(self, folder: str) -> None:
+    threestudio's configs count on `save_last` to save at each validation; Lightning has given that up since. The first
+    Ctrl-C lets the current step end, saves and stops; a second one stops at once, without saving.
+
+    Attributes:
+        path: Of the checkpoint.
+        stopped: Whether Ctrl-C ended the run with a checkpoint.
+    """
+
+    def __init__(self, folder: str, after_validation: bool) -> None:
         self.path = os.path.join(folder, "last.ckpt")
-        self.asked = False
-        self.saved = False
+        self.stopped = False
+        self._after_validation = after_validation
+        self._asked = False
         self._previous: Any = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Take over the signal."""
-        self._previous = signal.signal(signal.SIGINT, self._ask)
+        """Take over the signal, where Python allows it."""
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGINT, self._ask)
 
     def _ask(self, signum: int, frame: Any) -> None:
-        self.asked = True
-        signal.signal(signal.SIGINT, self._previous)
-        pl.utilities.rank_zero.rank_zero_info("\nStopping after this step; press Ctrl-C again to stop at once.")
+        self._asked = True
+        self._give_back()
+        rank_zero_info("\nStopping after this step; press Ctrl-C again to stop at once.")
+
+    def _give_back(self) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGINT, self._previous)
+            self._previous = None
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Save."""
+        if self._after_validation and trainer.state.fn == "fit" and not trainer.sanity_checking:
+            trainer.save_checkpoint(self.path, weights_only=False)  # the whole state
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Save and stop, if asked to; processes agree on the step."""
-        if trainer.strategy.reduce_boolean_decision(self.asked, all=False):
-            trainer.save_checkpoint(self.path)
-            self.asked = self.saved = True
+        if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+            trainer.save_checkpoint(self.path, weights_only=False)  # the whole state
+            self.stopped = True
             raise KeyboardInterrupt
 
-    def teardown(self, trainer: pl.Trainer, pl_module: Any, stage: str) -> None:
+    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Give the signal back."""
-        if self._previous is not None:
-            with contextlib.suppress(ValueError):  # not the main thread
-                signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        self._give_back()

@@ -1,10 +1,12 @@
 """One run: data, system, callbacks, loggers, trainer."""
 
 import contextlib
+import logging
 import os
 import shlex
 import shutil
 import sys
+import warnings
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
-from launcher.checkpoint import AtomicCheckpointIO, StepSeed, StopOnInterrupt
+from launcher.checkpoint import AtomicCheckpointIO, LastCheckpoint, StepSeed
 from launcher.progress import RunProgressBar
 
 STOPPED = 130  # the exit status of a program ended by Ctrl-C
@@ -32,13 +34,14 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
     from threestudio.utils.config import load_config
     from threestudio.utils.misc import get_rank
 
+    _quiet()
     cfg = load_config(args.config, cli_args=overrides, n_gpus=n_gpus)
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
     datamodule = threestudio.find(cfg.data_type)(cfg.data)
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
 
-    stop = StopOnInterrupt(os.path.join(cfg.trial_dir, "ckpts"))
+    last = LastCheckpoint(os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False))
     settings: dict[str, Any] = {
         "accelerator": "gpu" if torch.cuda.is_available() else "cpu",
         "devices": -1 if torch.cuda.is_available() else 1,
@@ -48,7 +51,7 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
     }
     settings["callbacks"] = [RunProgressBar()] if settings.get("enable_progress_bar", True) else []
     if args.train:
-        settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), stop]
+        settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), last]
         settings["logger"] = [
             TensorBoardLogger(cfg.trial_dir, name="tb_logs"),
             CSVLogger(cfg.trial_dir, name="csv_logs"),
@@ -61,10 +64,20 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
         with _no_empty_run(cfg.trial_dir, trainer):
             _act(args, trainer, system, datamodule, cfg)
     except SystemExit:  # what Lightning makes of Ctrl-C
-        if stop.saved:
-            print(f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, stop.path)}")
+        if last.stopped:
+            print(f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, last.path)}")
         return STOPPED
     return 0
+
+
+def _quiet() -> None:
+    """Silence what concerns neither the user nor the run: libraries' advertisements and quarrels among themselves."""
+    noise = ("LeafSpec", "litlogger", "litmodels", "TPU available")
+    warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
+    # evaluation needs none of the callbacks that training had
+    warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")
+    for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not any(word in record.getMessage() for word in noise))
 
 
 @contextlib.contextmanager
