@@ -5,7 +5,11 @@ Where there is none, the parts that need none can still be used: `distillation`,
 
 from importlib.util import find_spec
 
-if find_spec("threestudio") is not None:
-    from . import guidance
+from . import assets_path
 
-    __all__ = ["guidance"]
+__all__ = ["assets_path"]
+
+if find_spec("threestudio") is not None:
+    from . import guidance, image
+
+    __all__ += ["guidance", "image"]

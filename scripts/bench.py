@@ -1,0 +1,186 @@
+"""Measure what the project's shortcuts gain: ratios of alternatives timed side by side, on the embedded prior.
+
+    python scripts/bench.py [--rounds 9] [--threads 2] [--json OUT]
+
+Every round runs all alternatives of a comparison in turn, so that a busy machine slows them alike; a ratio is the median over
+rounds of plain / fast time, with its quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "custom")]
+
+import torch  # noqa: E402
+from rich.console import Console  # noqa: E402
+from rich.table import Table  # noqa: E402
+
+from launcher.host import find_host, import_host  # noqa: E402
+
+Timed = Callable[[], object]
+
+
+def seconds(function: Timed) -> float:
+    """Wall time of one call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def compare(name: str, plain: Timed, fast: Timed, rounds: int) -> dict[str, object]:
+    """Time two alternatives in turn; the first round only warms up."""
+    times = [(seconds(plain), seconds(fast)) for _ in range(rounds + 1)][1:]
+    ratios = sorted(a / b for a, b in times)
+    low, middle, high = statistics.quantiles(ratios, n=4) if rounds > 1 else ratios * 3
+    return {
+        "comparison": name,
+        "plain_ms": 1e3 * statistics.median(a for a, _ in times),
+        "fast_ms": 1e3 * statistics.median(b for _, b in times),
+        "ratio": middle,
+        "quartiles": [low, high],
+        "rounds": rounds,
+    }
+
+
+def guidance_branches() -> tuple[str, Timed, Timed]:
+    """Classifier-free guidance: two branches one after the other, or as one batch."""
+    from threestudio_msd.priors import CFG
+
+    network, condition = tiny_network(), text(8)
+    z, sigma = torch.randn(8, 4, 8, 8), torch.tensor(1.0)
+
+    @torch.no_grad()
+    def one_by_one() -> torch.Tensor:
+        cond, uncond = network(z, sigma, condition), network(z, sigma, condition)
+        return uncond + 3.0 * (cond - uncond)
+
+    return (
+        "guidance branches: one by one / one batch (8 images)",
+        one_by_one,
+        torch.no_grad()(lambda: CFG(network, condition, condition, 3.0)(z, sigma)),
+    )
+
+
+def particles() -> tuple[str, Timed, Timed]:
+    """Sixteen coordinate MLPs rendered and differentiated: sixteen runs, or one batched run."""
+    import threestudio
+
+    image_mlp = threestudio.find("msd-image-mlp")
+    one, many = image_mlp({"n_particles": 1}), image_mlp({"n_particles": 16})
+    points = torch.rand(64 * 64, 2)
+    return (
+        "coordinate MLPs, forward and backward: 16 runs / 16 particles at once",
+        lambda: [one(points).square().mean().backward() for _ in range(16)],
+        lambda: many(points).square().mean().backward(),
+    )
+
+
+def chunks() -> tuple[str, Timed, Timed]:
+    """The same estimate for sixteen images, one image at a time or all at once."""
+    from threestudio_msd.distillation import MSD, Constant, Posterior, Prior, SampleNoise
+    from threestudio_msd.priors import CFG
+
+    network, y = tiny_network(), torch.randn(16, 4, 8, 8)
+    msd = MSD(Posterior(4), Constant(1.0, 1.0))
+
+    @torch.no_grad()
+    def estimate(rows: torch.Tensor) -> object:
+        prior = Prior(CFG(network, text(len(rows)), text(len(rows)), 3.0), network.schedule)
+        return msd(rows, prior, SampleNoise(range(len(rows))), 0.0)
+
+    return (
+        "MSD estimate, 4 calls: 16 times one image / 16 images at once",
+        lambda: [estimate(row) for row in y.split(1)],
+        lambda: estimate(y),
+    )
+
+
+def refresh() -> tuple[str, Timed, Timed]:
+    """Four optimiser steps with x' estimated at each, or at the first only."""
+    import threestudio
+    from threestudio_msd.assets_path import TINY_PRIOR, asset
+
+    def steps(refresh_every: int) -> Timed:
+        cfg = {"pretrained_model_name_or_path": asset(TINY_PRIOR), "refresh_every": refresh_every}
+        guidance, embeddings, index = threestudio.find("msd-guidance")(cfg), Embeddings(), torch.arange(8)
+        rgb, camera = torch.rand(8, 64, 64, 3).requires_grad_(), torch.zeros(8)
+
+        def run() -> None:
+            for step in range(4):
+                guidance.update_step(0, step)
+                guidance(rgb, embeddings, camera, camera, camera, index=index)["loss_msd"].backward()
+
+        return run
+
+    return "four optimiser steps, encoder included: refresh_every 1 / 4", steps(1), steps(4)
+
+
+class Embeddings:
+    """Random text embeddings in the place of a prompt processor's."""
+
+    use_perp_neg = False
+
+    def get_text_embeddings(self, elevation: torch.Tensor, *_: object) -> torch.Tensor:
+        """Conditional and unconditional, `[2B, N, C]`."""
+        return text(2 * len(elevation))["encoder_hidden_states"]
+
+
+def tiny_network():
+    """The embedded prior's UNet as a conditional denoiser."""
+    from threestudio_msd.assets_path import TINY_PRIOR, asset
+    from threestudio_msd.priors import load_prior
+
+    return load_prior(asset(TINY_PRIOR)).network
+
+
+def text(rows: int) -> dict[str, torch.Tensor]:
+    """A random condition of the embedded prior's shape."""
+    width = tiny_network_width()
+    return {"encoder_hidden_states": torch.randn(1, 16, width).expand(rows, -1, -1)}
+
+
+def tiny_network_width() -> int:
+    """Width of the embedded prior's text embeddings."""
+    from threestudio_msd.assets_path import TINY_PRIOR, asset
+
+    return json.loads(Path(asset(TINY_PRIOR), "unet", "config.json").read_text())["cross_attention_dim"]
+
+
+def main() -> None:
+    """Run every comparison and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    import_host(find_host())
+    import threestudio_msd  # noqa: F401  (registers)
+
+    console = Console()
+    rows = []
+    for make in (guidance_branches, particles, chunks, refresh):
+        with console.status(make.__doc__.splitlines()[0]):
+            rows.append(compare(*make(), args.rounds))
+    table = Table(title=f"torch {torch.__version__}, {args.threads} threads, {args.rounds} rounds")
+    for heading in ("comparison", "plain (ms)", "fast (ms)", "plain / fast", "quartiles"):
+        table.add_column(heading)
+    for row in rows:
+        low, high = row["quartiles"]
+        cells = [f"{row['plain_ms']:.1f}", f"{row['fast_ms']:.1f}", f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}"]
+        table.add_row(row["comparison"], *cells)
+    console.print(table)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2))
+
+
+if __name__ == "__main__":
+    main()
