@@ -53,13 +53,15 @@ class FourierEncoding(BaseModule):
     def configure(self, generators: Sequence[torch.Generator]) -> None:
         """Draw the frequencies, one matrix a generator."""
         rows = [torch.randn(2, self.cfg.n_frequencies, generator=g) * self.cfg.scale for g in generators]
-        self.register_buffer("frequencies", torch.stack(rows))  # [P, 2, n_frequencies]
+        self.register_buffer("frequencies", torch.stack(rows))  # B^T, [P, 2, n_frequencies]
         self.n_output_dims = 2 * self.cfg.n_frequencies
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
         """Encode `[N, 2]` for the particles `index` (all by default): `[P, N, n_output_dims]`."""
-        angles = 2 * math.pi * (coordinates @ select(self.frequencies, index))
-        return torch.cat([angles.cos(), angles.sin()], -1)
+        angles = 2 * math.pi * select(self.frequencies, index).repeat(1, 1, 2)
+        quarter_turns = torch.tensor([math.pi / 2, 0.0], device=angles.device).repeat_interleave(self.cfg.n_frequencies)
+        # cos a = sin(a + pi / 2): one large tensor, where joining cosines and sines would make four
+        return torch.baddbmm(quarter_turns, coordinates.expand(len(angles), -1, -1), angles).sin_()
 
 
 @threestudio.register("msd-hashgrid-encoding")
