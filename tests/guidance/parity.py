@@ -67,8 +67,12 @@ def main(checkout, pipeline, inputs, output, shim=None):
 
     sdi = threestudio.find("stable-diffusion-sdi-guidance")({**settings, "guidance_scale": 7.5})
     clamp_time(sdi)
-    t = torch.full((batch,), INVERSION_T)
-    results["sdi"] = latents - sdi.compute_grad_sdi(latents, t, utils, zeros, zeros, zeros)[0]
+    rows = []
+    for y, n in zip(latents.split(1), noise.split(1), strict=True):  # threestudio's SDI takes one sample at a time
+        torch.randn_like = lambda like, n=n, **kwargs: n.to(like)
+        rows.append(y - sdi.compute_grad_sdi(y, torch.tensor([INVERSION_T]), utils, *zeros[:1].expand(3, 1))[0])
+    results["sdi"] = torch.cat(rows)
+    torch.randn_like = lambda like, **kwargs: noise.to(like)
 
     vsd = threestudio.find("stable-diffusion-vsd-guidance")(
         {**settings, "pretrained_model_name_or_path_lora": pipeline, "guidance_scale": 7.5}

@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,7 +81,7 @@ class Cell:
             f"tag={self.folder.name}",
             "use_timestamp=false",
             f"seed={self.seed}",
-            f"system.prompt_processor.prompt={self.prompt}",
+            f"system.prompt_processor.prompt={json.dumps(self.prompt, ensure_ascii=False)}",  # values are read as YAML
             f"data.n_particles={self.particles}",
             f"trainer.max_steps={self.steps}",
             "trainer.enable_progress_bar=false",
@@ -127,18 +127,14 @@ def run_cell(cell: Cell, launcher: str) -> float:
 
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Send everything that this process prints, native code included, to a file."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    """Send everything that this process prints to a file, what native code and older handlers print included."""
     kept = os.dup(1), os.dup(2)
-    with open(log, "wb", buffering=0) as file:
+    with open(log, "w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         for descriptor in (1, 2):
             os.dup2(file.fileno(), descriptor)
         try:
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
             for descriptor, old in zip((1, 2), kept, strict=True):
                 os.dup2(old, descriptor)
                 os.close(old)
@@ -221,7 +217,8 @@ def run_grid(cells: Sequence[Cell], execute: Callable[[Sequence[Cell]], Iterator
         for cell, error in execute(todo) if todo else ():
             if error is not None:
                 failed[cell] = error
-                progress.console.print(f"failed: {cell.method.label}, '{cell.prompt}', seed {cell.seed}: {error}", markup=False)
+                line = f"failed: {cell.method.label}, '{cell.prompt}', seed {cell.seed}: {error}"
+                progress.console.print(line, markup=False, soft_wrap=True)
             progress.update(task, advance=1, description=f"{cell.method.label}: {cell.prompt}")
     return failed
 

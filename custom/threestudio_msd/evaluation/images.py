@@ -162,7 +162,7 @@ def slug(prompt: str, longest: int = 60) -> str:
     import hashlib
 
     plain = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
-    if plain == prompt.replace(" ", "_") and len(plain) <= longest:
+    if plain.replace("_", " ") == prompt and len(plain) <= longest:
         return plain
     return f"{plain[:longest]}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
 

@@ -1,0 +1,77 @@
+"""Feature extractors, on weights made here."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+from pipelines import save_tokenizer
+from threestudio_msd.evaluation.features import CLIPFeatures, FeatureError, InceptionFeatures, JudgeFeatures
+from threestudio_msd.tinyworld.judge import Judge, save_judge
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
+
+    folder = tmp_path_factory.mktemp("clip") / "clip"
+    save_tokenizer(folder)
+    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    size = len(CLIPTokenizer.from_pretrained(folder))
+    text = {**small, "vocab_size": size, "max_position_embeddings": 8, "bos_token_id": size - 2, "eos_token_id": size - 1}
+    torch.manual_seed(0)
+    CLIPModel(
+        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16}, projection_dim=12)
+    ).save_pretrained(folder)
+    return str(folder)
+
+
+def test_clip_similarity_is_the_cosine_times_100(clip):
+    features = CLIPFeatures(clip)
+    images = torch.rand(3, 20, 20, 3, generator=torch.Generator().manual_seed(0))
+    vectors = features(images)
+    assert vectors.shape == (3, 12)
+    assert np.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-5)
+    prompts = ["a red mug", "a cat", "something longer than the text encoder reads"]
+    together = features.alignment(images, prompts)["clip_similarity"]
+    assert np.abs(together).max() <= 100
+    # an image and its prompt stand for themselves
+    alone = [features.alignment(images[i : i + 1], prompts[i : i + 1])["clip_similarity"][0] for i in range(3)]
+    assert together == pytest.approx(alone, abs=1e-3)
+    assert "32 px" in features.description
+
+
+def test_clip_that_cannot_be_had_says_how_to_get_it(tmp_path):
+    with pytest.raises(FeatureError, match=r"cannot be loaded.*hf download"):
+        CLIPFeatures(str(tmp_path))
+
+
+def test_judge_reads_prompts_and_gives_its_features(tmp_path):
+    torch.manual_seed(0)
+    save_judge(Judge(width=4, features=8), tmp_path, {"width": 4, "features": 8, "accuracy": {"object": 0.5, "colour": 0.25}})
+    features = JudgeFeatures(str(tmp_path))
+    images = torch.rand(5, 64, 64, 3)
+    assert features(images).shape == (5, 8)
+    verdict = features.judge.classify(images)
+    prompts = [f"a {colour} {name}" for colour, name in zip(verdict.colour, verdict.object, strict=True)]
+    assert features.alignment(images, prompts)["alignment"].tolist() == [1] * 5
+    other = "cat" if verdict.object[0] != "cat" else "car"
+    found = features.alignment(images[:1], [f"a {verdict.colour[0]} {other}"])
+    assert {name: values.tolist() for name, values in found.items()} == {"alignment": [0], "object": [0], "colour": [1]}
+    assert "object 50.0 %" in features.description
+    with pytest.raises(ValueError, match="names no object"):
+        features.alignment(images[:1], ["a red hamburger"])
+
+
+def test_a_missing_judge_is_told(tmp_path):
+    with pytest.raises(FeatureError, match="no judge in"):
+        JudgeFeatures(str(tmp_path))
+
+
+def test_inception_without_its_library_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
+    with pytest.raises(FeatureError, match="pip install torch-fidelity"):
+        InceptionFeatures()
