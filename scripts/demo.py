@@ -24,10 +24,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
     args = parser.parse_args(argv)
     timestamp = datetime.now().strftime("@%Y%m%d-%H%M%S")
-    # JSON is YAML, which overrides are read as: quoted, a prompt of any characters stays one string
-    prompt = json.dumps(args.prompt.replace("${", "\\${"))
-    settings = ["name=demo", f"timestamp={timestamp}", f"system.prompt_processor.prompt={prompt}", *args.overrides]
-    status = launch.main(["--config", str(ROOT / "configs" / "msd-tiny.yaml"), "--train", *settings])
+    # overrides are read as YAML, which JSON is part of: quoted, a prompt of any characters stays one string
+    settings = [f"timestamp={json.dumps(timestamp)}", f"system.prompt_processor.prompt={json.dumps(args.prompt)}"]
+    config = str(ROOT / "configs" / "msd-tiny.yaml")
+    status = launch.main(["--config", config, "--train", "name=demo", *settings, *args.overrides])
     if status == 0:
         report(timestamp)
     return status

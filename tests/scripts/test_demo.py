@@ -32,7 +32,7 @@ def small(pipeline):
 
 
 def test_prints_where_the_images_are(demo, random_pipeline, capsys, tmp_path):
-    prompt = 'a "blue" house: 50% ${x}'
+    prompt = 'a "blue" house: 50%, @night'
     assert demo.main([prompt, *small(random_pipeline)]) == 0
     printed = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.count(":  "))
     picture = Path(printed["Start, path and result"].strip())
