@@ -1,14 +1,15 @@
-"""Two-dimensional densities as Gaussian mixtures, exact at every noise level: noising by sigma adds sigma^2 to the eigenvalues."""
+"""2D densities as Gaussian mixtures, exact at every noise level: noising by sigma adds sigma^2 to the eigenvalues."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 PAIRS = 2**18
@@ -94,7 +95,7 @@ class GaussianMixture:
         return zip(x.split(size), sigma.split(size), strict=True)
 
     def _terms(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Log of each weighted component, `[n, K]`, and each eigen-coordinate of x - mean over its variance, d times `[n, K]`."""
+        """Log of each weighted component, and each eigen-coordinate of x - mean over its variance: `[n, K]`, d times `[n, K]`."""
         noise = sigma[:1].square() if bool((sigma == sigma[0]).all()) else sigma.square()
         dim = self.means.shape[1]
         variances = [self.variances[:, axis] + noise for axis in range(dim)]  # each [1 or n, K]
@@ -202,7 +203,9 @@ def _branches(rng: np.random.RandomState, position: np.ndarray, angle: float, de
 FRACTAL_VIEW = ((-0.95, -0.99), (0.98, 1.29))
 
 
-def fractal(classes: str = "A", deepest: int = 4, trunks: tuple[float, float] = (90.0, 270.0), name: str = "fractal") -> GaussianMixture:
+def fractal(
+    classes: str = "A", deepest: int = 4, trunks: tuple[float, float] = (90.0, 270.0), name: str = "fractal"
+) -> GaussianMixture:
     """The tree-shaped density of Figure 1: eight thin Gaussians along every branch of one binary tree a class.
 
     Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five levels of branches and vertical trunks.
@@ -277,7 +280,14 @@ def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 8) -> GaussianMixt
     return union([pushforward(arm(k), latents, (std, 0.1), weights) for k in range(arms)], "pinwheel")
 
 
-def _circle(radius: float, count: int, start: float = 0.0, turn: float = 2 * math.pi, centre: tuple = (0.0, 0.0), noise: float = 0.03):
+def _circle(
+    radius: float,
+    count: int,
+    start: float = 0.0,
+    turn: float = 2 * math.pi,
+    centre: tuple[float, float] = (0.0, 0.0),
+    noise: float = 0.03,
+) -> GaussianMixture:
     """Gaussians along an arc of a circle."""
     angles = start + turn * (torch.arange(count) + 0.5) / count
     latents = torch.stack([angles, torch.zeros(count)], 1)
@@ -348,8 +358,6 @@ def from_image(image: Path | Tensor, size: int = 48) -> GaussianMixture:
     if isinstance(image, Tensor):
         grey, name = image.float(), "image"
     else:
-        from PIL import Image  # noqa: PLC0415 - only a density read from a file needs it
-
         with Image.open(image) as file:
             pixels = np.asarray(file.convert("L"), dtype=np.float32) / 255
         grey, name = torch.from_numpy(pixels), Path(image).stem
@@ -365,6 +373,14 @@ def from_image(image: Path | Tensor, size: int = 48) -> GaussianMixture:
     return mixture(means, covariances, ink[row, column], name=name)
 
 
+def letters() -> GaussianMixture:
+    """The letters MSD, a density read from an image."""
+    canvas = Image.new("L", (84, 34), 255)
+    ImageDraw.Draw(canvas).text((4, 0), "MSD", fill=0, font=ImageFont.load_default(34))
+    grey = torch.from_numpy(np.asarray(canvas, dtype=np.float32)) / 255
+    return replace(from_image(grey, size=64), name="letters")
+
+
 DENSITIES: dict[str, Callable[[], GaussianMixture]] = {
     "fractal": fractal,
     "karras-fractal": karras_fractal,
@@ -376,4 +392,5 @@ DENSITIES: dict[str, Callable[[], GaussianMixture]] = {
     "circles": circles,
     "8gaussians": eight_gaussians,
     "swissroll": swissroll,
+    "letters": letters,
 }

@@ -10,11 +10,24 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
-from ..distillation import MSD, SDI, Constant, Estimator, Posterior, Prior, SharedNoise, Split, Tweedie, karras_sigmas, sample, seed_from
+from ..distillation import (
+    MSD,
+    SDI,
+    Constant,
+    Estimator,
+    Posterior,
+    Prior,
+    SharedNoise,
+    Split,
+    Tweedie,
+    karras_sigmas,
+    sample,
+    seed_from,
+)
 from . import jobs, metrics
 from .densities import GaussianMixture
 from .jobs import Job
-from .learned import Training, learned
+from .learned import PUBLISHED_SETUP, Training, learned
 from .optimise import SCHEDULE, OnlinePhi, distil
 from .paper import PUBLISHED
 from .problems import BANDWIDTH, METHODS, TABLE3, Problem
@@ -36,7 +49,7 @@ class Scale:
 
     grid: int = 64
     steps: int = 150
-    training: Training = Training()
+    training: Training = PUBLISHED_SETUP
     draws: int = 1024
     places: int = 12
 
@@ -88,7 +101,9 @@ def _learn(density: GaussianMixture, training: Training, progress: Callable) -> 
     learned(density, training, progress=progress)
 
 
-def compare(problems: Sequence[Problem], methods: Sequence[str], seeds: int, scale: Scale, title: str, report: Report) -> list[Cell]:
+def compare(
+    problems: Sequence[Problem], methods: Sequence[str], seeds: int, scale: Scale, title: str, report: Report
+) -> list[Cell]:
     """Tables 1 and 2: every method on every problem, its final points measured against the exact density.
 
     Args:
@@ -101,7 +116,12 @@ def compare(problems: Sequence[Problem], methods: Sequence[str], seeds: int, sca
     """
     train_networks(problems, scale)
     return _measure(
-        [(p, m, Job(f"{m}: {p}, seed {s}", final_metrics, (p, m, s, scale))) for p in problems for m in methods for s in range(seeds)],
+        [
+            (p, m, Job(f"{m}: {p}, seed {s}", final_metrics, (p, m, s, scale)))
+            for p in problems
+            for m in methods
+            for s in range(seeds)
+        ],
         title,
         report,
     )
@@ -109,21 +129,26 @@ def compare(problems: Sequence[Problem], methods: Sequence[str], seeds: int, sca
 
 def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progress: Callable) -> tuple[Measured, int]:
     """Optimise (or sample) once; metrics of the final points, and the calls a point took."""
-    density = problem.target()
     points, calls = final_points(problem, method, seed, scale, progress)
+    return measure(points, problem.target(), seed), calls
+
+
+def measure(points: Tensor, density: GaussianMixture, seed: int) -> Measured:
+    """Every metric of a set of points `[N, 2]`, against as many reference samples as there are points."""
     reference = density.sample(len(points), torch.Generator().manual_seed(seed_from(seed, "reference")))
     precision, recall = metrics.precision_recall(points, reference)
-    measured = {
+    return {
         "nll": metrics.nll(points, density),
         "precision": precision,
         "recall": recall,
         "mmd": metrics.mmd(points, reference),
         "modes": metrics.modes_found(points, metrics.modes(density)),
     }
-    return measured, calls
 
 
-def final_points(problem: Problem, method: str, seed: int, scale: Scale, progress: Callable | None = None, **options: int) -> tuple:
+def final_points(
+    problem: Problem, method: str, seed: int, scale: Scale, progress: Callable | None = None, **options: int
+) -> tuple:
     """Points where a method leaves the grid, `[grid^2, 2]`, and the denoiser calls a point took. Options go to `distil`."""
     prior, network = problem.prior(scale.training)
     density = problem.target()
@@ -157,7 +182,10 @@ def efficiencies(seeds: int, scale: Scale, report: Report) -> list[Cell]:
     train_networks(TABLE3, scale)
     rows = efficiency_rows()
     work = [
-        (p, m, Job(f"{m}: {p}, seed {s}", gradient_efficiency, (p, m, s, scale))) for p in TABLE3 for m in rows for s in range(seeds)
+        (p, m, Job(f"{m}: {p}, seed {s}", gradient_efficiency, (p, m, s, scale)))
+        for p in TABLE3
+        for m in rows
+        for s in range(seeds)
     ]
     return _measure(work, "table3", report)
 
@@ -190,8 +218,10 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
     }, calls
 
 
-def gradient_draws(estimator: Estimator, y: Tensor, prior: Prior, noise: SharedNoise, draws: int, progress: Callable | None = None):
-    """`draws` estimates at every y of `[N, d]`, halfway through an optimisation: `[draws, N, d]` in double precision, and the calls."""
+def gradient_draws(
+    estimator: Estimator, y: Tensor, prior: Prior, noise: SharedNoise, draws: int, progress: Callable | None = None
+) -> tuple[Tensor, int]:
+    """`draws` estimates at every y of `[N, d]`, halfway through an optimisation: `[draws, N, d]` in double precision; the calls."""
     estimates, calls, batch = [], 0, max(8192 // len(y), 1)
     for start in range(0, draws, batch):
         now = min(batch, draws - start)
@@ -209,14 +239,22 @@ BIAS_STEPS = (4, 8, 16, 32)
 
 def bias_samplers(steps: int) -> dict[str, object]:
     """Product samplers whose mean is compared with the exact one."""
-    return {"split": Split(steps=steps), "posterior order 1": Posterior(steps=steps, order=1), "posterior": Posterior(steps=steps)}
+    return {
+        "split": Split(steps=steps),
+        "posterior order 1": Posterior(steps=steps, order=1),
+        "posterior": Posterior(steps=steps),
+    }
 
 
 def biases(seeds: int, scale: Scale, report: Report, density: str = "fractal") -> list[Cell]:
     """Bias and spread of every product sampler against the exact mean shift, over bandwidth and number of steps."""
     problem = Problem(density)
     work = [
-        (problem, f"{name}, {steps} steps", Job(f"{name}, {steps} steps, seed {s}", sampler_bias, (problem, name, steps, s, scale)))
+        (
+            problem,
+            f"{name}, {steps} steps",
+            Job(f"{name}, {steps} steps, seed {s}", sampler_bias, (problem, name, steps, s, scale)),
+        )
         for steps in BIAS_STEPS
         for name in bias_samplers(steps)
         for s in range(seeds)
@@ -269,7 +307,11 @@ def _cells(problem: Problem, method: str, results: list[tuple[Measured, int]]) -
         mean = fmean(values) if finite else None
         std = stdev(values) if finite and len(values) > 1 else None
         paper = PUBLISHED.get((problem, method, metric))
-        cells.append(Cell(**asdict(problem), method=method, metric=metric, mean=mean, std=std, seeds=len(values), paper=paper, calls=calls))
+        cells.append(
+            Cell(
+                **asdict(problem), method=method, metric=metric, mean=mean, std=std, seeds=len(values), paper=paper, calls=calls
+            )
+        )
     return cells
 
 

@@ -31,7 +31,9 @@ class Job:
     args: tuple
 
 
-def run(jobs: Sequence[Job], title: str, workers: int | None = None, on_result: Callable[[Job, Any], None] | None = None) -> list:
+def run(
+    jobs: Sequence[Job], title: str, workers: int | None = None, on_result: Callable[[Job, Any], None] | None = None
+) -> list:
     """Run every job and return the results in the jobs' order, whatever order they end in.
 
     Args:

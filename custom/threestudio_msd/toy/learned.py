@@ -93,6 +93,7 @@ class Training:
     seed: int = 0
 
 
+PUBLISHED_SETUP = Training()
 GUIDE = Training(width=32, steps=512)
 """The weak network that classifier-free guidance and autoguidance lead away from."""
 VERSION = 1
@@ -100,7 +101,12 @@ EMA_GAMMA = 96.99
 """Power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al. 2024b, Eq. 123)."""
 
 
-def learned(density: GaussianMixture, training: Training = Training(), cache: Path | None = None, progress: Progress | None = None):  # noqa: B008
+def learned(
+    density: GaussianMixture,
+    training: Training = PUBLISHED_SETUP,
+    cache: Path | None = None,
+    progress: Progress | None = None,
+) -> DensityNetwork:
     """The network of a density: read from the cache, or trained and put there.
 
     Args:

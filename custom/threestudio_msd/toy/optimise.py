@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..distillation import Estimator, KarrasSchedule, Noise, Prior, expand, require_finite
+from ..distillation import MSD, Estimator, KarrasSchedule, Noise, Prior, expand, require_finite
 from .learned import DensityNetwork
 
 SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
@@ -37,7 +37,7 @@ def distil(
     prior: Prior,
     noise: Noise,
     steps: int = 150,
-    lr: float = 0.02,
+    lr: float = 0.1,
     record_every: int = 0,
     phi: OnlinePhi | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -76,6 +76,8 @@ def distil(
         y.grad = require_finite(f"gradient at step {step}", estimate.gradient)
         optimiser.step()
         calls += estimate.calls
+        if isinstance(estimator, MSD):
+            estimator.bandwidth.observe(-estimate.gradient)
         if phi is not None:
             phi.step(y, noise)
         if record_every and (step + 1) % record_every == 0:

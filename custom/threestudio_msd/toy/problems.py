@@ -1,4 +1,4 @@
-"""What the toys compare: problems (a density seen through a denoiser) and methods (estimators at one setting for all problems)."""
+"""What the toys compare: problems (a density seen through a denoiser) and methods (estimators, at one setting for all)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from ..distillation import MSD, SDI, SDS, VSD, Adaptive, Bandwidth, Denoiser, Estimator, Linear, Posterior, Prior, Split, Tweedie
+from ..distillation import (
+    MSD,
+    SDI,
+    SDS,
+    VSD,
+    Adaptive,
+    Bandwidth,
+    Denoiser,
+    Estimator,
+    Exponential,
+    Posterior,
+    Prior,
+    Split,
+    Tweedie,
+)
 from .densities import DENSITIES, GaussianMixture, fractal
 from .learned import GUIDE, DensityNetwork, Progress, Training, learned
 from .optimise import SCHEDULE
@@ -81,7 +95,7 @@ TABLE1 = (
 TABLE2 = tuple(Problem(density, denoiser) for density in ("spiral", "pinwheel") for denoiser in ("ideal", "learned"))
 TABLE3 = tuple(Problem(density, denoiser) for density in ("fractal", "spiral", "pinwheel") for denoiser in ("ideal", "learned"))
 
-BANDWIDTH = Linear(0.1, 0.01)
+BANDWIDTH = Exponential(0.5, 0.01)
 
 
 def msd(bandwidth: Bandwidth = BANDWIDTH) -> MSD:
@@ -94,7 +108,7 @@ METHODS: dict[str, Callable[[], Estimator]] = {
     "VSD": VSD,
     "SDI": SDI,
     "MSD": msd,
-    "MSD adaptive": lambda: msd(Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.75, tau=0.2, patience=15)),
+    "MSD adaptive": lambda: msd(Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.7, tau=0.2, patience=12)),
     "MSD split": lambda: MSD(Split(steps=32), BANDWIDTH),
     "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
 }

@@ -1,0 +1,322 @@
+"""The commands of `scripts/toy.py`: each runs an experiment and returns its section of the report."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor
+
+from ..distillation import NonFiniteError, Posterior, Prior, SharedNoise, seed_from
+from . import experiments, figures, jobs, metrics
+from .densities import DENSITIES, fractal
+from .experiments import QUICK, Cell, Scale
+from .files import write_whole
+from .jobs import Job
+from .landscape import potential
+from .optimise import SCHEDULE, distil
+from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, msd
+from .report import Section, show, write_json, write_page
+
+ALL_METHODS = ("DDIM", *METHODS)
+MAIN_METHODS = ("DDIM", "SDS", "VSD", "SDI", "MSD")
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command is given.
+
+    Attributes:
+        seeds: Number of seeds.
+        scale: Size of the experiment.
+        out: Folder for pictures.
+        report: Told the cells so far, so that they are saved along the way.
+    """
+
+    seeds: int
+    scale: Scale
+    out: Path
+    report: Callable[[list[Cell]], None]
+
+    def picture(self, name: str, draw: Callable[[Path], object]) -> Path:
+        """Have a picture drawn into the folder, whole or not at all."""
+        file = self.out / name
+        write_whole(file, draw)
+        return file
+
+
+def table1(run: Run) -> Section:
+    """The fractal: NLL, precision, recall, MMD, modes found."""
+    cells = experiments.compare(TABLE1, ALL_METHODS, run.seeds, run.scale, "table1", run.report)
+    text = (
+        "Every method on the fractal, under its exact denoiser, a learned one, and the learned one guided. A low NLL and a "
+        "precision near 1 say that points are on the density; recall says how much of it they cover; unconstrained DDIM "
+        "sampling is the reference. Calls are denoiser calls that one point took over the whole optimisation."
+    )
+    return Section("table1", "Table 1: the fractal", text, cells)
+
+
+def table2(run: Run) -> Section:
+    """Spiral and pinwheel."""
+    cells = experiments.compare(TABLE2, ALL_METHODS, run.seeds, run.scale, "table2", run.report)
+    peaks = [
+        f"{name} {-float(d.logp(metrics.modes(d)).max()):.2f}" for name in ("spiral", "pinwheel") for d in [DENSITIES[name]()]
+    ]
+    text = (
+        "The same on the spiral and the pinwheel, whose scales are set so that DDIM samples have the paper's NLL. "
+        f"No point can have a lower NLL than the density's highest mode: {', '.join(peaks)}."
+    )
+    return Section("table2", "Table 2: spiral and pinwheel", text, cells)
+
+
+def table3(run: Run) -> Section:
+    """Efficiency of the gradient estimates."""
+    cells = experiments.efficiencies(run.seeds, run.scale, run.report)
+    text = (
+        "Natural logarithm of signal over variance and cost (Eq. 17), and the same with the error against the exact mean shift "
+        "in place of the variance, up to one scale a method. An estimator without randomness has an infinite efficiency by Eq. "
+        "17 whatever its bias, so the oracle efficiency is the one that tells. All halfway through an optimisation, "
+        f"λ = {BANDWIDTH(0.5):.3f}; calls are those of one estimate."
+    )
+    return Section("table3", "Table 3: efficiency of the gradient", text, cells)
+
+
+def bias(run: Run) -> Section:
+    """Bias and variance of the product samplers."""
+    cells = experiments.biases(run.seeds, run.scale, run.report)
+    text = (
+        "Each sampler's mean against the exact one, on the fractal: bias ||E x - x'|| / ||m|| and spread of one draw, relative "
+        "mean shift, medians over a grid of y. Resolution is the error that the number of draws leaves in the mean, which is "
+        "taken off the bias in expectation."
+    )
+    return Section("bias", "Bias of the product samplers", text, cells)
+
+
+def figure1(run: Run) -> Section:
+    """Data, DDIM, SDS and MSD side by side."""
+    problem = Problem("fractal", "learned", "cfg")
+    density = problem.target()
+    data = density.sample(run.scale.grid**2, torch.Generator().manual_seed(0))
+    named = _optimised([(problem, method) for method in ("DDIM", "SDS", "MSD")], run, "figure1")
+    panels = [("data", data), *((method, points) for (_, method), points in named.items())]
+    file = run.picture("figure1.png", partial(figures.save, figures.gallery([(density, panels)], 2.7)))
+    text = (
+        "The fractal under the learned denoiser with classifier-free guidance. SDS gathers its points where the blurred "
+        "density peaks, which is mostly beside the density; MSD leaves them on it."
+    )
+    return Section("figure1", "Figure 1: where the points end", text, pictures=[(file, "Data, DDIM samples, SDS, MSD.")])
+
+
+def points(run: Run) -> Section:
+    """All methods on all densities."""
+    densities = [name for name in DENSITIES if name != "karras-fractal"]
+    problems = [Problem(name) for name in densities]
+    problems += [Problem(name, "learned") for name in ("fractal", "spiral", "pinwheel")]
+    learnt = {"fractal", "spiral", "pinwheel"}  # elsewhere the network only starts VSD's phi
+    short = replace(
+        run, scale=replace(run.scale, training=replace(run.scale.training, steps=min(run.scale.training.steps, 512)))
+    )
+    wanted = lambda keep: [(p, m) for p in problems for m in MAIN_METHODS if (p.density in learnt) == keep]  # noqa: E731
+    named = _optimised(wanted(True), run, "points") | _optimised(wanted(False), short, "points")
+    pictures = []
+    for denoiser in ("ideal", "learned"):
+        rows = [
+            (p.target(), [(m, named[p, m]) for m in MAIN_METHODS if (p, m) in named])
+            for p in problems
+            if p.denoiser == denoiser
+        ]
+        file = run.picture(f"points-{denoiser}.png", partial(figures.save, figures.gallery(rows)))
+        pictures.append((file, f"Final points under the {denoiser} denoiser."))
+    return Section("points", "All methods, all densities", "Where the same grid of points ends.", pictures=pictures)
+
+
+def landscape(run: Run) -> Section:
+    """Losses that the gradient fields imply."""
+    density, size = fractal(), 96 if run.scale.grid >= 48 else 32
+    problem = Problem("fractal", "learned")
+    experiments.train_networks([problem], run.scale)
+    names = ["SDS", "VSD", "SDI", "MSD"]
+    work = [Job(name, _mean_field, (problem, name, size, run.scale)) for name in names]
+    (x0, y0), (x1, y1) = density.view
+    spacing = (x1 - x0) / size, (y1 - y0) / size
+    fields = [("true −log p", -density.logp(density.grid(size)).double(), None)]
+    cells = []
+    for name, field in zip(names, jobs.run(work, "landscape"), strict=True):
+        loss, curl = potential(field.reshape(size, size, 2), spacing)
+        fields.append((name, loss.flatten(), curl))
+        cells.append(Cell("fractal", "learned", "none", name, "curl", curl, None, 1, None, 0))
+    drawn = figures.landscapes(density, fields, metrics.modes(density), size)
+    file = run.picture("landscape.png", partial(figures.save, drawn))
+    run.report(cells)
+    text = (
+        "The mean gradient of each method on a grid, halfway through an optimisation, and the loss whose gradient comes "
+        "closest to it (Poisson equation). Colours are ranks, low in dark. What no loss explains is the field's curl part."
+    )
+    return Section(
+        "landscape",
+        "The loss that each gradient implies",
+        text,
+        cells,
+        [(file, "Reconstructed losses beside the true −log p.")],
+    )
+
+
+def paths(run: Run) -> Section:
+    """Points moving."""
+    problem, names = Problem("fractal", "learned"), ("SDS", "VSD", "SDI", "MSD")
+    small = replace(run, scale=replace(run.scale, grid=min(run.scale.grid, 40)))
+    every = max(run.scale.steps // 50, 1)
+    moved = _optimised([(problem, name) for name in names], small, "paths", record_every=every)
+    recorded = [(name, path) for (_, name), path in moved.items()]
+    files = [
+        run.picture(f"paths{suffix}", partial(figures.animate, problem.target(), recorded, side=side))
+        for suffix, side in ((".gif", 230), (".mp4", 400))
+    ]
+    caption = f"{run.scale.steps} steps on the fractal's learned denoiser, every {every} a frame; larger in {files[1].name}."
+    text = "The optimisation itself: SDS and VSD keep shaking and drift off; MSD settles."
+    return Section("paths", "Points moving", text, pictures=[(files[0], caption)])
+
+
+def bandwidth(run: Run) -> Section:
+    """The effect of lambda on one point's product samples."""
+    density, y = fractal(), torch.tensor([[0.35, 0.25]])
+    prior, draws = Prior(density.denoise, SCHEDULE), []
+    for lam in (0.05, 0.1, 0.2, 0.5, 1.0):
+        samples = Posterior()(y.repeat(400, 1), lam, prior, SharedNoise(seed_from(0, "bandwidth"))).x
+        draws.append((lam, samples, density.denoise(y, lam)[0]))
+    file = run.picture("bandwidth.png", partial(figures.save, figures.bandwidths(density, y[0], draws)))
+    text = (
+        "Samples of the product density p(x) N(x; y, λ²) around one y outside the density. Their mean is where mean shift "
+        "A small λ finds the nearest part of the density, a large one the density's centre: λ starts large to reach every "
+        "point and falls, so that what is reached is a mode."
+    )
+    return Section("bandwidth", "The bandwidth", text, pictures=[(file, "Product samples for five bandwidths.")])
+
+
+STARTS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
+
+
+def frontier(run: Run) -> Section:
+    """Precision against recall over the starting bandwidth."""
+    problems = [Problem("fractal"), Problem("fractal", "learned"), Problem("spiral", "learned"), Problem("pinwheel", "learned")]
+    experiments.train_networks(problems, run.scale)
+    small = replace(run.scale, grid=min(run.scale.grid, 48))
+    pairs = [(p, start) for p in problems for start in STARTS]
+    found = jobs.run([Job(f"{p}, λ from {start:g}", _frontier_point, (p, start, small)) for p, start in pairs], "frontier")
+    cells, curves = [], {}
+    for (problem, start), (measured, calls) in zip(pairs, found, strict=True):
+        curves.setdefault(str(problem), []).append((measured["recall"], measured["precision"]))
+        for metric, value in measured.items():
+            cells.append(
+                Cell(
+                    problem.density,
+                    problem.denoiser,
+                    problem.guidance,
+                    f"λ from {start:g}",
+                    metric,
+                    value,
+                    None,
+                    1,
+                    None,
+                    calls,
+                )
+            )
+    run.report(cells)
+    file = run.picture("frontier.png", partial(figures.save, figures.scatter_frontier(curves)))
+    text = (
+        "One optimisation for every starting bandwidth, all else at MSD's setting: coverage is bought with a small start, but "
+        "under a learned denoiser a small start strands points where the network has never seen data. Dotted: 0.97 and 0.60."
+    )
+    return Section(
+        "frontier", "Precision against recall", text, cells, [(file, f"Starts {', '.join(map(str, STARTS))}, one seed.")]
+    )
+
+
+COMMANDS: dict[str, Callable[[Run], Section]] = {
+    command.__name__: command
+    for command in (figure1, paths, landscape, points, table1, table2, table3, bias, frontier, bandwidth)
+}
+
+
+def _optimised(pairs: Sequence[tuple[Problem, str]], run: Run, title: str, **options: int) -> dict[tuple[Problem, str], Tensor]:
+    """Final points (or, with `record_every`, paths) of several methods, seed 0."""
+    experiments.train_networks([problem for problem, _ in pairs], run.scale)
+    work = [Job(f"{method}: {problem}", _final_points, (problem, method, run.scale, options)) for problem, method in pairs]
+    return dict(zip(pairs, jobs.run(work, title), strict=True))
+
+
+def _final_points(problem: Problem, method: str, scale: Scale, options: dict[str, int], progress: Callable) -> Tensor:
+    return experiments.final_points(problem, method, 0, scale, progress, **options)[0]
+
+
+def _mean_field(problem: Problem, method: str, size: int, scale: Scale, progress: Callable) -> Tensor:
+    prior, network = problem.prior(scale.training)
+    if method == "VSD":
+        prior = replace(prior, phi=network.denoise)
+    y = problem.target().grid(size)
+    draws = max(scale.draws // 16, 16)
+    g, _ = experiments.gradient_draws(METHODS[method](), y, prior, SharedNoise(seed_from(0, method)), draws, progress)
+    return g.mean(0)
+
+
+def _frontier_point(problem: Problem, start: float, scale: Scale, progress: Callable) -> tuple[dict[str, float], int]:
+    density, prior = problem.target(), problem.prior(scale.training)[0]
+    noise = SharedNoise(seed_from(0, "frontier"))
+    moved = distil(density.grid(scale.grid), msd(replace(BANDWIDTH, start=start)), prior, noise, scale.steps, progress=progress)
+    return experiments.measure(moved.points, density, 0), moved.calls
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parse = argparse.ArgumentParser(
+        prog="toy.py", description="Mean-shift distillation on 2D densities, measured against the truth."
+    )
+    parse.add_argument("command", choices=[*COMMANDS, "all"])
+    parse.add_argument(
+        "--quick", action="store_true", help="a small version of everything, for a first look: its figures prove nothing"
+    )
+    parse.add_argument("--seeds", type=int, default=None, help="seeds to average over (3; with --quick 1)")
+    parse.add_argument("--json", type=Path, default=None, metavar="OUT", help="write one object a figure to this file")
+    parse.add_argument("--out", type=Path, default=Path("outputs/toy"), metavar="DIR", help="folder for pictures and the page")
+    return parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    arguments = parser().parse_args(argv)
+    seeds = arguments.seeds if arguments.seeds is not None else (1 if arguments.quick else 3)
+    if seeds < 1:
+        parser().error(f"--seeds must be at least 1, got {seeds}")
+    console, done = Console(), []
+
+    def report(cells: list[Cell]) -> None:
+        if arguments.json:
+            write_json([*(cell for section in done for cell in section.cells), *cells], arguments.json)
+
+    run = Run(seeds, QUICK if arguments.quick else Scale(), arguments.out, report)
+    try:
+        for command in COMMANDS if arguments.command == "all" else [arguments.command]:
+            section = COMMANDS[command](run)
+            show(section, console)
+            done.append(section)
+            report([])
+    except KeyboardInterrupt:
+        console.print(
+            "stopped; finished figures are in the JSON file, trained networks in the cache" if arguments.json else "stopped"
+        )
+        return 130
+    except (NonFiniteError, OSError) as error:
+        console.print(f"error: {error}", style="red")
+        return 1
+    if arguments.command == "all":
+        page = arguments.out / "toy.html"
+        write_page(done, seeds, shlex.join(["python", "scripts/toy.py", *(sys.argv[1:] if argv is None else argv)]), page)
+        console.print(f"page: {page}")
+    return 0

@@ -1,0 +1,152 @@
+"""The toys' pictures: functions that draw a matplotlib figure or write an animation; numbers come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import imageio.v3 as imageio
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from torch import Tensor
+
+from .densities import GaussianMixture
+
+INK, POINT, MODE = "#1b1f24", "#c2410c", "#0f766e"
+DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
+plt.rcParams.update({"font.size": 9, "axes.titlesize": 10, "text.color": INK, "axes.titlecolor": INK, "savefig.dpi": 110})
+
+
+def panel(axes: Axes, density: GaussianMixture, points: Tensor | None = None, title: str = "", size: float = 1.5) -> None:
+    """Points `[N, 2]` over the density's own colours, without ticks; states how many points lie outside the view."""
+    (x0, y0), (x1, y1) = density.view
+    axes.imshow(
+        density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy(),
+        extent=(x0, x1, y0, y1), origin="lower", cmap=DENSITY_COLOURS, vmin=-3, interpolation="bilinear",
+    )  # fmt: skip
+    if points is not None:
+        x, y = points.unbind(1)
+        outside = int(((x < x0) | (x > x1) | (y < y0) | (y > y1)).sum())
+        axes.scatter(x, y, s=size, c=POINT, linewidths=0, alpha=0.7, rasterized=True)
+        if outside:
+            title += f" ({outside / len(points):.0%} outside)"
+    axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=title)
+
+
+def gallery(rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Tensor]]]], side: float = 1.9) -> Figure:
+    """One row of panels a density; each panel a name and its points."""
+    columns = max(len(panels) for _, panels in rows)
+    figure, grid = plt.subplots(
+        len(rows), columns, figsize=(side * columns, (side + 0.25) * len(rows)), squeeze=False, layout="constrained"
+    )
+    for axes_row, (density, panels) in zip(grid, rows, strict=True):
+        for axes, (name, points) in zip(axes_row, panels, strict=False):
+            panel(axes, density, points, name, 1.2 if side < 2.5 else 1.8)
+        axes_row[0].set_ylabel(density.name)
+    return figure
+
+
+def landscapes(
+    density: GaussianMixture, fields: Sequence[tuple[str, Tensor, float | None]], modes: Tensor, size: int
+) -> Figure:
+    """Reconstructed losses `[size^2]` side by side, low in dark; the density's modes, and each loss's lowest point.
+
+    Args:
+        density: For its view.
+        fields: Name, loss, and the share of the field that no loss explains (None for a loss known exactly).
+        modes: The density's highest modes, `[M, 2]`.
+        size: Points along each side.
+    """
+    (x0, y0), (x1, y1) = density.view
+    columns = 3 if len(fields) > 4 else len(fields)
+    rows = -(-len(fields) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3.7 * rows), squeeze=False, layout="constrained")
+    for axes in grid.flat[len(fields) :]:
+        axes.set_axis_off()
+    for axes, (name, loss, curl) in zip(grid.flat, fields, strict=False):
+        ranks = loss.argsort().argsort().reshape(size, size) / loss.numel()  # ranks: a loss has no scale of its own
+        axes.contourf(
+            np.linspace(x0, x1, size), np.linspace(y0, y1, size), ranks.numpy(), levels=14, cmap="Blues_r", vmin=0, vmax=1.1
+        )
+        axes.scatter(*modes.unbind(1), s=9, c=MODE, linewidths=0, label="modes of the density")
+        lowest = density.grid(size)[loss.argmin()]
+        axes.scatter(*lowest, s=110, marker="*", c=POINT, edgecolors="white", linewidths=0.8, label="lowest point of the loss")
+        note = "" if curl is None else f"\nno loss explains {curl:.1%} of the field"
+        axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=name + note)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    return figure
+
+
+def bandwidths(density: GaussianMixture, y: Tensor, draws: Sequence[tuple[float, Tensor, Tensor]]) -> Figure:
+    """Samples of the product density around one y, for several bandwidths: (lambda, samples `[N, 2]`, exact mean `[2]`)."""
+    figure, grid = plt.subplots(1, len(draws), figsize=(2.9 * len(draws), 3.9), squeeze=False, layout="constrained")
+    for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
+        panel(axes, density, samples, f"λ = {lam:g}", 3)
+        axes.add_patch(Circle(y.tolist(), lam, fill=False, color=INK, linestyle=":", linewidth=1))
+        axes.scatter(*y, s=30, c=INK, label="y, and its kernel's radius λ")
+        axes.scatter(*samples.mean(0), s=45, marker="x", c="#7c2d12", label="mean of the samples")
+        axes.scatter(*mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)")
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def animate(
+    density: GaussianMixture, paths: Sequence[tuple[str, Tensor]], file: Path, side: int = 260, seconds: float = 5.0
+) -> None:
+    """Write an animation of points moving, one panel a method; the format follows the file's suffix (.gif or .mp4).
+
+    Args:
+        density: Background.
+        paths: Name and recorded states, `[T, N, 2]`.
+        file: Where to.
+        side: Width of a panel in pixels.
+        seconds: Duration; the last state then stays for a second more.
+    """
+    figure, grid = plt.subplots(1, len(paths), figsize=(side * len(paths) / 100, side * 1.25 / 100), dpi=100, squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.9, 0.04)
+    clouds = []
+    for axes, (name, path) in zip(grid[0], paths, strict=True):
+        panel(axes, density, None, name)
+        clouds.append(axes.scatter(*path[0].unbind(1), s=2.5, c=POINT, linewidths=0))
+    frames = []
+    length = max(len(path) for _, path in paths)
+    for step in range(length):
+        for cloud, (_, path) in zip(clouds, paths, strict=True):
+            cloud.set_offsets(path[min(step, len(path) - 1)].numpy())
+        figure.canvas.draw()
+        image = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+        frames.append(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].copy())
+    plt.close(figure)
+    rate = length / seconds
+    frames += [frames[-1]] * max(int(rate), 1)
+    if file.suffix == ".mp4":
+        imageio.imwrite(file, frames, fps=rate, macro_block_size=1)
+    else:
+        imageio.imwrite(file, frames, duration=1000 / rate, loop=0)
+
+
+def scatter_frontier(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Precision against recall, one curve a problem, a point a starting bandwidth."""
+    figure, axes = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
+    for name, points in curves.items():
+        recall, precision = zip(*points, strict=True)
+        axes.plot(recall, precision, marker="o", markersize=3.5, linewidth=1.2, label=name)
+    axes.axhline(0.97, color=INK, linewidth=0.6, linestyle=":")
+    axes.axvline(0.60, color=INK, linewidth=0.6, linestyle=":")
+    axes.set(xlabel="recall", ylabel="precision")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure and close it."""
+    figure.savefig(file)
+    plt.close(figure)
