@@ -8,15 +8,29 @@ on where it stopped. OUT/index.html is the report, OUT/results.json its figures,
 """
 
 import argparse
+import re
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+if TYPE_CHECKING:
+    from threestudio_msd.evaluation.grid import Method
+
 LAUNCHER = "launch:main"
-TABLE = ("frechet_ddim", "frechet_truth", "alignment", "clip_similarity", "precision_ddim", "recall_ddim", "saturation", "diversity")
+TABLE = (
+    "frechet_ddim",
+    "frechet_truth",
+    "alignment",
+    "clip_similarity",
+    "precision_ddim",
+    "recall_ddim",
+    "saturation",
+    "diversity",
+)
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -36,6 +50,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--reference-particles", type=int, default=16, help="reference images a prompt")
     parser.add_argument("--scale", type=float, default=7.5, help="guidance of the DDIM images")
     parser.add_argument("--steps", type=int, default=50, help="steps of the DDIM images")
+    parser.add_argument("--quick", action="store_true", help="a first look: three prompts, one seed, the first budget only")
     parser.add_argument("--title", default="Comparison")
     parser.add_argument("--out", type=Path, required=True)
     return parser
@@ -61,7 +76,6 @@ def main(argv: list[str] | None = None) -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, report, and print the tables."""
-    from launcher.check import read
     from threestudio_msd.evaluation.compare import Budget, Comparison, compare
     from threestudio_msd.evaluation.features import FEATURES
     from threestudio_msd.evaluation.grid import run_locally, run_on_ray
@@ -70,14 +84,17 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.references import Sampling
     from threestudio_msd.evaluation.report import markdown, write_report
 
+    from launcher.check import read
+
     if args.features not in FEATURES:
         raise ValueError(f"--features: expected one of {', '.join(FEATURES)}, got {args.features!r}")
     methods = [read_method(word) for word in args.configs]
+    prompts, budgets = read_prompts(args.prompts), [Budget.parse(text) for text in args.budget]
     comparison = Comparison(
         methods=methods,
-        prompts=read_prompts(args.prompts),
-        seeds=args.seeds,
-        budgets=[Budget.parse(text) for text in args.budget],
+        prompts=prompts[:3] if args.quick else prompts,
+        seeds=1 if args.quick else args.seeds,
+        budgets=budgets[:1] if args.quick else budgets,
         out=args.out.resolve(),
         particles=args.particles,
         frames=args.frames,
@@ -98,11 +115,11 @@ def run(args: argparse.Namespace) -> int:
     return 1 if results["failed"] else 0
 
 
-def read_method(word: str):
+def read_method(word: str) -> "Method":
     """A method from `[LABEL=]FILE[,key=value...]`; its label is the file's name up to `-tiny` or the like by default."""
     from threestudio_msd.evaluation.grid import Method
 
-    file, *overrides = word.split(",")
+    file, *overrides = re.split(r",(?=[\w.]+=)", word)  # a comma inside a list of numbers does not count
     label, equals, path = file.partition("=")
     if not equals:
         path, label = file, Path(file).stem.split("-")[0].upper()

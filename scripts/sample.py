@@ -41,9 +41,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def sample(args: argparse.Namespace) -> None:
     """Sample every prompt with every seed."""
-    from launcher.check import read
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
+
+    from launcher.check import read
 
     prompts, overrides = split_overrides([*args.prompts, *args.overrides])
     seeds = range(args.first_seed, args.first_seed + args.seeds)

@@ -23,36 +23,50 @@ def save_tokenizer(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def small_vae(**settings):
+    """An autoencoder of 16 x 16 images and 4 x 4 latents."""
+    from diffusers import AutoencoderKL
+
+    return AutoencoderKL(
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=16,
+        **settings,
+    )
+
+
+def small_text_config(tokenizer, **settings):
+    """A CLIP text encoder's configuration."""
+    from transformers import CLIPTextConfig
+
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=TOKENS,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **settings,
+    )
+
+
 def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0, **unet: int) -> Path:
     """Write a StableDiffusionPipeline for 16 x 16 images with 4 x 4 latents; `unet` holds further settings of the UNet."""
-    from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+    from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTokenizer
 
     save_tokenizer(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
     torch.manual_seed(seed)
     pipeline = StableDiffusionPipeline(
-        vae=AutoencoderKL(
-            block_out_channels=(8, 8, 8),
-            down_block_types=("DownEncoderBlock2D",) * 3,
-            up_block_types=("UpDecoderBlock2D",) * 3,
-            norm_num_groups=4,
-            latent_channels=4,
-            sample_size=16,
-        ),
-        text_encoder=CLIPTextModel(
-            CLIPTextConfig(
-                vocab_size=len(tokenizer),
-                hidden_size=WIDTH,
-                intermediate_size=2 * WIDTH,
-                num_hidden_layers=1,
-                num_attention_heads=2,
-                max_position_embeddings=TOKENS,
-                bos_token_id=tokenizer.bos_token_id,
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        ),
+        vae=small_vae(),
+        text_encoder=CLIPTextModel(small_text_config(tokenizer)),
         tokenizer=tokenizer,
         unet=UNet2DConditionModel(
             sample_size=4,
@@ -75,6 +89,78 @@ def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0,
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_xl_pipeline(folder: Path, seed: int = 0) -> Path:
+    """Write a StableDiffusionXLPipeline for 16 x 16 images: two text encoders, a pooled embedding, sizes."""
+    from diffusers import EulerDiscreteScheduler, StableDiffusionXLPipeline, UNet2DConditionModel
+    from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+    save_tokenizer(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    torch.manual_seed(seed)
+    pipeline = StableDiffusionXLPipeline(
+        vae=small_vae(force_upcast=True),
+        text_encoder=CLIPTextModel(small_text_config(tokenizer)),
+        text_encoder_2=CLIPTextModelWithProjection(small_text_config(tokenizer, projection_dim=12)),
+        tokenizer=tokenizer,
+        tokenizer_2=tokenizer,
+        unet=UNet2DConditionModel(
+            sample_size=4,
+            block_out_channels=(16, 16),
+            layers_per_block=1,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=2 * WIDTH,
+            attention_head_dim=2,
+            norm_num_groups=4,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=4,
+            projection_class_embeddings_input_dim=12 + 6 * 4,
+        ),
+        scheduler=EulerDiscreteScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear"),
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_sd3_pipeline(folder: Path, seed: int = 0) -> Path:
+    """Write a StableDiffusion3Pipeline for 16 x 16 images: a transformer, flow matching, three text encoders."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+
+    save_tokenizer(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *[(chr(c), -3.0) for c in range(97, 123)], ("\u2581", -2.0)]
+    pieces_tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
+    torch.manual_seed(seed)
+    pipeline = StableDiffusion3Pipeline(
+        transformer=SD3Transformer2DModel(
+            sample_size=4,
+            patch_size=1,
+            in_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            caption_projection_dim=16,
+            pooled_projection_dim=24,
+            out_channels=4,
+            pos_embed_max_size=8,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+        vae=small_vae(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=CLIPTextModelWithProjection(small_text_config(tokenizer, projection_dim=12)),
+        tokenizer=tokenizer,
+        text_encoder_2=CLIPTextModelWithProjection(small_text_config(tokenizer, projection_dim=12)),
+        tokenizer_2=tokenizer,
+        text_encoder_3=T5EncoderModel(
+            T5Config(vocab_size=len(pieces_tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+        ),
+        tokenizer_3=pieces_tokenizer,
     )
     pipeline.save_pretrained(folder)
     return folder

@@ -50,7 +50,13 @@ def _grey_samples(monkeypatch):
 
 
 def comparison(out, *methods, **settings):
-    defaults = {"prompts": ["a red mug", "a blue car"], "seeds": 2, "budgets": [Budget("steps", 8)], "particles": 4, "frames": 4}
+    defaults = {
+        "prompts": ["a red mug", "a blue car"],
+        "seeds": 2,
+        "budgets": [Budget("steps", 8)],
+        "particles": 4,
+        "frames": 4,
+    }
     return Comparison(methods or (GOOD, BAD), out=out, sampling=Sampling(4, 10, 2.0), **{**defaults, **settings})
 
 

@@ -7,25 +7,14 @@ import sys
 import numpy as np
 import pytest
 import torch
-from pipelines import save_tokenizer
+from evaluation.weights import save_clip
 from threestudio_msd.evaluation.features import CLIPFeatures, FeatureError, InceptionFeatures, JudgeFeatures
 from threestudio_msd.tinyworld.judge import Judge, save_judge
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-
-    folder = tmp_path_factory.mktemp("clip") / "clip"
-    save_tokenizer(folder)
-    small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    size = len(CLIPTokenizer.from_pretrained(folder))
-    text = {**small, "vocab_size": size, "max_position_embeddings": 8, "bos_token_id": size - 2, "eos_token_id": size - 1}
-    torch.manual_seed(0)
-    CLIPModel(
-        CLIPConfig(text_config=text, vision_config={**small, "image_size": 32, "patch_size": 16}, projection_dim=12)
-    ).save_pretrained(folder)
-    return str(folder)
+    return save_clip(tmp_path_factory.mktemp("clip") / "clip")
 
 
 def test_clip_similarity_is_the_cosine_times_100(clip):

@@ -1,6 +1,6 @@
 """The baselines' gradients against threestudio's own guidance modules, on the same inputs, weights and random numbers.
 
-Needs THREESTUDIO_ROOT, a checkout; on a machine without CUDA also THREESTUDIO_SHIM, a folder of stand-ins for its CUDA packages.
+Needs THREESTUDIO_ROOT, a checkout; without CUDA also THREESTUDIO_SHIM, a folder of stand-ins for its CUDA packages.
 """
 
 from __future__ import annotations
@@ -64,7 +64,13 @@ def gradient(guidance, inputs):
     latents = inputs["latents"].clone().requires_grad_()
     zeros = torch.zeros(BATCH)
     out = guidance(
-        latents.permute(0, 2, 3, 1), PromptUtils(inputs["embeddings"]), zeros, zeros, zeros, rgb_as_latents=True, c2w=inputs["c2w"]
+        latents.permute(0, 2, 3, 1),
+        PromptUtils(inputs["embeddings"]),
+        zeros,
+        zeros,
+        zeros,
+        rgb_as_latents=True,
+        c2w=inputs["c2w"],
     )
     return BATCH * torch.autograd.grad(out[f"loss_{guidance.name}"], latents)[0]
 

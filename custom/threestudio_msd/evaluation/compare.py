@@ -1,4 +1,4 @@
-"""A comparison: methods on prompts with seeds at equal budgets, measured against DDIM samples and, where it is known, the truth."""
+"""A comparison: methods on prompts with seeds at equal budgets, against DDIM samples and, where it is known, the truth."""
 
 from __future__ import annotations
 
@@ -135,9 +135,7 @@ def _steps(comparison: Comparison, budget: Budget, execute: Execute) -> dict[str
     return {cell.method.label: max(1, round(budget.amount / calls_per_step(Run(cell.folder)))) for cell in probes}
 
 
-def _references(
-    comparison: Comparison, config: DictConfig, features: Features
-) -> tuple[dict[str, ImageSet], ImageSet]:
+def _references(comparison: Comparison, config: DictConfig, features: Features) -> tuple[dict[str, ImageSet], ImageSet]:
     """What every figure is measured against, by name, and DDIM images that are measured like a method's."""
     own, many = comparison.sampling, comparison.reference_particles
     reference = Sampling(many, own.steps, own.scale, own.solver)
@@ -161,8 +159,8 @@ def measure(
     """All figures of a finished comparison.
 
     Returns:
-        `about`, `ddim` (figures), and by budget the methods' `figures`, `curves`, `steps`, `calls` (of one particle), `command`,
-        `config`, `finished` and `asked` runs.
+        `about`, `ddim` (figures), and by budget the methods' `figures`, `curves`, `steps`, `calls` (of one particle),
+        `command`, `config`, `finished` and `asked` runs.
     """
     tables = {}
     for budget, cells in grids.items():
@@ -199,7 +197,7 @@ def _measured(runs: Sequence[Run], references: Mapping[str, ImageSet], features:
 
 
 def curves(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features) -> list[dict[str, object]]:
-    """Quality along the path: at every frame its `step`, `calls`, and by seed the Fréchet distance to each reference and alignment."""
+    """Quality along the path: at every frame `step`, `calls`, and by seed the Fréchet distances and the alignment."""
     import torch
 
     paths = [run.frames() for run in runs]
@@ -224,7 +222,7 @@ def curves(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Fe
 
 
 def calls_to_reach(curve: Sequence[Mapping[str, object]], figure: str, level: float) -> float | None:
-    """Network calls after which a curve's mean of a figure is at most `level`, linear between its points; None if it never is."""
+    """Network calls until a curve's mean of a figure is at most `level`, linear between points; None if it never is."""
     before: tuple[float, float] | None = None
     for point in curve:
         calls, value = float(point["calls"]), float(point[figure]["mean"])

@@ -56,7 +56,7 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> dict[str, S
 
     Args:
         images: What is judged.
-        references: By name, what it is compared with: each gives `frechet_NAME`, `kernel_NAME`, `precision_NAME`, `recall_NAME`.
+        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and `recall_NAME`.
 
     Returns:
         By name; also `saturation`, `sharpness`, `diversity` (of a run's particles, in features), and the alignment's figures.

@@ -179,5 +179,3 @@ def _pooled(output: object) -> Tensor:
 
 def _first_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
-
-

@@ -1,4 +1,4 @@
-"""Images read back from disk, with the prompt, seed and particle that each stands for: finished runs, and sampled references."""
+"""Images read back from disk, each with its prompt, seed and particle: finished runs, and sampled references."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def read_records(folder: Path) -> list[ImageRecord]:
         return [ImageRecord(entry["prompt"], entry["seed"], entry["particle"], folder / entry["path"]) for entry in listed]
     records = [record for run in read_runs(folder) for record in run.records()]
     if not records:
-        raise FileNotFoundError(f"{folder}: neither samples ({SAMPLES}) nor finished runs (configs/parsed.yaml, save/it*-test/)")
+        raise FileNotFoundError(
+            f"{folder}: neither samples ({SAMPLES}) nor finished runs (configs/parsed.yaml, save/it*-test/)"
+        )
     return records
 
 

@@ -86,7 +86,10 @@ def table_rows(
             for column in shown
         ]
 
-    rows = [{"label": label, **row, "calls": round(row["calls"]), "cells": cells(label, row["figures"])} for label, row in table.items()]
+    rows = [
+        {"label": label, **row, "calls": round(row["calls"]), "cells": cells(label, row["figures"])}
+        for label, row in table.items()
+    ]
     return [*rows, {"label": DDIM, "steps": "–", "calls": "–", "cells": cells(DDIM, ddim)}]
 
 
@@ -162,9 +165,7 @@ def contact_sheet(comparison: Comparison, budget: str, table: Mapping[str, Mappi
     """Methods by prompts: the first particle of the first seed, with its path."""
     methods = [method for method in comparison.methods if method.label in table]
     sampled = {
-        record.prompt: record
-        for record in read_records(comparison.out / "ddim")
-        if record.seed == 0 and record.particle == 0
+        record.prompt: record for record in read_records(comparison.out / "ddim") if record.seed == 0 and record.particle == 0
     }
     rows = []
     for prompt in comparison.prompts:

@@ -1,8 +1,9 @@
-"""Guidance modules for threestudio: importing this package registers them."""
+"""Guidance modules, and a prompt processor, for threestudio: importing this package registers them."""
 
 from .msd import MSDGuidance
+from .prompts import PipelinePromptProcessor
 from .sdi import SDIGuidance
 from .sds import SDSGuidance
 from .vsd import VSDGuidance
 
-__all__ = ["MSDGuidance", "SDIGuidance", "SDSGuidance", "VSDGuidance"]
+__all__ = ["MSDGuidance", "PipelinePromptProcessor", "SDIGuidance", "SDSGuidance", "VSDGuidance"]

@@ -171,19 +171,24 @@ class LatentGuidance:
 
         `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no Perp-Neg.
         """
-        network = self.prior.network
+        network, condition = self.prior.network, self.prior.condition
         if view_dependent is None:
             view_dependent = self.cfg.view_dependent_prompting
         if not (prompt_utils.use_perp_neg and view_dependent):
             # (cond, uncond): threestudio's order
             cond, uncond = prompt_utils.get_text_embeddings(*view.arguments, view_dependent).chunk(2)
-            return CFG(network, text(cond), text(uncond), scale)
+            return CFG(network, condition(cond), condition(uncond), scale)
         embeddings, weights = prompt_utils.get_text_embeddings_perp_neg(*view.arguments, view_dependent)
         batch, negatives = weights.shape
         cond, uncond, negative = embeddings.split([batch, batch, batch * negatives])
         # the negatives of one sample lie side by side
         return PerpNeg(
-            network, text(cond), text(uncond), [text(negative[i::negatives]) for i in range(negatives)], weights, scale
+            network,
+            condition(cond),
+            condition(uncond),
+            [condition(negative[i::negatives]) for i in range(negatives)],
+            weights,
+            scale,
         )
 
     def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
@@ -228,8 +233,3 @@ class LatentGuidance:
             "imgs_final": decode(denoised),
             "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(denoised.shape[0])],
         }
-
-
-def text(embeddings: Tensor) -> dict[str, Tensor]:
-    """Text embeddings `[B, N, C]` as the network's condition."""
-    return {"encoder_hidden_states": embeddings}

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from ..distillation import VSD, Denoiser, Prior, expand
 from ..distillation.estimators import uniform_sigma
-from ..priors import CFG, Conditional
+from ..priors import CFG, Condition, Conditional, PriorError, VPNetwork
 from ..priors.lora import LoRANetwork
-from .base import LatentGuidance, View, text
+from .base import LatentGuidance, View
 from .parts import require_time_range
 
 
@@ -29,9 +29,10 @@ class VSDGuidance(LatentGuidance, BaseModule):
 
         optimizer.params.guidance.lr: 1.0e-4
 
-    All particles of a batch share phi, which is conditioned on the prompt without its view and, with `camera_condition_type`, on
-    the camera. The defaults are the source's, as in threestudio's `stable-diffusion-vsd-guidance`. Returns `loss_vsd` and
-    `loss_lora` beside what every guidance returns; `network_calls` counts phi's training call too, but no backward passes.
+    All particles of a batch share phi, which is conditioned on the prompt without its view and, with
+    `camera_condition_type`, on the camera. The defaults are the source's, as in threestudio's
+    `stable-diffusion-vsd-guidance`. Returns `loss_vsd` and `loss_lora` beside what every guidance returns; `network_calls`
+    counts phi's training call too, but no backward passes.
     """
 
     @dataclass
@@ -67,7 +68,10 @@ class VSDGuidance(LatentGuidance, BaseModule):
         super().configure()
         self.estimator = VSD((self.cfg.min_step_percent, self.cfg.max_step_percent))
         camera = self.cfg.camera_condition_type != "none"
-        self.lora = LoRANetwork(self.prior.unet, self.cfg.lora_rank, camera, self.cfg.seed)
+        unet, network = self.prior.backbone, self.prior.network
+        if not isinstance(network, VPNetwork):
+            raise PriorError(f"{self.cfg.pretrained_model_name_or_path}: VSD needs a UNet, not a {type(unet).__name__}")
+        self.lora = LoRANetwork(unet, network.network, self.cfg.lora_rank, camera, self.cfg.seed)
         self.phi = self.prior.network.with_network(self.lora)
 
     @property
@@ -87,7 +91,7 @@ class VSDGuidance(LatentGuidance, BaseModule):
             return Conditional(self.phi, condition)
         return CFG(self.phi, condition, hidden(condition), scale)
 
-    def phi_condition(self, prompt_utils: PromptProcessorOutput, view: View) -> dict[str, Tensor]:
+    def phi_condition(self, prompt_utils: PromptProcessorOutput, view: View) -> Condition:
         """The prompt without its view, and the camera's matrix.
 
         Raises:
@@ -95,12 +99,12 @@ class VSDGuidance(LatentGuidance, BaseModule):
         """
         cond, _ = prompt_utils.get_text_embeddings(*view.arguments, False).chunk(2)
         if self.cfg.camera_condition_type == "none":
-            return text(cond)
+            return self.prior.condition(cond)
         name = CAMERAS[self.cfg.camera_condition_type]
         matrices = getattr(view, name)
         if matrices is None:
             raise ValueError(f"camera_condition_type {self.cfg.camera_condition_type}: the batch has no {name}")
-        return {**text(cond), "class_labels": matrices.flatten(1)}
+        return {**self.prior.condition(cond), "class_labels": matrices.flatten(1)}
 
     def further_losses(
         self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
@@ -120,6 +124,6 @@ class VSDGuidance(LatentGuidance, BaseModule):
 CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
 
 
-def hidden(condition: dict[str, Tensor]) -> dict[str, Tensor]:
+def hidden(condition: Condition) -> Condition:
     """The same condition with the camera's matrix zero, which stands for an unknown camera."""
     return {**condition, "class_labels": torch.zeros_like(condition["class_labels"])}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -20,12 +20,15 @@ class LoRANetwork(nn.Module):
 
     Args:
         unet: A diffusers UNet2DConditionModel, frozen; it is given the adapters.
+        call: How it is called: `call(sample, timestep, **condition)`.
         rank: Of the adapters.
         camera: Whether calls bring `class_labels`, a camera matrix a row, `[N, 16]`, for which an embedding is learned.
         seed: Of the initialisation (A normal with standard deviation 1 / rank, B zero: the UNet itself at first).
     """
 
-    def __init__(self, unet: nn.Module, rank: int = 4, camera: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self, unet: nn.Module, call: Callable[..., Tensor], rank: int = 4, camera: bool = False, seed: int = 0
+    ) -> None:
         # peft and diffusers take seconds to import
         from diffusers.models.embeddings import TimestepEmbedding
         from diffusers.training_utils import cast_training_params
@@ -33,11 +36,10 @@ class LoRANetwork(nn.Module):
 
         super().__init__()
         self._unet = [unet]  # in a list, so that its weights are not this module's
+        self._call = call
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            unet.add_adapter(
-                LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ATTENTION), "phi"
-            )
+            unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ATTENTION), "phi")
             width = unet.time_embedding.linear_2.out_features
             self.camera_embedding = TimestepEmbedding(CAMERA_NUMBERS, width).to(unet.device) if camera else None
         cast_training_params(unet)  # adapters are trained in float32 on a UNet of any precision
@@ -47,16 +49,16 @@ class LoRANetwork(nn.Module):
 
     def forward(self, sample: Tensor, timestep: Tensor, **condition: Tensor) -> Tensor:
         """The raw prediction with the adapters on."""
-        with self._switched_on() as unet:
-            return unet(sample, timestep, return_dict=False, **condition)[0]
+        with self._switched_on():
+            return self._call(sample, timestep, **condition)
 
     @contextmanager
-    def _switched_on(self) -> Iterator[nn.Module]:
+    def _switched_on(self) -> Iterator[None]:
         (unet,) = self._unet
         unet.enable_adapters()
         unet.class_embedding = self._embed_camera if self.camera_embedding is not None else None
         try:
-            yield unet
+            yield
         finally:
             self._switch_off()
 
