@@ -47,7 +47,7 @@ def _images(config, step: int, steps: int, particles: int) -> torch.Tensor:
     """Noise at first, and at the end a flat colour that is nearer to mid-grey for the label GOOD."""
     generator = torch.Generator().manual_seed(int(config.seed) * 100 + len(str(config.system.prompt_processor.prompt)))
     noise = torch.rand(particles, SIZE, SIZE, 3, generator=generator)
-    end = 0.5 if config.name == "GOOD" else 0.9
+    end = 0.5 if config.name.startswith("GOOD/") else 0.9
     return torch.lerp(noise, torch.full_like(noise, end), 0.9 * step / steps)
 
 

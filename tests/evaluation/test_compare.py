@@ -101,6 +101,13 @@ def test_an_unfinished_or_changed_cell_is_run_afresh(tmp_path):
     run_cell(cell, LAUNCHER)
     assert cell.finished
     assert not Cell(GOOD, "a red mug", 0, 9, str(tmp_path)).finished
+    config = tmp_path / "config.yaml"
+    config.write_text("a: 1")
+    changing = Cell(Method("CHANGING", str(config)), "a red mug", 0, 8, str(tmp_path))
+    run_cell(changing, LAUNCHER)
+    assert changing.finished
+    config.write_text("a: 2")
+    assert not changing.finished
     (cell.folder / "done.json").unlink()
     (cell.folder / "left-over").touch()
     assert run_grid([cell], one_by_one) == {}

@@ -82,14 +82,14 @@ class Comparison:
         if self.seeds < 1:
             raise ValueError(f"at least one seed is needed, got {self.seeds}")
 
-    def cell(self, method: Method, prompt: str, seed: int, steps: int, budget: str) -> Cell:
-        """One run."""
-        return Cell(method, prompt, seed, steps, str(self.out / "runs" / budget), self.particles, self.frames)
+    def cell(self, method: Method, prompt: str, seed: int, steps: int) -> Cell:
+        """One run; budgets that give a method the same number of steps share it."""
+        return Cell(method, prompt, seed, steps, str(self.out / "runs"), self.particles, self.frames)
 
-    def cells(self, budget: Budget, steps: Mapping[str, int]) -> list[Cell]:
-        """All runs of a budget, prompts and seeds outermost, so that an unfinished comparison has all methods."""
+    def cells(self, steps: Mapping[str, int]) -> list[Cell]:
+        """All runs of a budget that gives the methods these steps; methods innermost, so that a part of it has all of them."""
         return [
-            self.cell(method, prompt, seed, steps[method.label], str(budget))
+            self.cell(method, prompt, seed, steps[method.label])
             for seed in range(self.seeds)
             for prompt in self.prompts
             for method in self.methods
@@ -115,7 +115,7 @@ def compare(comparison: Comparison, config: DictConfig, features: Features, exec
     grids: dict[str, list[Cell]] = {}
     for budget in comparison.budgets:
         steps = _steps(comparison, budget, execute)
-        grids[str(budget)] = comparison.cells(budget, steps)
+        grids[str(budget)] = comparison.cells(steps)
         failed |= run_grid(grids[str(budget)], execute)
     references, sampled = _references(comparison, config, features)
     results = measure(comparison, grids, references, sampled, features)
@@ -128,7 +128,7 @@ def _steps(comparison: Comparison, budget: Budget, execute: Execute) -> dict[str
     """Optimiser steps of every method; for a budget of calls, from a short run of each that counts them."""
     if budget.kind == "steps":
         return {method.label: budget.amount for method in comparison.methods}
-    probes = [comparison.cell(method, comparison.prompts[0], 0, PROBE_STEPS, "probe") for method in comparison.methods]
+    probes = [comparison.cell(method, comparison.prompts[0], 0, PROBE_STEPS) for method in comparison.methods]
     failed = run_grid(probes, execute)
     if failed:
         raise ValueError(f"no calls per step could be counted for {', '.join(cell.method.label for cell in failed)}")

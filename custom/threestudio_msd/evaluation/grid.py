@@ -53,7 +53,7 @@ class Cell:
         prompt: On which prompt.
         seed: The run's seed.
         steps: Optimiser steps.
-        root: Folder that all cells of one budget share.
+        root: Folder that all cells share.
         particles: Images optimised at once.
         frames: Pictures kept along the path, beside the last.
     """
@@ -69,7 +69,7 @@ class Cell:
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return Path(self.root, self.method.label, f"{slug(self.prompt)}-{self.seed}")
+        return Path(self.root, self.method.label, str(self.steps), f"{slug(self.prompt)}-{self.seed}")
 
     @property
     def arguments(self) -> list[str]:
@@ -77,7 +77,7 @@ class Cell:
         return [
             *("--config", self.method.config, "--train"),
             f"exp_root_dir={self.root}",
-            f"name={self.method.label}",
+            f"name={self.method.label}/{self.steps}",
             f"tag={self.folder.name}",
             "use_timestamp=false",
             f"seed={self.seed}",
@@ -92,9 +92,16 @@ class Cell:
         ]
 
     @property
+    def stamp(self) -> dict[str, object]:
+        """What a finished run must have been made from to count: these arguments, and the configuration as it is now."""
+        config = Path(self.method.config)
+        return {"arguments": self.arguments, "config": config.read_text(encoding="utf-8") if config.is_file() else ""}
+
+    @property
     def finished(self) -> bool:
-        """Whether it is done, with these very arguments."""
-        return (self.folder / DONE).is_file() and json.loads((self.folder / DONE).read_text())["arguments"] == self.arguments
+        """Whether it is done, from what it would be made from now."""
+        done = self.folder / DONE
+        return done.is_file() and json.loads(done.read_text(encoding="utf-8"))["stamp"] == self.stamp
 
 
 def run_cell(cell: Cell, launcher: str) -> float:
@@ -121,7 +128,7 @@ def run_cell(cell: Cell, launcher: str) -> float:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise CellError(f"exit status {status}: {lines[-1] if lines else 'no output'} (see {log})")
     seconds = time.monotonic() - start
-    replace_text(cell.folder / DONE, json.dumps({"arguments": cell.arguments, "seconds": round(seconds, 1)}))
+    replace_text(cell.folder / DONE, json.dumps({"stamp": cell.stamp, "seconds": round(seconds, 1)}))
     return seconds
 
 

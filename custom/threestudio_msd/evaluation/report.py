@@ -161,7 +161,7 @@ def _eight_bits(images: object) -> np.ndarray:
     return (np.asarray(images) * 255).round().astype(np.uint8)
 
 
-def contact_sheet(comparison: Comparison, budget: str, table: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
+def contact_sheet(comparison: Comparison, table: Mapping[str, Mapping[str, object]]) -> dict[str, object]:
     """Methods by prompts: the first particle of the first seed, with its path."""
     methods = [method for method in comparison.methods if method.label in table]
     sampled = {
@@ -171,7 +171,7 @@ def contact_sheet(comparison: Comparison, budget: str, table: Mapping[str, Mappi
     for prompt in comparison.prompts:
         images: list[dict[str, str] | None] = []
         for method in methods:
-            cell = comparison.cell(method, prompt, 0, int(table[method.label]["steps"]), budget)
+            cell = comparison.cell(method, prompt, 0, int(table[method.label]["steps"]))
             images.append(_with_path(cell.folder, f"{method.label}: {prompt}") if cell.finished else None)
         ddim = np.asarray(Image.open(sampled[prompt].path).convert("RGB"))
         images.append({"src": png(ddim), "path": "", "title": f"{DDIM}: {prompt}"})
@@ -211,7 +211,7 @@ def write_report(comparison: Comparison, results: Mapping[str, object], title: s
                 "rows": table_rows(table, results["ddim"], shown),
                 "convergence": convergence_lines(table, ours),
                 "curves": curves_svg(table),
-                "sheet": contact_sheet(comparison, name, table),
+                "sheet": contact_sheet(comparison, table),
             }
         )
     template = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
