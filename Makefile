@@ -1,4 +1,5 @@
 # make demo   text to image with mean-shift distillation on the embedded prior, on the CPU
+# make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
 # make test   the test suite
 # make lint   ruff
 # Each sets up what it needs in .venv, once for every state of the lock file.
@@ -9,10 +10,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo test lint
+.PHONY: demo compare test lint
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
+
+compare: $(READY)
+	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml configs/sdi-tiny.yaml configs/vsd-tiny.yaml \
+		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=50 calls=800 --scale 2 \
+		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest
