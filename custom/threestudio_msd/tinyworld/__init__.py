@@ -1,0 +1,24 @@
+"""The embedded default prior: a tiny world with known truth, its renderer and captions, its training, and its judge."""
+
+from .judge import Judge, Verdict, load_judge
+from .render import Cameras, render, sample_cameras, true_renders
+from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, check_prompt, held_out_pairs, parse_prompt, seen_pairs
+
+__all__ = [
+    "COLOURS",
+    "HELD_OUT",
+    "OBJECTS",
+    "VIEWS",
+    "Cameras",
+    "Caption",
+    "Judge",
+    "Verdict",
+    "check_prompt",
+    "held_out_pairs",
+    "load_judge",
+    "parse_prompt",
+    "render",
+    "sample_cameras",
+    "seen_pairs",
+    "true_renders",
+]

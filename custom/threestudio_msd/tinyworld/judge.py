@@ -7,7 +7,6 @@ weights, to be printed with every figure that rests on it.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +45,7 @@ class Judge(nn.Module):
 
     def __init__(self, width: int = 24, features: int = 128) -> None:
         super().__init__()
+        self.width = width
         self.accuracy: dict[str, float] = {}
         widths = (width, 2 * width, 4 * width, features)
         layers: list[nn.Module] = []
@@ -168,10 +168,3 @@ def measure_judge(judge: Judge, views: int, seed: int, progress: bool = True) ->
         for head in HEADS:
             right[head] += int((logits[head].argmax(-1) == getattr(batch, head)).sum())
     return {head: count / len(images) for head, count in right.items()} | {"renders": len(images)}
-
-
-def alignment(verdict: Verdict, names: Sequence[str], colours: Sequence[str]) -> tuple[float, float]:
-    """Fractions of images whose object, and whose colour, the judge reads as asked."""
-    n = len(names)
-    objects = sum(a == b for a, b in zip(verdict.object, names, strict=True))
-    return objects / n, sum(a == b for a, b in zip(verdict.colour, colours, strict=True)) / n

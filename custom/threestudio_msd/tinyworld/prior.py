@@ -26,8 +26,8 @@ MIN_SNR_GAMMA = 5.0
 class PriorConfig:
     """Sizes of the denoiser and of the text encoder."""
 
-    channels: tuple[int, ...] = (96, 128)
-    blocks: tuple[str, ...] = ("CrossAttnDownBlock2D", "DownBlock2D")
+    channels: tuple[int, ...] = (32, 96, 128)
+    blocks: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
     heads: int = 4
     text_width: int = 96
     text_layers: int = 2
@@ -39,7 +39,7 @@ class TinyPrior(nn.Module):
     def __init__(self, config: PriorConfig, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.unet = UNet2DConditionModel(
-            sample_size=8,
+            sample_size=16,
             down_block_types=config.blocks,
             up_block_types=tuple(name.replace("Down", "Up") for name in reversed(config.blocks)),
             block_out_channels=config.channels,
@@ -163,9 +163,10 @@ def train_prior(
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
         t = torch.randint(scheduler.config.num_train_timesteps, (config.batch,), generator=generator)
-        text = prior.text_encoder(torch.stack([tokenise(c) for c in captions]))[0]
-        predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
-        return (weight[t] * (predicted - noise).square().mean((1, 2, 3))).mean()
+        with torch.autocast("cpu", torch.bfloat16):
+            text = prior.text_encoder(torch.stack([tokenise(c) for c in captions]))[0]
+            predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
+        return (weight[t] * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
 
     def save(step: int) -> None:
         save_prior(folder, vae, prior, tokenizer, scheduler)

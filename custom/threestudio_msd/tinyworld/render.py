@@ -147,7 +147,7 @@ def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, s
 
 @dataclass(frozen=True)
 class Lighting:
-    """Light of each image: a point at `position` ``[n, 3]``, levels `ambient` and `diffuse` ``[n]``, `background` ``[n, 3]``."""
+    """A point light at `position` ``[n, 3]``, levels `ambient` and `diffuse` ``[n]``, and the `background` ``[n, 3]``."""
 
     position: Tensor
     ambient: Tensor

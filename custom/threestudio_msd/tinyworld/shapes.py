@@ -45,9 +45,7 @@ def ellipsoid(p: Tensor, centre: tuple[float, float, float], radii: tuple[float,
     return k0 * (k0 - 1) / k1.clamp_min(1e-6)
 
 
-def box(
-    p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0
-) -> Tensor:
+def box(p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0) -> Tensor:
     """Distance to a box of half sizes `half`, its edges rounded by `rounding` (inside the half sizes)."""
     q = (p - p.new_tensor(centre)).abs() - (p.new_tensor(half) - rounding)
     return q.clamp_min(0).norm(dim=-1) + q.amax(-1).clamp_max(0) - rounding
@@ -130,9 +128,7 @@ def boat(p: Tensor) -> list[Part]:
 def car(p: Tensor) -> list[Part]:
     """A car: bonnet and headlights in front, cabin towards the back, dark wheels."""
     m = _mirrored(p)
-    wheels = torch.minimum(
-        cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05)
-    )
+    wheels = torch.minimum(cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05))
     return [
         (box(p, (0.0, 0, -0.06), (0.50, 0.25, 0.12), 0.06), "body"),
         (box(p, (-0.08, 0, 0.10), (0.26, 0.20, 0.13), 0.08), "body"),
@@ -285,6 +281,5 @@ def teapot(p: Tensor) -> list[Part]:
 
 
 SHAPES: dict[str, Callable[[Tensor], list[Part]]] = {
-    shape.__name__: shape
-    for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
+    shape.__name__: shape for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 from .files import save_text
@@ -31,7 +32,7 @@ def learn_merges(words: list[str]) -> list[tuple[str, str]]:
     spelt = {word: (*word[:-1], word[-1] + "</w>") for word in sorted(set(words))}
     merges: list[tuple[str, str]] = []
     while True:
-        pairs = Counter(pair for symbols in spelt.values() for pair in zip(symbols, symbols[1:], strict=False))
+        pairs = Counter(pair for symbols in spelt.values() for pair in pairwise(symbols))
         if not pairs:
             return merges
         best = min(pairs, key=lambda pair: (-pairs[pair], pair))

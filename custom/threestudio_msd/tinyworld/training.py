@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -42,8 +43,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
 
-def _update_average(average: list[Tensor], module: nn.Module, step: int, gamma: float) -> None:
-    keep = (1 - 1 / (step + 1)) ** (gamma + 1)
+def _update_average(average: list[Tensor], module: nn.Module, step: int, gamma: float | None) -> None:
+    keep = 0.0 if gamma is None else (1 - 1 / (step + 1)) ** (gamma + 1)
     torch._foreach_lerp_(average, [p.detach() for p in module.parameters()], 1 - keep)
 
 
@@ -72,9 +73,7 @@ def fit(
     Raises:
         FloatingPointError: If the loss is not finite; the last checkpoint is left as it was.
     """
-    optimiser = torch.optim.AdamW(
-        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
-    )
+    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
     average = [p.detach().clone() for p in module.parameters()]
     first = 0
     if checkpoint.is_file():
@@ -95,15 +94,12 @@ def fit(
                 group["lr"] = learning_rate(config, step)
             value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
             if not torch.isfinite(value):
-                raise FloatingPointError(
-                    f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
-                )
+                raise FloatingPointError(f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched")
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), config.clip)
             optimiser.step()
-            if config.gamma is not None:
-                _update_average(average, module, step, config.gamma)
+            _update_average(average, module, step, config.gamma)
             smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
             rate = (step + 1 - first) / (time.monotonic() - started)
             bar.update(task, completed=step + 1, note=f"loss {smooth:.4f}  {rate:.2f} steps/s")
@@ -116,10 +112,9 @@ def fit(
                 if not progress:
                     print(f"{name} step {step + 1}/{config.steps} loss {smooth:.4f} {rate:.2f} steps/s", flush=True)
                 if on_save is not None:
-                    with _averaged(module, average, config):
+                    with _lent(module, average):
                         on_save(step + 1)
-    if config.gamma is not None:
-        _load(module, average)
+    _load(module, average)
     return module.eval()
 
 
@@ -129,18 +124,14 @@ def _load(module: nn.Module, tensors: list[Tensor]) -> None:
             parameter.copy_(tensor)
 
 
-class _averaged:
-    """Lends the averaged weights to the module for a while."""
-
-    def __init__(self, module: nn.Module, average: list[Tensor], config: TrainConfig) -> None:
-        self.module, self.average, self.use = module, average, config.gamma is not None
-
-    def __enter__(self) -> None:
-        self.kept = [p.detach().clone() for p in self.module.parameters()]
-        if self.use:
-            _load(self.module, self.average)
-        self.module.eval()
-
-    def __exit__(self, *_: object) -> None:
-        _load(self.module, self.kept)
-        self.module.train()
+@contextmanager
+def _lent(module: nn.Module, average: list[Tensor]) -> Iterator[None]:
+    """Lends the averaged weights to the module, in evaluation mode."""
+    kept = [p.detach().clone() for p in module.parameters()]
+    _load(module, average)
+    module.eval()
+    try:
+        yield
+    finally:
+        _load(module, kept)
+        module.train()

@@ -1,0 +1,151 @@
+"""The training of everything in `assets/`, from nothing, in stages that can be stopped and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from diffusers import AutoencoderKL
+
+from .autoencoder import train_autoencoder
+from .data import DataConfig, Images, cached_images, render_images
+from .figures import ddim_accuracy, latent_statistics, save_sheet
+from .files import save_text
+from .judge import load_judge, measure_judge, save_judge, train_judge
+from .prior import PriorConfig, load_prior, train_prior
+from .training import TrainConfig
+from .world import held_out_pairs, seen_pairs
+
+FRESH_SEED = 1_000_003
+"""Seed of the renders that measure: far from those that train."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides the weights.
+
+    `autoencoder_channels` are the autoencoder's widths, `scales` the guidance scales that are measured, `sheet_scale` the
+    one that the sample sheet is drawn with, `per_pair` how many samples of each (object, colour), `fresh_views` how many
+    fresh cameras for each object measure the judge and the autoencoder.
+    """
+
+    data: DataConfig
+    judge: TrainConfig
+    autoencoder: TrainConfig
+    prior: TrainConfig
+    autoencoder_channels: tuple[int, ...]
+    sizes: PriorConfig
+    scales: tuple[float, ...]
+    sheet_scale: float
+    per_pair: int
+    fresh_views: int
+
+    def seeded(self, seed: int) -> Recipe:
+        """The same with another seed everywhere."""
+        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "judge", "autoencoder", "prior")}
+        return replace(self, **parts)
+
+
+FULL = Recipe(
+    data=DataConfig(views=720, colours_per_view=4),
+    judge=TrainConfig(steps=1500, batch=64, lr=2e-3),
+    autoencoder=TrainConfig(steps=800, batch=32, lr=3e-3, save_every=50),
+    prior=TrainConfig(steps=3000, batch=64, lr=1.2e-3, warmup=150, gamma=16.97, save_every=100),
+    autoencoder_channels=(16, 32, 64),
+    sizes=PriorConfig(),
+    scales=(1.0, 3.0, 5.0, 7.5),
+    sheet_scale=5.0,
+    per_pair=4,
+    fresh_views=200,
+)
+"""What made the weights that ship."""
+
+QUICK = Recipe(
+    data=DataConfig(views=2, colours_per_view=1),
+    judge=TrainConfig(steps=2, batch=4, lr=1e-3),
+    autoencoder=TrainConfig(steps=2, batch=4, lr=1e-3),
+    prior=TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),
+    autoencoder_channels=(4, 4, 8),
+    sizes=PriorConfig(channels=(16, 16, 16), heads=2, text_width=16, text_layers=1),
+    scales=(1.0,),
+    sheet_scale=1.0,
+    per_pair=1,
+    fresh_views=1,
+)
+"""A smoke run of every stage in seconds; its weights are of no use."""
+
+
+class Training:
+    """The stages of a recipe.
+
+    Args:
+        recipe: What to train.
+        out: Where the results go: ``tiny-prior/``, ``judge/``, ``figures.json``, ``sample_sheet.png``.
+        cache: Where renders and resumable states are kept; those of another recipe or another program are left alone.
+        progress: Whether to show bars.
+    """
+
+    def __init__(self, recipe: Recipe, out: Path, cache: Path, progress: bool = True) -> None:
+        self.recipe, self.out, self.cache, self.progress = recipe, out, cache, progress
+        sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
+        key = hashlib.sha256(json.dumps(asdict(recipe)).encode() + sources).hexdigest()[:16]
+        self.states = cache / f"states-{key}"
+        self.stages: dict[str, Callable[[], object]] = {
+            "data": self.data, "judge": self.judge, "vae": self.autoencoder, "unet": self.prior, "sheet": self.sheet,
+        }  # fmt: skip
+
+    def data(self) -> Images:
+        """Renders the training images, once."""
+        return cached_images(self.recipe.data, self.cache, self.progress)
+
+    def judge(self) -> None:
+        """Trains the judge and records its accuracy on fresh renders."""
+        judge = train_judge(self.data(), self.recipe.judge, self.states / "judge.pt", self.progress)
+        seed = FRESH_SEED + self.recipe.judge.seed
+        accuracy = measure_judge(judge, self.recipe.fresh_views, seed, self.progress)
+        settings = {"width": judge.width, "features": judge.embed.out_features, "accuracy": accuracy}
+        save_judge(judge, self.out / "judge", {**settings, "training": asdict(self.recipe.judge)})
+        print("judge on fresh renders: " + ", ".join(f"{head} {value:.4g}" for head, value in accuracy.items()))
+
+    def autoencoder(self) -> AutoencoderKL:
+        """Trains the autoencoder, or reads it if it is trained."""
+        folder = self.states / "vae"
+        if not (folder / "config.json").is_file():
+            state = self.states / "vae.pt"
+            recipe = self.recipe
+            vae = train_autoencoder(self.data().seen(), recipe.autoencoder, state, recipe.autoencoder_channels, self.progress)
+            vae.save_pretrained(folder)
+        return AutoencoderKL.from_pretrained(folder).eval()
+
+    def prior(self) -> None:
+        """Trains the denoiser and the text encoder, and saves the pipeline along the way."""
+        train_prior(
+            self.autoencoder(),
+            self.data().seen(),
+            self.out / "tiny-prior",
+            self.recipe.prior,
+            self.states / "unet.pt",
+            self.recipe.sizes,
+            self.progress,
+        )
+
+    def sheet(self) -> None:
+        """Measures what is in `out`: the model card's figures, and the sample sheet."""
+        recipe = self.recipe
+        pipeline, judge = load_prior(self.out / "tiny-prior"), load_judge(self.out / "judge")
+        fresh = DataConfig(recipe.fresh_views, 1, FRESH_SEED + recipe.data.seed)
+        figures: dict[str, object] = {
+            "judge": judge.accuracy,
+            "latents": latent_statistics(pipeline.vae, render_images(fresh, self.progress)),
+        }
+        for scale in recipe.scales:
+            for name, pairs in (("seen", seen_pairs()), ("held-out", held_out_pairs())):
+                found = ddim_accuracy(pipeline, judge, pairs, scale, recipe.per_pair)
+                figures[f"ddim {name}, guidance {scale:g}"] = asdict(found)
+        for name, figure in figures.items():
+            print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figure.items()))
+        save_text(json.dumps(figures, indent=2) + "\n", self.out / "figures.json")
+        save_sheet(pipeline, self.out / "sample_sheet.png", recipe.sheet_scale)

@@ -1,0 +1,49 @@
+"""Train everything in `assets/` from nothing: the tiny prior, its judge, their figures and the sample sheet.
+
+python scripts/train_prior.py                       all stages, into the package's assets
+python scripts/train_prior.py --stage sheet         only measure and draw what is there
+python scripts/train_prior.py --quick --out /tmp/x  every stage in seconds, for a smoke test
+
+Stopped, it goes on from its last checkpoint when started again with the same arguments.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "custom"))  # without threestudio, which is not needed
+
+STAGES = ("data", "judge", "vae", "unet", "sheet")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all", help="one stage, or all in this order")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=ROOT / "custom" / "threestudio_msd" / "assets")
+    parser.add_argument("--cache", type=Path, default=Path(".cache") / "tinyworld", help="renders and checkpoints")
+    parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; needs its own --out")
+    args = parser.parse_args(argv)
+    if args.quick and args.out == parser.get_default("out"):
+        parser.error("--quick would overwrite the trained weights; give it its own --out")
+
+    from threestudio_msd.tinyworld.stages import FULL, QUICK, Training
+
+    recipe = (QUICK if args.quick else FULL).seeded(args.seed)
+    training = Training(recipe, args.out, args.cache)
+    try:
+        for stage in STAGES if args.stage == "all" else (args.stage,):
+            training.stages[stage]()
+    except KeyboardInterrupt:
+        print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    except (FileNotFoundError, FloatingPointError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
