@@ -148,7 +148,7 @@ def measure(points: Tensor, density: GaussianMixture, seed: int) -> Measured:
 
 def final_points(
     problem: Problem, method: str, seed: int, scale: Scale, progress: Callable | None = None, **options: int
-) -> tuple:
+) -> tuple[Tensor, int]:
     """Points where a method leaves the grid, `[grid^2, 2]`, and the denoiser calls a point took. Options go to `distil`."""
     prior, network = problem.prior(scale.training)
     density = problem.target()
@@ -171,7 +171,7 @@ def efficiency_rows() -> dict[str, Callable[[], Estimator]]:
         "VSD": METHODS["VSD"],
         "SDI": METHODS["SDI"],
         "SDI eta 0": lambda: SDI(eta=0.0),
-        "MSD split": lambda: MSD(Split(steps=32), half),
+        "MSD split": lambda: MSD(Split(), half),
         "MSD posterior": lambda: MSD(Posterior(steps=4), half, samples=4),
         "MSD tweedie": lambda: MSD(Tweedie(), half),
     }
@@ -221,7 +221,7 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
 def gradient_draws(
     estimator: Estimator, y: Tensor, prior: Prior, noise: SharedNoise, draws: int, progress: Callable | None = None
 ) -> tuple[Tensor, int]:
-    """`draws` estimates at every y of `[N, d]`, halfway through an optimisation: `[draws, N, d]` in double precision; the calls."""
+    """`draws` estimates at every y of `[N, d]`, halfway through an optimisation, `[draws, N, d]`, and their calls."""
     estimates, calls, batch = [], 0, max(8192 // len(y), 1)
     for start in range(0, draws, batch):
         now = min(batch, draws - start)

@@ -109,7 +109,7 @@ METHODS: dict[str, Callable[[], Estimator]] = {
     "SDI": SDI,
     "MSD": msd,
     "MSD adaptive": lambda: msd(Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.7, tau=0.2, patience=12)),
-    "MSD split": lambda: MSD(Split(steps=32), BANDWIDTH),
+    "MSD split": lambda: MSD(Split(), BANDWIDTH),
     "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
 }
 """Every method by its name in tables; each call makes a fresh one, since `Adaptive` has a state."""
