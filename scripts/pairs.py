@@ -79,8 +79,8 @@ def run(args: argparse.Namespace) -> int:
         "config": args.config,
         "overrides": args.overrides,
         "steps": steps,
-        "sampling": settings.__dict__,
         "seed": args.seed,
+        "sampling": asdict(settings),
     }
     show({"about": about, "accuracy": figures}, args.json)
     return 1 if failed else 0
