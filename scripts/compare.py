@@ -79,10 +79,10 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.compare import Budget, Comparison, compare
     from threestudio_msd.evaluation.features import FEATURES
     from threestudio_msd.evaluation.grid import run_locally, run_on_ray
-    from threestudio_msd.evaluation.images import replace_text
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling
     from threestudio_msd.evaluation.report import markdown, write_report
+    from threestudio_msd.tinyworld.files import save_text
 
     from launcher.check import read
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> int:
         execute = partial(run_locally, launcher=LAUNCHER, jobs=args.jobs)
     results = compare(comparison, configs[0], features, execute)
     tables = markdown(results, TABLE)
-    replace_text(comparison.out / "tables.md", tables)
+    save_text(tables, comparison.out / "tables.md")
     page = write_report(comparison, results, args.title, methods[0].label)
     print(f"\n{tables}\n{page}")
     return 1 if results["failed"] else 0

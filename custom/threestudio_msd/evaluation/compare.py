@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from omegaconf import DictConfig
 
 from .evaluate import ImageSet, as_json, described, figures, image_set, write_json
@@ -179,8 +181,6 @@ def measure(
 
 
 def _described_runs(cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, object]:
-    import shlex
-
     return {
         "steps": cells[0].steps,
         "calls": float(np.mean([max(run.calls().values()) for run in runs])),
@@ -198,8 +198,6 @@ def _measured(runs: Sequence[Run], references: Mapping[str, ImageSet], features:
 
 def curves(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features) -> list[dict[str, object]]:
     """Quality along the path: at every frame `step`, `calls`, and by seed the Fréchet distances and the alignment."""
-    import torch
-
     paths = [run.frames() for run in runs]
     points = []
     for at in range(min(map(len, paths))):

@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from ..tinyworld.files import save_text
 from .features import Features
-from .images import ImageRecord, read_images, replace_text
+from .images import ImageRecord, read_images
 from .metrics import Spread, diversity, frechet_distance, kernel_distance, precision_recall, saturation, sharpness
 
 NEAREST = 3
@@ -103,4 +104,4 @@ def as_json(found: Mapping[str, Spread]) -> dict[str, dict[str, object]]:
 
 def write_json(path: Path, content: object) -> None:
     """Write JSON whole or not at all."""
-    replace_text(path, json.dumps(content, indent=1) + "\n")
+    save_text(json.dumps(content, indent=1) + "\n", path)

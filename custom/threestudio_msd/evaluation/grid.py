@@ -20,7 +20,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from .images import Run, replace_text, slug
+from ..tinyworld.files import save_text
+from .images import Run, slug
 
 DONE = "done.json"
 
@@ -128,7 +129,7 @@ def run_cell(cell: Cell, launcher: str) -> float:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise CellError(f"exit status {status}: {lines[-1] if lines else 'no output'} (see {log})")
     seconds = time.monotonic() - start
-    replace_text(cell.folder / DONE, json.dumps({"stamp": cell.stamp, "seconds": round(seconds, 1)}))
+    save_text(json.dumps({"stamp": cell.stamp, "seconds": round(seconds, 1)}), cell.folder / DONE)
     return seconds
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
+
+from ..tinyworld.files import save_text
 
 SAMPLES = "samples.json"
 
@@ -144,7 +146,7 @@ def write_samples(folder: Path, prompt: str, seed: int, images: Tensor) -> list[
     for record, image in zip(added, images, strict=True):
         Image.fromarray((image.clamp(0, 1) * 255).round().byte().cpu().numpy()).save(record.path)
     records = [*kept, *added]
-    replace_text(folder / SAMPLES, json.dumps(_listed(records, folder), indent=1))
+    save_text(json.dumps(_listed(records, folder), indent=1), folder / SAMPLES)
     return records
 
 
@@ -161,17 +163,7 @@ def slug(prompt: str, longest: int = 60) -> str:
     >>> slug("a red mug")
     'a_red_mug'
     """
-    import hashlib
-
     plain = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
     if plain.replace("_", " ") == prompt and len(plain) <= longest:
         return plain
     return f"{plain[:longest]}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"
-
-
-def replace_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    os.replace(aside, path)

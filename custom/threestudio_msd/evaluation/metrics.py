@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -82,14 +84,10 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     Raises:
         ValueError: If a set has no k other samples or the dimensions differ.
     """
-    # prdc prints as it goes
-    import contextlib
-    import io
-
     from prdc import compute_prdc
 
     _require_features(real, fake, k + 1)
-    with contextlib.redirect_stdout(io.StringIO()):
+    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints as it goes
         found = compute_prdc(real_features=real, fake_features=fake, nearest_k=k)
     return float(found["precision"]), float(found["recall"])
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
+from ..assets_path import TINY_PRIOR
+from ..tinyworld.files import save_text
 from ..tinyworld.render import true_renders
-from .images import ImageRecord, read_records, replace_text, write_samples
+from .images import ImageRecord, read_records, write_samples
 
 SETTINGS = "settings.json"
 
@@ -74,14 +78,11 @@ def sample_prompts(
 
 def _is_current(out: Path, settings: dict[str, object]) -> bool:
     """Whether samples with these very settings are there; notes the settings if not, and forgets other samples."""
-    import json
-    import shutil
-
     note = out / SETTINGS
     if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == settings:
         return (out / "samples.json").is_file()
     shutil.rmtree(out, ignore_errors=True)
-    replace_text(note, json.dumps(settings))
+    save_text(json.dumps(settings), note)
     return False
 
 
@@ -102,7 +103,5 @@ def render_prompts(prompts: Sequence[str], seeds: Iterable[int], particles: int,
 
 def uses_tiny_prior(config: DictConfig) -> bool:
     """Whether a config's prior is the one that ships with the package, whose truth is known."""
-    from ..assets_path import TINY_PRIOR
-
     model = OmegaConf.select(config, "system.guidance.pretrained_model_name_or_path")
     return Path(str(model)).name == TINY_PRIOR

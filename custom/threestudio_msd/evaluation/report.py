@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..tinyworld.files import save_text
 from .compare import DDIM, Comparison, convergence
-from .images import Run, read_records, replace_text
+from .images import Run, read_records
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "assets" / "report.html.j2"
 LABELS = {"ddim": "DDIM images", "truth": "true renders"}
@@ -225,7 +226,7 @@ def write_report(comparison: Comparison, results: Mapping[str, object], title: s
         columns=shown,
         budgets=budgets,
     )
-    replace_text(path, page)
+    save_text(page, path)
     return path
 
 
