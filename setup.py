@@ -17,7 +17,7 @@ setup(
     package_dir={"": "custom"},
     packages=find_packages("custom"),
     include_package_data=True,
-    package_data={"threestudio_msd": ["assets/**/*"]},
+    package_data={"threestudio_msd": ["assets/**/*", "toy/page.html"]},
     install_requires=[
         "torch>=2.4",
         LIGHTNING,

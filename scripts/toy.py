@@ -1,4 +1,4 @@
-"""The toys: `python scripts/toy.py COMMAND [--quick] [--seeds N] [--json OUT] [--out DIR]`; see docs/toy.md."""
+"""The toys: `python scripts/toy.py COMMAND`; see docs/toy.md and `--help`."""
 
 import sys
 from pathlib import Path

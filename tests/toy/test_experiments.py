@@ -10,7 +10,7 @@ from threestudio_msd.toy.jobs import Job
 from threestudio_msd.toy.learned import Training
 from threestudio_msd.toy.paper import PUBLISHED
 from threestudio_msd.toy.problems import TABLE1, TABLE2, TABLE3, Problem
-from threestudio_msd.toy.report import Section, grids, write_json, write_page
+from threestudio_msd.toy.report import Section, grids, write_json, write_markdown, write_page
 
 TINY = Scale(grid=6, steps=4, training=Training(width=8, steps=3, batch=16), draws=32, places=3)
 
@@ -118,6 +118,8 @@ def test_the_page_stands_alone(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "Table &lt;1&gt;" in page and "-1.50 ± 0.71" in page and 'class="good"' in page
     assert "http" not in page
+    write_markdown([section], "python scripts/toy.py table1", tmp_path / "tables.md")
+    assert "| MSD | 16 | -1.50 ± 0.71 (-1.32) |" in (tmp_path / "tables.md").read_text()
 
 
 def test_the_bandwidth_command_writes_its_picture(tmp_path, capsys):

@@ -23,7 +23,7 @@ from .jobs import Job
 from .landscape import potential
 from .optimise import SCHEDULE, distil
 from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, msd
-from .report import Section, show, write_json, write_page
+from .report import Section, show, write_json, write_markdown, write_page
 
 ALL_METHODS = ("DDIM", *METHODS)
 MAIN_METHODS = ("DDIM", "SDS", "VSD", "SDI", "MSD")
@@ -284,6 +284,7 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("--seeds", type=int, default=None, help="seeds to average over (3; with --quick 1)")
     parse.add_argument("--json", type=Path, default=None, metavar="OUT", help="write one object a figure to this file")
+    parse.add_argument("--markdown", type=Path, default=None, metavar="OUT", help="write the tables to this file as Markdown")
     parse.add_argument("--out", type=Path, default=Path("outputs/toy"), metavar="DIR", help="folder for pictures and the page")
     return parse
 
@@ -315,8 +316,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (NonFiniteError, OSError) as error:
         console.print(f"error: {error}", style="red")
         return 1
+    command = shlex.join(["python", "scripts/toy.py", *(sys.argv[1:] if argv is None else argv)])
+    if arguments.markdown:
+        write_markdown(done, command, arguments.markdown)
     if arguments.command == "all":
         page = arguments.out / "toy.html"
-        write_page(done, seeds, shlex.join(["python", "scripts/toy.py", *(sys.argv[1:] if argv is None else argv)]), page)
+        write_page(done, seeds, command, page)
         console.print(f"page: {page}")
     return 0

@@ -103,7 +103,7 @@ def show(section: Section, console: Console) -> None:
         for head in ("method", "calls", *grid.columns):
             table.add_column(head, justify="left" if head == "method" else "right")
         for method, calls, row in grid.rows:
-            table.add_row(method, calls, *(e.text + (f" ({e.paper})" if e.paper else "") for e in row))
+            table.add_row(method, calls, *map(_plain, row))
         console.print(table)
     for file, caption in section.pictures:
         console.print(f"{caption}\n  {file}", highlight=False)
@@ -113,6 +113,22 @@ def write_json(cells: Sequence[Cell], file: Path) -> None:
     """One object a cell."""
     text = json.dumps([asdict(cell) for cell in cells], indent=1)
     write_whole(file, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+
+
+def write_markdown(sections: Sequence[Section], command: str, file: Path) -> None:
+    """Every table as Markdown, under the command that made it."""
+    lines = [f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."]
+    for section in sections:
+        for grid in grids(section.cells):
+            lines += ["", f"**{section.title}: {grid.metric}**", "", f"| method | calls | {' | '.join(grid.columns)} |"]
+            lines.append("|---" * (len(grid.columns) + 2) + "|")
+            for method, calls, row in grid.rows:
+                lines.append(f"| {method} | {calls} | {' | '.join(map(_plain, row))} |")
+    write_whole(file, lambda aside: aside.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+
+
+def _plain(entry: Entry) -> str:
+    return entry.text + (f" ({entry.paper})" if entry.paper else "")
 
 
 def write_page(sections: Sequence[Section], seeds: int, command: str, file: Path) -> None:
