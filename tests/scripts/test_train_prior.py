@@ -1,0 +1,56 @@
+"""`scripts/train_prior.py`: every stage, in seconds."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+from threestudio_msd.tinyworld.prior import load_prior
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("train_prior", ROOT / "scripts" / "train_prior.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def weights(out: Path) -> dict:
+    return {
+        f"{path.parent.name}/{key}": tensor for path in out.rglob("*.safetensors") for key, tensor in load_file(path).items()
+    }
+
+
+def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys):
+    for name in ("one", "two"):
+        folders = ["--out", str(tmp_path / name), "--cache", str(tmp_path / f"{name}-cache")]
+        assert script.main(["--quick", *folders]) == 0
+    out = tmp_path / "one"
+    assert {path.name for path in out.iterdir()} == {"tiny-prior", "judge", "figures.json", "sample_sheet.png"}
+    assert load_prior(out / "tiny-prior").unet.config.sample_size == 16
+    figures = json.loads((out / "figures.json").read_text())
+    assert figures["ddim seen, guidance 1"]["images"] == 84
+    assert figures["ddim held-out, guidance 1"]["images"] == 12
+    assert "judge on fresh renders: object " in capsys.readouterr().out
+    one, two = weights(out), weights(tmp_path / "two")
+    assert one.keys() == two.keys()
+    assert all(one[key].equal(two[key]) for key in one)
+
+
+def test_a_smoke_run_cannot_overwrite_what_ships(script, capsys):
+    with pytest.raises(SystemExit) as stop:
+        script.main(["--quick"])
+    assert stop.value.code == 2
+    assert "give it its own --out" in capsys.readouterr().err
+
+
+def test_measuring_what_is_not_there_is_one_clear_line(script, tmp_path, capsys):
+    status = script.main(["--quick", "--stage", "sheet", "--out", str(tmp_path), "--cache", str(tmp_path / "c")])
+    assert status == 2
+    assert "no pipeline in" in capsys.readouterr().err
