@@ -82,15 +82,18 @@ def _check_settings(path: str, fields: type, settings: DictConfig, threestudio: 
             cls = _find(f"{where}_type", settings.get(type_key, defaults[type_key]), threestudio)
             inner = settings.get(name)
             _check_settings(where, _fields_of(cls), OmegaConf.create({}) if inner is None else inner, threestudio)
-    if path:  # the experiment's own dataclass is built by load_config, and creates a folder in threestudio
-        _check_values(path, fields, settings)
+    _check_values(path, fields, settings)
 
 
 def _check_values(path: str, fields: type, settings: DictConfig) -> None:
     try:
-        OmegaConf.structured(fields(**settings))
+        if path:
+            OmegaConf.structured(fields(**settings))
+        else:  # types only: in threestudio, an instance of the experiment's own dataclass creates the run's folder
+            OmegaConf.merge(OmegaConf.structured(fields), settings)
     except OmegaConfBaseException as error:
-        raise LaunchError(f"{path}.{error.full_key}: {one_line(error)}") from error
+        where = f"{path}.{error.full_key}" if path else error.full_key
+        raise LaunchError(f"{where}: {one_line(error)}") from error
     except (TypeError, ValueError) as error:  # the settings' own check, in __post_init__
         raise LaunchError(f"{path}: {one_line(error)}") from error
 

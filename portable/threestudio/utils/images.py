@@ -54,10 +54,19 @@ def grayscale_picture(img: np.ndarray, data_range: Sequence[float] | None, cmap:
     unit = _unit_range(img, (img.min(), max(img.max(), img.min() + 1e-12)) if data_range is None else data_range)
     if cmap is None:
         return np.repeat(_to_uint8(unit)[..., None], 3, axis=-1)
-    names = {"jet": "jet", "magma": "magma_r", "spectral": "Spectral"}
+    if cmap == "jet":
+        return _jet(unit)
+    names = {"magma": "magma_r", "spectral": "Spectral"}
     if cmap not in names:
-        raise ValueError(f"unknown cmap '{cmap}' for grayscale: only None, {', '.join(names)}")
+        raise ValueError(f"unknown cmap '{cmap}' for grayscale: only None, jet, {', '.join(names)}")
     return _to_uint8(matplotlib.colormaps[names[cmap]](unit)[..., :3])
+
+
+def _jet(unit: np.ndarray) -> np.ndarray:
+    """MATLAB's and OpenCV's jet in 256 colours; matplotlib's has other corners."""
+    level = np.floor(unit * 255) / 255
+    channels = [1.5 - np.abs(4 * level - centre) for centre in (3, 2, 1)]
+    return np.round(255 * np.stack(channels, axis=-1).clip(0, 1)).astype(np.uint8)
 
 
 def resize(img: np.ndarray, height: int, width: int) -> np.ndarray:

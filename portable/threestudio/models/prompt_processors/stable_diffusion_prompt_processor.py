@@ -70,7 +70,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
     @torch.no_grad()
     def _encode(self, prompts: list[str]) -> Float[Tensor, "B N Nf"]:
         longest = self.tokenizer.model_max_length
-        for prompt, ids in zip(prompts, self.tokenizer(prompts).input_ids, strict=True):
+        for prompt, ids in zip(prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True):
             if len(ids) > longest:
                 lost = self.tokenizer.decode(ids[longest - 1 : -1])
                 threestudio.warn(f"the prompt [{prompt}] is too long for the text encoder, which ignores: {lost}")
