@@ -258,11 +258,10 @@ def _final_points(problem: Problem, method: str, scale: Scale, options: dict[str
 
 def _mean_field(problem: Problem, method: str, size: int, scale: Scale, progress: Callable) -> Tensor:
     prior, network = problem.prior(scale.training)
+    y, noise = problem.target().grid(size), SharedNoise(seed_from(0, method))
     if method == "VSD":
-        prior = replace(prior, phi=network.denoise)
-    y = problem.target().grid(size)
-    draws = max(scale.draws // 16, 16)
-    g, _ = experiments.gradient_draws(METHODS[method](), y, prior, SharedNoise(seed_from(0, method)), draws, progress)
+        prior = replace(prior, phi=experiments.halfway_phi(network, y, noise, scale).denoise)
+    g, _ = experiments.gradient_draws(METHODS[method](), y, prior, noise, max(scale.draws // 16, 16), progress)
     return g.mean(0)
 
 

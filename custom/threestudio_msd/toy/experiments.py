@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from statistics import fmean, stdev
 
 import torch
@@ -27,7 +27,7 @@ from ..distillation import (
 from . import jobs, metrics
 from .densities import GaussianMixture
 from .jobs import Job
-from .learned import PUBLISHED_SETUP, Training, learned
+from .learned import PUBLISHED_SETUP, DensityNetwork, Training, learned
 from .optimise import SCHEDULE, OnlinePhi, distil
 from .paper import PUBLISHED
 from .problems import BANDWIDTH, METHODS, TABLE3, Problem
@@ -54,7 +54,7 @@ class Scale:
     places: int = 12
 
 
-QUICK = Scale(grid=20, steps=50, training=Training(steps=160, batch=1024), draws=64, places=6)
+QUICK = Scale(grid=20, steps=60, training=Training(steps=300, batch=1024), draws=64, places=6)
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,9 @@ class Cell:
         guidance: `none`, `cfg` or `autoguidance`.
         method: Estimator or sampler.
         metric: What was measured.
-        mean: Mean over the seeds; None where infinite (a deterministic estimator has no variance).
-        std: Standard deviation over the seeds (n - 1); None for a single seed.
+        mean: Mean over the seeds; infinite where an estimator is deterministic (efficiency) or exact (oracle efficiency), minus
+            infinite where it has no signal.
+        std: Standard deviation over the seeds (n - 1); None for a single seed or an infinite mean.
         seeds: Number of seeds.
         paper: The paper's figure, where it has one.
         calls: Denoiser calls: of a whole optimisation a point (Tables 1, 2), of one estimate (Table 3, bias).
@@ -79,7 +80,7 @@ class Cell:
     guidance: str
     method: str
     metric: str
-    mean: float | None
+    mean: float
     std: float | None
     seeds: int
     paper: float | None
@@ -203,10 +204,10 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
     corner, size = torch.tensor([x0, y0]), torch.tensor([x1 - x0, y1 - y0])
     count = scale.places**2
     y = corner + size * torch.rand(count, 2, generator=torch.Generator().manual_seed(seed_from(seed, "places")))
+    noise = SharedNoise(seed_from(seed, method))
     if method == "VSD":
-        prior = Prior(prior.denoiser, prior.schedule, prior.inversion, network.denoise)
-    estimator = efficiency_rows()[method]()
-    g, calls = gradient_draws(estimator, y, prior, SharedNoise(seed_from(seed, method)), scale.draws, progress)
+        prior = replace(prior, phi=halfway_phi(network, y, noise, scale).denoise)
+    g, calls = gradient_draws(efficiency_rows()[method](), y, prior, noise, scale.draws, progress)
     exact = y - density.denoise(y, BANDWIDTH(0.5))
     mean, variance = g.mean(0), g.var(0).sum(-1)
     signal = (mean.square().sum(-1) - variance / len(g)).mean()
@@ -216,6 +217,14 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
         "efficiency": _log_ratio(float(signal), float(variance.mean()) * calls),
         "oracle efficiency": _log_ratio(float(exact.square().sum(-1).mean()), float(error) * calls),
     }, calls
+
+
+def halfway_phi(network: DensityNetwork, y: Tensor, noise: SharedNoise, scale: Scale) -> OnlinePhi:
+    """VSD's phi after half an optimisation's training steps at points that stand still."""
+    phi = OnlinePhi(network)
+    for _ in range(scale.steps // 2):
+        phi.step(y, noise)
+    return phi
 
 
 def gradient_draws(
@@ -303,9 +312,8 @@ def _cells(problem: Problem, method: str, results: list[tuple[Measured, int]]) -
     cells = []
     for metric in results[0][0]:
         values = sorted(measured[metric] for measured, _ in results)  # in an order that does not depend on who ended first
-        finite = all(map(math.isfinite, values))
-        mean = fmean(values) if finite else None
-        std = stdev(values) if finite and len(values) > 1 else None
+        mean = fmean(values)
+        std = stdev(values) if math.isfinite(mean) and len(values) > 1 else None
         paper = PUBLISHED.get((problem, method, metric))
         cells.append(
             Cell(

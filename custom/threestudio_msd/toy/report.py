@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,9 +15,11 @@ from rich.table import Table
 
 from .experiments import Cell
 from .files import write_whole
+from .problems import Problem
 
 SMALLER_IS_BETTER = {"nll", "mmd"}
-NAMES = {"nll": "NLL (nats)", "mmd": "MMD² × 1000", "modes": "share of modes found", "ddim": "DDIM"}
+NAMES = {"nll": "NLL (nats)", "mmd": "MMD² × 1000", "modes": "share of modes found"}
+INFINITE = {"efficiency": "∞ (deterministic)", "oracle efficiency": "∞ (exact)"}
 KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 
 
@@ -58,10 +61,10 @@ class Grid:
 
 
 def grids(cells: Iterable[Cell]) -> list[Grid]:
-    """One table a metric."""
+    """One table a metric; what follows "at" in a metric's name becomes a column."""
     by_metric: dict[str, list[Cell]] = {}
     for cell in cells:
-        by_metric.setdefault(cell.metric, []).append(cell)
+        by_metric.setdefault(cell.metric.partition(" at ")[0], []).append(cell)
     return [_grid(metric, group) for metric, group in by_metric.items()]
 
 
@@ -77,21 +80,22 @@ def _grid(metric: str, cells: Sequence[Cell]) -> Grid:
 
 
 def _column(cell: Cell) -> str:
-    return f"{cell.density}, {cell.denoiser}" + ("" if cell.guidance == "none" else f" + {cell.guidance}")
+    at = cell.metric.partition(" at ")[2]
+    return str(Problem(cell.density, cell.denoiser, cell.guidance)) + (f", λ = {at}" if at else "")
 
 
 def entry(cell: Cell) -> Entry:
     """A cell's mean, deviation and, where the paper has one, the paper's figure."""
     factor = 1000 if cell.metric == "mmd" else 1
-    digits = 3 if abs(cell.mean or 0) * factor < 1 else 2
-    if cell.mean is None:
-        text = "∞ (deterministic)"
-    else:
+    if math.isfinite(cell.mean):
+        digits = 3 if abs(cell.mean) * factor < 1 else 2
         text = f"{cell.mean * factor:.{digits}f}" + ("" if cell.std is None else f" ± {cell.std * factor:.{digits}f}")
+    else:
+        text = INFINITE[cell.metric] if cell.mean > 0 else "−∞ (no signal)"
     if cell.paper is None:
         return Entry(text)
     sign = -1 if cell.metric in SMALLER_IS_BETTER else 1
-    beaten = cell.mean is None or sign * cell.mean >= sign * cell.paper
+    beaten = sign * cell.mean >= sign * cell.paper
     return Entry(text, f"{cell.paper:.2f}", beaten if cell.method == "MSD" else None)
 
 
@@ -99,7 +103,7 @@ def show(section: Section, console: Console) -> None:
     """Print a section's tables and where its pictures lie."""
     console.rule(section.title)
     for grid in grids(section.cells):
-        table = Table(title=f"{grid.metric} (paper's in brackets)", title_justify="left")
+        table = Table(title=grid.metric, title_justify="left")
         for head in ("method", "calls", *grid.columns):
             table.add_column(head, justify="left" if head == "method" else "right")
         for method, calls, row in grid.rows:
@@ -110,8 +114,9 @@ def show(section: Section, console: Console) -> None:
 
 
 def write_json(cells: Sequence[Cell], file: Path) -> None:
-    """One object a cell."""
-    text = json.dumps([asdict(cell) for cell in cells], indent=1)
+    """One object a cell; an infinite mean is the string "inf" or "-inf", since JSON has no such number."""
+    rows = [asdict(cell) | ({} if math.isfinite(cell.mean) else {"mean": str(cell.mean)}) for cell in cells]
+    text = json.dumps(rows, indent=1, allow_nan=False)
     write_whole(file, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
 
 
