@@ -15,7 +15,7 @@ def reference_precision(points, reference, k):
 
 def test_precision_and_recall_agree_with_the_definition():
     generator = torch.Generator().manual_seed(0)
-    points, reference = torch.randn(40, 2, generator=generator), 0.5 + 0.5 * torch.randn(50, 2, generator=generator)
+    points, reference = torch.randn(40, 2, generator=generator), 1.0 + torch.randn(50, 2, generator=generator)
     precision, recall = metrics.precision_recall(points, reference)
     assert precision == pytest.approx(reference_precision(points, reference, metrics.NEIGHBOURS))
     assert recall == pytest.approx(reference_precision(reference, points, metrics.NEIGHBOURS))

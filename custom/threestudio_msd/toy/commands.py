@@ -142,22 +142,23 @@ def landscape(run: Run) -> Section:
     density, size = fractal(), 96 if run.scale.grid >= 48 else 32
     problem = Problem("fractal", "learned")
     experiments.train_networks([problem], run.scale)
-    names = ["SDS", "VSD", "SDI", "MSD"]
-    work = [Job(name, _mean_field, (problem, name, size, run.scale)) for name in names]
+    moments = [("SDS", 0.5), ("VSD", 0.5), ("SDI", 0.5), ("MSD", 0.5), ("MSD", 1.0)]
+    work = [Job(f"{name} at {at:.0%}", _mean_field, (problem, name, at, size, run.scale)) for name, at in moments]
     (x0, y0), (x1, y1) = density.view
     spacing = (x1 - x0) / size, (y1 - y0) / size
     fields = [("true −log p", -density.logp(density.grid(size)).double(), None)]
     cells = []
-    for name, field in zip(names, jobs.run(work, "landscape"), strict=True):
+    for (name, at), (field, calls) in zip(moments, jobs.run(work, "landscape"), strict=True):
         loss, curl = potential(field.reshape(size, size, 2), spacing)
-        fields.append((name, loss.flatten(), curl))
-        cells.append(Cell("fractal", "learned", "none", name, "curl", curl, None, 1, None, 0))
+        title = f"MSD, λ = {BANDWIDTH(at):.2g}" if name == "MSD" else name
+        fields.append((title, loss.flatten(), curl))
+        cells.append(Cell("fractal", "learned", "none", title, "curl", curl, None, 1, None, calls))
     drawn = figures.landscapes(density, fields, metrics.modes(density), size)
     file = run.picture("landscape.png", partial(figures.save, drawn))
     run.report(cells)
     text = (
-        "The mean gradient of each method on a grid, halfway through an optimisation, and the loss whose gradient comes "
-        "closest to it (Poisson equation). Colours are ranks, low in dark. What no loss explains is the field's curl part."
+        "The mean gradient of each method on a grid, halfway through an optimisation (MSD also at its end), and the loss "
+        "whose gradient comes closest to it (Poisson equation). Colours are ranks, low in dark. What no loss explains is the field's curl part."
     )
     return Section(
         "landscape",
@@ -256,13 +257,15 @@ def _final_points(problem: Problem, method: str, scale: Scale, options: dict[str
     return experiments.final_points(problem, method, 0, scale, progress, **options)[0]
 
 
-def _mean_field(problem: Problem, method: str, size: int, scale: Scale, progress: Callable) -> Tensor:
+def _mean_field(problem: Problem, method: str, at: float, size: int, scale: Scale, progress: Callable) -> tuple[Tensor, int]:
+    """A method's mean gradient on a grid when the part `at` of an optimisation is done, and the calls of one estimate."""
     prior, network = problem.prior(scale.training)
     y, noise = problem.target().grid(size), SharedNoise(seed_from(0, method))
     if method == "VSD":
         prior = replace(prior, phi=experiments.halfway_phi(network, y, noise, scale).denoise)
-    g, _ = experiments.gradient_draws(METHODS[method](), y, prior, noise, max(scale.draws // 16, 16), progress)
-    return g.mean(0)
+    draws = max(scale.draws // 16, 16)
+    g, calls = experiments.gradient_draws(METHODS[method](), y, prior, noise, draws, progress, at)
+    return g.mean(0), calls
 
 
 def _frontier_point(problem: Problem, start: float, scale: Scale, progress: Callable) -> tuple[dict[str, float], int]:

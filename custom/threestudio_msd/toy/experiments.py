@@ -228,13 +228,19 @@ def halfway_phi(network: DensityNetwork, y: Tensor, noise: SharedNoise, scale: S
 
 
 def gradient_draws(
-    estimator: Estimator, y: Tensor, prior: Prior, noise: SharedNoise, draws: int, progress: Callable | None = None
+    estimator: Estimator,
+    y: Tensor,
+    prior: Prior,
+    noise: SharedNoise,
+    draws: int,
+    progress: Callable | None = None,
+    at: float = 0.5,
 ) -> tuple[Tensor, int]:
-    """`draws` estimates at every y of `[N, d]`, halfway through an optimisation, `[draws, N, d]`, and their calls."""
+    """`draws` estimates at every y of `[N, d]` when the part `at` of an optimisation is done: `[draws, N, d]`; their calls."""
     estimates, calls, batch = [], 0, max(8192 // len(y), 1)
     for start in range(0, draws, batch):
         now = min(batch, draws - start)
-        estimate = estimator(y.repeat(now, 1), prior, noise, 0.5)
+        estimate = estimator(y.repeat(now, 1), prior, noise, at)
         estimates.append(estimate.gradient.double().unflatten(0, (now, len(y))))
         calls = estimate.calls
         if progress:

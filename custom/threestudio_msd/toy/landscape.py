@@ -31,5 +31,6 @@ def potential(field: Tensor, spacing: tuple[float, float]) -> tuple[Tensor, floa
     between = np.concatenate([((g[:, 1:, 0] + g[:, :-1, 0]) / 2).ravel(), ((g[1:, :, 1] + g[:-1, :, 1]) / 2).ravel()])
     laplacian, divergence = (gradient.T @ gradient).tocsc(), gradient.T @ between
     loss = np.concatenate([[0.0], spsolve(laplacian[1:, 1:], divergence[1:])])  # a loss is known up to a constant
-    curl = float(np.square(between - gradient @ loss).sum() / np.square(between).sum())
+    total = np.square(between).sum()
+    curl = float(np.square(between - gradient @ loss).sum() / total) if total > 0 else 0.0
     return torch.from_numpy(loss - loss.mean()).reshape(ny, nx), curl
