@@ -158,7 +158,7 @@ def landscape(run: Run) -> Section:
     run.report(cells)
     text = (
         "The mean gradient of each method on a grid, halfway through an optimisation (MSD also at its end), and the loss "
-        "whose gradient comes closest to it (Poisson equation). Colours are ranks, low in dark. What no loss explains is the field's curl part."
+        "whose gradient comes closest to it (Poisson equation). Colours are ranks, low in dark."
     )
     return Section(
         "landscape",

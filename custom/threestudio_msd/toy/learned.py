@@ -21,6 +21,8 @@ from .densities import GaussianMixture
 from .files import write_whole
 
 DATA_STD = 0.5
+CHUNK = 2048
+"""Points denoised at a time, so that their activations stay within the processor's cache."""
 Progress = Callable[[int, int, str], None]
 """Told (step, steps, note) as training goes."""
 
@@ -73,7 +75,9 @@ class DensityNetwork(nn.Module):
 
     def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
         """D(z, sigma) = z + sigma^2 score(z, sigma): `[N, 2]`."""
-        return z + torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).square() * self.score(z, sigma)
+        sigma = torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).expand(len(z), 1)
+        scores = [self.score(rows, levels) for rows, levels in zip(z.split(CHUNK), sigma.split(CHUNK), strict=True)]
+        return z + sigma.square() * torch.cat(scores)
 
 
 @dataclass(frozen=True)
