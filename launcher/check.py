@@ -88,7 +88,7 @@ def _check_settings(path: str, fields: type, settings: DictConfig, threestudio: 
 def _check_values(path: str, fields: type, settings: DictConfig) -> None:
     try:
         if path:
-            OmegaConf.structured(fields(**settings))
+            OmegaConf.structured(fields(**OmegaConf.to_container(settings)))
         else:  # types only: in threestudio, an instance of the experiment's own dataclass creates the run's folder
             OmegaConf.merge(OmegaConf.structured(fields), settings)
     except OmegaConfBaseException as error:

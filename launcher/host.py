@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from jaxtyping import install_import_hook
+
 from launcher.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -48,6 +50,18 @@ def import_host(described: str) -> ModuleType:
         missing = f"the package '{error.name}' is missing or broken" if error.name else "a package is broken"
         advice = "install it, or unset THREESTUDIO_ROOT / uninstall threestudio to run on the portable host"
         raise LaunchError(f"{described} cannot be imported: {missing} ({error}); {advice}") from error
+
+
+def check_types_of(package: str) -> None:
+    """Have a package's annotated types and shapes checked, once it is imported.
+
+    Raises:
+        LaunchError: The type checker is not installed.
+    """
+    if importlib.util.find_spec("beartype") is None:  # typeguard 4 cannot read annotations of shapes
+        raise LaunchError("--typecheck: the package 'beartype' is missing; pip install beartype")
+    importlib.import_module("launcher.typecheck")  # the hook takes a name, and only looks it up
+    install_import_hook(package, "launcher.typecheck.checked")
 
 
 def import_extensions(folder: Path = ROOT / "custom") -> list[str]:

@@ -1,6 +1,7 @@
 """launch.py: errors before anything is loaded, whole runs, and runs that are killed, interrupted and resumed."""
 
 import csv
+import importlib.util
 import json
 import os
 import shutil
@@ -122,6 +123,20 @@ def test_the_command_line_itself(capfd):
 def test_verbose_shows_where_an_error_is_raised():
     with pytest.raises(LaunchError):
         launch.main(["--config", CONFIG, "--train", "--verbose", "tag=t", "seed=x"])
+
+
+def test_type_checks_need_their_package(monkeypatch, capfd):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "beartype" else found(name))
+    assert run("--typecheck", "tag=t") == 2
+    assert capfd.readouterr().err == "error: --typecheck: the package 'beartype' is missing; pip install beartype\n"
+
+
+@pytest.mark.timeout(180)
+def test_type_checks_pass_on_the_portable_host(repository):
+    pytest.importorskip("beartype")
+    output, _ = (process := start(repository, "--typecheck", "tag=t")).communicate()
+    assert process.returncode == 0, output
 
 
 @pytest.fixture(scope="module")

@@ -168,7 +168,7 @@ def parse_structured(fields: Any, cfg: Mapping | DictConfig | None = None) -> An
         if key not in known:
             raise ConfigError(f"unknown key '{where}{key}' for {fields.__qualname__}{did_you_mean(key, known)}")
     try:
-        return OmegaConf.structured(fields(**(cfg or {})))
+        return OmegaConf.structured(fields(**(config_to_primitive(cfg) or {})))
     except OmegaConfBaseException as error:
         raise ConfigError(f"{where}{error.full_key or ''}: {_one_line(error)}") from error
     except (TypeError, ValueError) as error:
