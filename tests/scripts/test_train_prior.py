@@ -33,6 +33,7 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
         assert script.main(["--quick", *folders]) == 0
     out = tmp_path / "one"
     assert {path.name for path in out.iterdir()} == {"tiny-prior", "judge", "figures.json", "sample_sheet.png"}
+    assert not json.loads((out / "tiny-prior" / "vae" / "config.json").read_text())["_name_or_path"]
     assert load_prior(out / "tiny-prior").unet.config.sample_size == 16
     figures = json.loads((out / "figures.json").read_text())
     assert figures["ddim seen, guidance 1"]["images"] == 84

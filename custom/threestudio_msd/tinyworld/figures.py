@@ -77,10 +77,10 @@ def latent_statistics(vae: AutoencoderKL, images: Images) -> dict[str, float]:
     }
 
 
-def save_sheet(pipeline: StableDiffusionPipeline, path: Path, guidance_scale: float, seed: int = 0) -> None:
+def save_sheet(pipeline: StableDiffusionPipeline, path: Path, guidance_scale: float, steps: int = 50, seed: int = 0) -> None:
     """Draws one guided DDIM sample of every object (rows) in every colour (columns)."""
     captions = [Caption(name, colour) for name in OBJECTS for colour in COLOURS]
-    images = sample(pipeline, [caption.text for caption in captions], guidance_scale, seed=seed)
+    images = sample(pipeline, [caption.text for caption in captions], guidance_scale, steps, seed)
     side = images.shape[1]
     grid = images.view(len(OBJECTS), len(COLOURS), side, side, 3).permute(0, 2, 1, 3, 4)
     sheet = (grid.reshape(len(OBJECTS) * side, len(COLOURS) * side, 3) * 255).round().byte().numpy()

@@ -129,8 +129,11 @@ def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
     def level(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(b, 1, 1, 1, generator=generator)
 
-    dy, dx = torch.randint(-5, 6, (2,), generator=generator).tolist()
-    images = F.pad(images, (5, 5, 5, 5), mode="replicate")[..., 5 + dy : 69 + dy, 5 + dx : 69 + dx]
+    # each image is shifted on its own: batch statistics would tell the network one shift that all share
+    shift = torch.arange(64)[:, None] + torch.randint(11, (2, 1, b), generator=generator)
+    rows, columns = shift.transpose(-1, -2)
+    padded = F.pad(images, (5, 5, 5, 5), mode="replicate").permute(0, 2, 3, 1)
+    images = padded[torch.arange(b)[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
     for factor in (2, 3):
         small = F.interpolate(images, scale_factor=1 / factor, mode="bilinear", antialias=True)
         images = torch.where(chosen(0.15), F.interpolate(small, (64, 64), mode="bilinear"), images)

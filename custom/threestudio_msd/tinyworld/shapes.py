@@ -11,7 +11,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-RADIUS = 0.58
+RADIUS = 0.65
 
 MATERIALS: dict[str, tuple[float, float, float] | float] = {
     "body": 1.0,  # a number: that fraction of the object's own colour

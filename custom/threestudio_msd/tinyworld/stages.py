@@ -28,8 +28,8 @@ class Recipe:
     """Everything that decides the weights.
 
     `autoencoder_channels` are the autoencoder's widths, `scales` the guidance scales that are measured, `sheet_scale` the
-    one that the sample sheet is drawn with, `per_pair` how many samples of each (object, colour), `fresh_views` how many
-    fresh cameras for each object measure the judge and the autoencoder.
+    one that the sample sheet is drawn with, `per_pair` how many samples of each (object, colour), `sampling_steps` their DDIM
+    steps, `fresh_views` how many fresh cameras for each object measure the judge and the autoencoder.
     """
 
     data: DataConfig
@@ -41,6 +41,7 @@ class Recipe:
     scales: tuple[float, ...]
     sheet_scale: float
     per_pair: int
+    sampling_steps: int
     fresh_views: int
 
     def seeded(self, seed: int) -> Recipe:
@@ -59,6 +60,7 @@ FULL = Recipe(
     scales=(1.0, 3.0, 5.0, 7.5),
     sheet_scale=5.0,
     per_pair=4,
+    sampling_steps=50,
     fresh_views=200,
 )
 """What made the weights that ship."""
@@ -73,6 +75,7 @@ QUICK = Recipe(
     scales=(1.0,),
     sheet_scale=1.0,
     per_pair=1,
+    sampling_steps=2,
     fresh_views=1,
 )
 """A smoke run of every stage in seconds; its weights are of no use."""
@@ -118,7 +121,9 @@ class Training:
             recipe = self.recipe
             vae = train_autoencoder(self.data().seen(), recipe.autoencoder, state, recipe.autoencoder_channels, self.progress)
             vae.save_pretrained(folder)
-        return AutoencoderKL.from_pretrained(folder).eval()
+        vae = AutoencoderKL.from_pretrained(folder).eval()
+        vae.register_to_config(_name_or_path="")  # would be saved with the pipeline, and names a folder of this machine
+        return vae
 
     def prior(self) -> None:
         """Trains the denoiser and the text encoder, and saves the pipeline along the way."""
@@ -143,9 +148,9 @@ class Training:
         }
         for scale in recipe.scales:
             for name, pairs in (("seen", seen_pairs()), ("held-out", held_out_pairs())):
-                found = ddim_accuracy(pipeline, judge, pairs, scale, recipe.per_pair)
+                found = ddim_accuracy(pipeline, judge, pairs, scale, recipe.per_pair, recipe.sampling_steps)
                 figures[f"ddim {name}, guidance {scale:g}"] = asdict(found)
         for name, figure in figures.items():
             print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figure.items()))
         save_text(json.dumps(figures, indent=2) + "\n", self.out / "figures.json")
-        save_sheet(pipeline, self.out / "sample_sheet.png", recipe.sheet_scale)
+        save_sheet(pipeline, self.out / "sample_sheet.png", recipe.sheet_scale, recipe.sampling_steps)
