@@ -139,6 +139,16 @@ def test_perp_neg_runs_four_branches(random_pipeline):
     assert out["network_calls"] == 8
 
 
+def test_a_loss_in_image_space_pulls_the_render_to_the_decoded_target(random_pipeline):
+    g = guidance(random_pipeline, loss_space="image")
+    rgb = renders()
+    out = g(rgb, PromptUtils(), **cameras(2))
+    (gradient,) = torch.autograd.grad(out["loss_msd"], rgb)
+    decoded = rgb.detach() - 2 * gradient
+    assert decoded.min() >= -1e-6 and decoded.max() <= 1 + 1e-6
+    assert out["loss_msd"].item() == pytest.approx(float((2 * gradient).square().sum()) / 4, rel=1e-4)
+
+
 def test_nan_stops_with_step_and_tensor(random_pipeline):
     g = guidance(random_pipeline)
     g.update_step(0, 7)
@@ -167,6 +177,7 @@ def test_evaluation_images_are_for_threestudio(random_pipeline):
         ({"samples": 0}, "samples must be at least 1"),
         ({"noise": "stale"}, "fresh or fixed"),
         ({"refresh_every": 0}, "refresh_every"),
+        ({"loss_space": "pixels"}, "latent or image"),
     ],
 )
 def test_bad_settings_are_refused_before_a_model_is_loaded(cfg, message):

@@ -86,7 +86,7 @@ def test_every_guidance_runs_on_them(folders, kind, name, use_perp_neg):
         return
     rgb = renders()
     utils = processor(folders[kind], use_perp_neg=use_perp_neg)()
-    out = threestudio.find(f"msd-{name}-guidance")(settings)(rgb, utils, **cameras(2))
+    out = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")(settings)(rgb, utils, **cameras(2))
     out[f"loss_{name}"].backward()
     assert torch.isfinite(out[f"loss_{name}"])
     assert rgb.grad.abs().sum() > 0

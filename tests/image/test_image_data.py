@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 import torch
-from image_stand_ins import image_data
+from image.image_stand_ins import image_data
 from threestudio_msd.image.data import ImageDataModule, pixel_centres
 
 

@@ -9,7 +9,7 @@ import logging
 import numpy as np
 import pytest
 import torch
-from image_stand_ins import image_data, image_system, target, trainer
+from image.image_stand_ins import image_data, image_system, target, trainer
 from PIL import Image
 from threestudio_msd.distillation import NonFiniteError
 from threestudio_msd.image import system as system_module

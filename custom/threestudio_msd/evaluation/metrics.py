@@ -82,11 +82,11 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     """Improved precision and recall of generated features (Kynkäänniemi et al. 2019), by `prdc`, the sample itself not counted.
 
     Raises:
-        ValueError: If a set has no k other samples or the dimensions differ.
+        ValueError: If a set has no k + 1 other samples or the dimensions differ.
     """
     from prdc import compute_prdc
 
-    _require_features(real, fake, k + 1)
+    _require_features(real, fake, k + 2)  # prdc partitions at the k-th neighbour beside the sample itself
     with contextlib.redirect_stdout(io.StringIO()):  # prdc prints as it goes
         found = compute_prdc(real_features=real, fake_features=fake, nearest_k=k)
     return float(found["precision"]), float(found["recall"])

@@ -70,7 +70,7 @@ def sample_prompts(
             raise ValueError(f"{system.guidance_type}: only guidances of this package can be sampled from")
     for prompt in track(todo, "sampling", disable=not todo):
         processor = threestudio.find(system.prompt_processor_type)({**system.prompt_processor, "prompt": prompt})
-        for seed in seeds:
+        for seed in (seed for seed in seeds if (prompt, seed) not in there):
             arguments = (settings.particles, seed, settings.steps, settings.scale, settings.solver)
             write_samples(out, prompt, seed, sample_images(guidance, processor(), *arguments))
     return [record for record in read_records(out) if record.prompt in prompts and record.seed in seeds]

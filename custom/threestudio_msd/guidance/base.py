@@ -67,6 +67,13 @@ class LatentGuidance:
         trainer_max_steps: int = 400
         # seed of the noise
         seed: int = 0
+        # where the loss is taken: latent, through the encoder; or image, against the decoded target (HiFA, Zhu & Zhuang 2023):
+        # no gradient through an encoder that may be wrong about renders unlike its training images, but a decoder call
+        loss_space: str = "latent"
+
+        def __post_init__(self) -> None:
+            if self.loss_space not in ("latent", "image"):
+                raise ValueError(f"loss_space must be latent or image, got {self.loss_space!r}")
 
     cfg: Config
     name: str
@@ -128,7 +135,9 @@ class LatentGuidance:
             NonFiniteError: If the latents or the gradient hold NaN or Inf.
         """
         batch = rgb.shape[0]
-        latents = require_finite(f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT)
+        in_images = self.cfg.loss_space == "image" and not rgb_as_latents
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
+            latents = require_finite(f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT)
         rows = self.rows
         view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
         with torch.no_grad():
@@ -138,8 +147,11 @@ class LatentGuidance:
         further = self.further_losses(latents.detach(), prompt_utils, view, index)
         self.network_calls += (self.rows - rows) / batch
         output = {
-            # threestudio's convention: summed over a sample, averaged over the batch
-            f"loss_{self.name}": 0.5 * F.mse_loss(latents, latents.detach() - gradient, reduction="sum") / batch,
+            f"loss_{self.name}": (
+                half_square(self.images(rgb), self.decoded(estimate.target))
+                if in_images
+                else half_square(latents, latents.detach() - gradient)
+            ),
             **further,
             "grad_norm": rms(gradient).mean(),
             "network_calls": self.network_calls,
@@ -151,13 +163,20 @@ class LatentGuidance:
 
     def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Tensor:
         """Renders `[B, H, W, 3]` (or latents, channels last) to scaled latents `[B, C, h, w]` at the model's resolution."""
-        images = rgb.permute(0, 3, 1, 2)
-        if rgb_as_latents:
-            return images
-        size = (self.prior.resolution, self.prior.resolution)
-        if images.shape[-2:] != size:
-            images = F.interpolate(images, size, mode="bilinear", align_corners=False)
-        return self.prior.encode(images)
+        return rgb.permute(0, 3, 1, 2) if rgb_as_latents else self.prior.encode(self.images(rgb))
+
+    def images(self, rgb: Tensor) -> Tensor:
+        """Renders `[B, H, W, 3]` as images `[B, 3, h, w]` at the model's resolution."""
+        images, size = rgb.permute(0, 3, 1, 2), (self.prior.resolution, self.prior.resolution)
+        return images if images.shape[-2:] == size else F.interpolate(images, size, mode="bilinear", align_corners=False)
+
+    def decoded(self, target: Tensor) -> Tensor:
+        """The target as images `[B, 3, h, w]`.
+
+        Raises:
+            NonFiniteError: If they hold NaN or Inf.
+        """
+        return require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
 
     def conditioned(self, prompt_utils: PromptProcessorOutput, view: View) -> Prior:
         """The pretrained model under the prompt, as the estimators see it."""
@@ -233,3 +252,8 @@ class LatentGuidance:
             "imgs_final": decode(denoised),
             "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(denoised.shape[0])],
         }
+
+
+def half_square(x: Tensor, target: Tensor) -> Tensor:
+    """0.5 ||x - target||^2, threestudio's way: summed over a sample, averaged over the batch."""
+    return 0.5 * F.mse_loss(x, target, reduction="sum") / len(x)

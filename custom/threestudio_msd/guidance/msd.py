@@ -42,6 +42,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         stop_threshold: float = 0.0
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             self.parts()
             for name, least in (("samples", 1), ("refresh_every", 1), ("stop_threshold", 0)):
                 if getattr(self, name) < least:

@@ -40,6 +40,7 @@ class SDIGuidance(LatentGuidance, BaseObject):
         inversion_eta: float = 0.3
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             require_time_range(self.min_step_percent, self.max_step_percent)
             if self.inversion_n_steps < 1 or self.inversion_eta < 0:
                 raise ValueError(

@@ -31,6 +31,7 @@ class SDSGuidance(LatentGuidance, BaseObject):
         max_step_percent: float = 0.98
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             require_time_range(self.min_step_percent, self.max_step_percent)
 
     cfg: Config

@@ -52,6 +52,7 @@ class VSDGuidance(LatentGuidance, BaseModule):
         camera_dropout: float = 0.1
 
         def __post_init__(self) -> None:
+            super().__post_init__()
             require_time_range(self.min_step_percent, self.max_step_percent)
             if self.lora_rank < 1:
                 raise ValueError(f"lora_rank must be at least 1, got {self.lora_rank}")
