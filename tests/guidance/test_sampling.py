@@ -11,7 +11,9 @@ from threestudio_msd.guidance.sampling import sample_images
 
 
 def guidance(folder, name="sds"):
-    return threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")({"pretrained_model_name_or_path": str(folder)})
+    return threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")(
+        {"pretrained_model_name_or_path": str(folder)}
+    )
 
 
 def test_an_image_depends_on_its_seed_and_number_alone(random_pipeline):

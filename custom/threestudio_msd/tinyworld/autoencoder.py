@@ -111,9 +111,7 @@ def train_autoencoder(
 @torch.no_grad()
 def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple[Tensor, Tensor]:
     """Posterior mean and deviation of every image's latent, both ``[n, 4, 16, 16]``, before scaling."""
-    parts = [
-        vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist for i in range(0, len(images), batch)
-    ]
+    parts = [vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist for i in range(0, len(images), batch)]
     return torch.cat([p.mean for p in parts]), torch.cat([p.std for p in parts])
 
 

@@ -157,8 +157,7 @@ def train_prior(
     def loss(generator: torch.Generator) -> Tensor:
         index = torch.randint(len(images), (config.batch,), generator=generator)
         captions = [
-            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
-            for o, c, v in (names[i] for i in index.tolist())
+            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator) for o, c, v in (names[i] for i in index.tolist())
         ]
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
@@ -178,9 +177,7 @@ def train_prior(
     return prior
 
 
-def save_prior(
-    folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
-) -> None:
+def save_prior(folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler) -> None:
     """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are replaced."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -215,9 +212,7 @@ def load_prior(folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.flo
     folder = Path(folder)
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"no pipeline in {folder} (scripts/train_prior.py makes it)")
-    pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, safety_checker=None, torch_dtype=dtype, local_files_only=True
-    )
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=dtype, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
