@@ -2,7 +2,7 @@
 
 python scripts/train_prior.py                       all stages, into the package's assets
 python scripts/train_prior.py --stage sheet         only measure and draw what is there
-python scripts/train_prior.py --quick --out /tmp/x  every stage in seconds, for a smoke test
+python scripts/train_prior.py --quick --out outputs/quick  every stage in seconds, for a smoke test
 
 Stopped, it goes on from its last checkpoint when started again with the same arguments.
 """
