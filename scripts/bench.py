@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "custom")]
@@ -24,6 +25,9 @@ from rich.console import Console  # noqa: E402
 from rich.table import Table  # noqa: E402
 
 from launcher.host import find_host, import_host  # noqa: E402
+
+if TYPE_CHECKING:
+    from threestudio_msd.priors import LatentPrior
 
 Timed = Callable[[], object]
 
@@ -50,12 +54,12 @@ def compare(name: str, plain: Timed, fast: Timed, rounds: int) -> dict[str, obje
     }
 
 
-def guidance_branches() -> tuple[str, Timed, Timed]:
+def guidance_branches(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     """Classifier-free guidance: two branches one after the other, or as one batch."""
     from threestudio_msd.priors import CFG
 
-    network, condition = tiny_network(), text(8)
-    z, sigma = torch.randn(8, 4, 8, 8), torch.tensor(1.0)
+    network, condition = prior.network, text(prior, 8)
+    z, sigma = latents(prior, 8), torch.tensor(1.0)
 
     @torch.no_grad()
     def one_by_one() -> torch.Tensor:
@@ -69,7 +73,7 @@ def guidance_branches() -> tuple[str, Timed, Timed]:
     )
 
 
-def particles() -> tuple[str, Timed, Timed]:
+def particles(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     """Sixteen coordinate MLPs rendered and differentiated: sixteen runs, or one batched run."""
     import threestudio
 
@@ -83,18 +87,19 @@ def particles() -> tuple[str, Timed, Timed]:
     )
 
 
-def chunks() -> tuple[str, Timed, Timed]:
+def chunks(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     """The same estimate for sixteen images, one image at a time or all at once."""
     from threestudio_msd.distillation import MSD, Constant, Posterior, Prior, SampleNoise
     from threestudio_msd.priors import CFG
 
-    network, y = tiny_network(), torch.randn(16, 4, 8, 8)
+    network, y = prior.network, latents(prior, 16)
     msd = MSD(Posterior(4), Constant(1.0, 1.0))
 
     @torch.no_grad()
     def estimate(rows: torch.Tensor) -> object:
-        prior = Prior(CFG(network, text(len(rows)), text(len(rows)), 3.0), network.schedule)
-        return msd(rows, prior, SampleNoise(range(len(rows))), 0.0)
+        condition = text(prior, len(rows))
+        prompted = Prior(CFG(network, condition, condition, 3.0), network.schedule)
+        return msd(rows, prompted, SampleNoise(range(len(rows))), 0.0)
 
     return (
         "MSD estimate, 4 calls: 16 times one image / 16 images at once",
@@ -103,14 +108,13 @@ def chunks() -> tuple[str, Timed, Timed]:
     )
 
 
-def refresh() -> tuple[str, Timed, Timed]:
+def refresh(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     """Four optimiser steps with x' estimated at each, or at the first only."""
     import threestudio
-    from threestudio_msd.assets_path import TINY_PRIOR, asset
 
     def steps(refresh_every: int) -> Timed:
-        cfg = {"pretrained_model_name_or_path": asset(TINY_PRIOR), "refresh_every": refresh_every}
-        guidance, embeddings, index = threestudio.find("msd-guidance")(cfg), Embeddings(), torch.arange(8)
+        cfg = {"pretrained_model_name_or_path": tiny_prior(), "refresh_every": refresh_every}
+        guidance, embeddings, index = threestudio.find("msd-guidance")(cfg), Embeddings(prior), torch.arange(8)
         rgb, camera = torch.rand(8, 64, 64, 3).requires_grad_(), torch.zeros(8)
 
         def run() -> None:
@@ -128,30 +132,30 @@ class Embeddings:
 
     use_perp_neg = False
 
+    def __init__(self, prior: LatentPrior) -> None:
+        self.prior = prior
+
     def get_text_embeddings(self, elevation: torch.Tensor, *_: object) -> torch.Tensor:
         """Conditional and unconditional, `[2B, N, C]`."""
-        return text(2 * len(elevation))["encoder_hidden_states"]
+        return text(self.prior, 2 * len(elevation))["encoder_hidden_states"]
 
 
-def tiny_network():
-    """The embedded prior's UNet as a conditional denoiser."""
-    from threestudio_msd.assets_path import TINY_PRIOR, asset
-    from threestudio_msd.priors import load_prior
-
-    return load_prior(asset(TINY_PRIOR)).network
+def latents(prior: LatentPrior, rows: int) -> torch.Tensor:
+    """Random latents of the prior's shape."""
+    return torch.randn(rows, *prior.latent_shape)
 
 
-def text(rows: int) -> dict[str, torch.Tensor]:
-    """A random condition of the embedded prior's shape."""
-    width = tiny_network_width()
+def text(prior: LatentPrior, rows: int) -> dict[str, torch.Tensor]:
+    """A random condition of the prior's shape."""
+    width = prior.backbone.config.cross_attention_dim
     return {"encoder_hidden_states": torch.randn(1, 16, width).expand(rows, -1, -1)}
 
 
-def tiny_network_width() -> int:
-    """Width of the embedded prior's text embeddings."""
+def tiny_prior() -> str:
+    """The embedded prior's folder."""
     from threestudio_msd.assets_path import TINY_PRIOR, asset
 
-    return json.loads(Path(asset(TINY_PRIOR), "unet", "config.json").read_text())["cross_attention_dim"]
+    return asset(TINY_PRIOR)
 
 
 def main() -> None:
@@ -164,12 +168,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     import_host(find_host())
     import threestudio_msd  # noqa: F401  (registers)
+    from threestudio_msd.priors import load_prior
 
-    console = Console()
+    console, prior = Console(), load_prior(tiny_prior())
     rows = []
     for make in (guidance_branches, particles, chunks, refresh):
         with console.status(make.__doc__.splitlines()[0]):
-            rows.append(compare(*make(), args.rounds))
+            rows.append(compare(*make(prior), args.rounds))
     table = Table(title=f"torch {torch.__version__}, {args.threads} threads, {args.rounds} rounds")
     for heading in ("comparison", "plain (ms)", "fast (ms)", "plain / fast", "quartiles"):
         table.add_column(heading)

@@ -59,19 +59,9 @@ def arguments() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 if a run failed, 2 for what the user can mend, 130 after Ctrl-C."""
     args = arguments().parse_args(argv)
-    from launcher.errors import LaunchError
-    from launcher.host import find_host, import_extensions, import_host
+    from launcher.script import with_host
 
-    try:
-        import_host(find_host())
-        import_extensions()
-        return run(args)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on with what is left.", file=sys.stderr)
-        return 130
-    except (LaunchError, OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return with_host(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,19 +40,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("outputs/pairs"))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
     args = parser.parse_intermixed_args(argv)
-    from launcher.errors import LaunchError
-    from launcher.host import find_host, import_extensions, import_host
+    from launcher.script import with_host
 
-    try:
-        import_host(find_host())
-        import_extensions()
-        return run(args)
-    except KeyboardInterrupt:
-        print("Interrupted; the same command goes on with what is left.", file=sys.stderr)
-        return 130
-    except (LaunchError, OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return with_host(lambda: run(args))
 
 
 def run(args: argparse.Namespace) -> int:

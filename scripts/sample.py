@@ -26,20 +26,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
     args = parser.parse_intermixed_args(argv)
 
-    from launcher.errors import LaunchError
-    from launcher.host import find_host, import_extensions, import_host
+    from launcher.script import with_host
 
-    try:
-        import_host(find_host())
-        import_extensions()
-        sample(args)
-    except (LaunchError, OSError, ValueError, RuntimeError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return with_host(lambda: sample(args))
 
 
-def sample(args: argparse.Namespace) -> None:
+def sample(args: argparse.Namespace) -> int:
     """Sample every prompt with every seed."""
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
@@ -52,6 +44,7 @@ def sample(args: argparse.Namespace) -> None:
     settings = Sampling(args.particles, args.steps, args.scale, args.solver)
     records = sample_prompts(config, read_prompts(prompts), seeds, settings, args.out)
     print(f"{len(records)} images in {args.out}")
+    return 0
 
 
 def split_overrides(words: list[str]) -> tuple[list[str], list[str]]:

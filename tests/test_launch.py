@@ -134,7 +134,6 @@ def test_type_checks_need_their_package(monkeypatch, capfd):
 
 @pytest.mark.timeout(180)
 def test_type_checks_pass_on_the_portable_host(repository):
-    pytest.importorskip("beartype")
     output, _ = (process := start(repository, "--typecheck", "tag=t")).communicate()
     assert process.returncode == 0, output
 

@@ -29,11 +29,14 @@ def clip(tmp_path_factory):
 
 
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(random_pipeline, clip, tmp_path):
-    configs = [f"configs/{name}-tiny.yaml,{MODEL}={random_pipeline}" for name in ("msd", "vsd")]
+    configs = [
+        f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4",
+        f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline}",
+    ]
     words = ["--configs", *configs, "--prompts", "a red mug", "--seeds", 1, "--particles", 5, "--budget", "steps=2"]
     settings = ["--features", "clip", "--weights", clip, "--reference-particles", 5, "--steps", 2, "--jobs", 1, "--frames", 2]
     text = script("compare.py", *words, *settings, "--out", tmp_path / "out")
-    assert "| MSD | 2 | 32 |" in text  # eight sampler steps of two branches
+    assert "| MSD | 2 | 16 |" in text  # four sampler steps of two branches
     assert "| VSD | 2 | 8 |" in text  # two branches, phi, and phi's training
     first = json.loads((tmp_path / "out/results.json").read_text())
     assert first["failed"] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isnan, nan
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,8 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> dict[str, S
 
     Args:
         images: What is judged.
-        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and `recall_NAME`.
+        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and `recall_NAME`, the
+            last two NaN for sets of fewer than five images.
 
     Returns:
         By name; also `saturation`, `sharpness`, `diversity` (of a run's particles, in features), and the alignment's figures.
@@ -71,7 +73,8 @@ def _figures_of_one(images: ImageSet, references: Mapping[str, ImageSet]) -> dic
     for name, reference in references.items():
         found[f"frechet_{name}"] = frechet_distance(reference.features, images.features)
         found[f"kernel_{name}"] = kernel_distance(reference.features, images.features)
-        precision, recall = precision_recall(reference.features, images.features, NEAREST)
+        enough = min(len(reference.features), len(images.features)) > NEAREST + 1
+        precision, recall = precision_recall(reference.features, images.features, NEAREST) if enough else (nan, nan)
         found |= {f"precision_{name}": precision, f"recall_{name}": recall}
     found |= {name: float(values.mean()) for name, values in images.alignment.items()}
     found["saturation"] = float(saturation(images.images).mean())
@@ -95,9 +98,13 @@ def described(images: ImageSet, references: Mapping[str, ImageSet], features: Fe
 
 
 def as_json(found: Mapping[str, Spread]) -> dict[str, dict[str, object]]:
-    """Figures as plain containers; an unknown spread is null."""
+    """Figures as plain containers; what is unknown (NaN) is null."""
+
+    def known(value: float) -> float | None:
+        return None if isnan(value) else value
+
     return {
-        name: {"mean": spread.mean, "std": spread.std if len(spread.values) > 1 else None, "values": list(spread.values)}
+        name: {"mean": known(spread.mean), "std": known(spread.std), "values": [known(value) for value in spread.values]}
         for name, spread in found.items()
     }
 

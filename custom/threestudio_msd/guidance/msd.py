@@ -71,13 +71,13 @@ class MSDGuidance(LatentGuidance, BaseObject):
         Raises:
             ValueError: If a setting needs the same particles at every step and the batch does not say which these are.
         """
-        if index is None and (self.cfg.refresh_every > 1 or isinstance(self.bandwidth, Adaptive)):
-            raise ValueError("refresh_every > 1 and the adaptive bandwidth need the same particles at every step (text-to-2D)")
-        if self._must_refresh(index):
+        if self.cfg.refresh_every > 1 or isinstance(self.bandwidth, Adaptive):
+            self._require_same_particles(index)
+        if self.cfg.refresh_every == 1 or "target" not in self.kept or self.step % self.cfg.refresh_every == 0:
             step = 0 if self.cfg.noise == "fixed" else self.step
             estimate = self.estimator(latents, prior, self.noise(latents.shape[0], index, step), self.progress)
             self.bandwidth.observe(estimate.target - latents)
-            self._keep(estimate, index)
+            self._keep(estimate)
             return estimate
         target = self.kept["target"]
         return Estimate(target, latents - target, 0, self.kept["lam"], denoised=target)
@@ -100,11 +100,12 @@ class MSDGuidance(LatentGuidance, BaseObject):
         if isinstance(self.bandwidth, Adaptive):
             self.bandwidth.state.update({name: tensor.to(self.device) for name, tensor in state["adaptive"].items()})
 
-    def _must_refresh(self, index: Tensor | None) -> bool:
-        if self.cfg.refresh_every == 1 or not self.kept or self.step % self.cfg.refresh_every == 0:
-            return True
-        return not torch.equal(index, self.kept["index"])
+    def _require_same_particles(self, index: Tensor | None) -> None:
+        if index is None or not torch.equal(index, self.kept.setdefault("index", index)):
+            raise ValueError(
+                "refresh_every > 1 and the adaptive bandwidth need the same particles at every step: text-to-2D, all at once"
+            )
 
-    def _keep(self, estimate: Estimate, index: Tensor | None) -> None:
+    def _keep(self, estimate: Estimate) -> None:
         if self.cfg.refresh_every > 1:
-            self.kept = {"target": estimate.target, "lam": estimate.sigma, "index": index}
+            self.kept.update(target=estimate.target, lam=estimate.sigma)

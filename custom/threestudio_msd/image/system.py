@@ -9,6 +9,7 @@ from typing import Any
 
 import threestudio
 import torch
+from omegaconf.errors import ConfigValueError
 from threestudio.systems.base import BaseSystem
 from torch import Tensor
 
@@ -79,14 +80,16 @@ class ImageSystem(BaseSystem):
         """Check that every optimiser step reaches every particle once.
 
         Raises:
-            ValueError: If the data's particles are not the geometry's, or groups of them do not add up to an optimiser step.
+            ConfigValueError: If the data's particles are not the geometry's, or groups do not add up to an optimiser step.
         """
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
         if data.n_particles != particles:
-            raise ValueError(f"data.n_particles is {data.n_particles}, system.geometry.n_particles is {particles}: they differ")
+            raise ConfigValueError(
+                f"data.n_particles is {data.n_particles}, system.geometry.n_particles is {particles}: they differ"
+            )
         at_once = data.batch_size or particles
         if self.trainer.accumulate_grad_batches * at_once != particles:
-            raise ValueError(
+            raise ConfigValueError(
                 f"trainer.accumulate_grad_batches must be {particles // at_once}: {particles} particles, {at_once} at once"
             )
 
@@ -95,13 +98,14 @@ class ImageSystem(BaseSystem):
 
         Raises:
             NonFiniteError: If an image or the loss holds NaN or Inf.
-            ValueError: If a loss of the guidance has no weight in the config.
+            ConfigValueError: If a loss of the guidance has no weight in the config.
         """
         step = self.true_global_step
         rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
         out = self.guidance(rgb, self.prompt_utils, **batch)
         loss = require_finite(f"loss at step {step}", self.weighted_loss(out), NAN_HINT)
-        self._log_scalars({**out, "loss": loss}, len(rgb))
+        calls = out.get("network_calls", 0.0) / self.trainer.accumulate_grad_batches  # a particle is in one batch of those only
+        self._log_scalars({**out, "loss": loss, "network_calls": calls}, len(rgb))
         self.bandwidth = float(out["bandwidth"]) if "bandwidth" in out else None
         if step % self.cfg.progress_every == 0:
             self._save_frame(batch)
@@ -115,16 +119,18 @@ class ImageSystem(BaseSystem):
         """The sum of `loss_x` times the scheduled scalar `loss.lambda_x`.
 
         Raises:
-            ValueError: If there is no loss or a loss has no weight.
+            ConfigValueError: If there is no loss or a loss has no weight.
         """
         losses = {name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")}
         for name in losses:
             if f"lambda_{name}" not in self.cfg.loss:
                 near = difflib.get_close_matches(f"lambda_{name}", list(self.cfg.loss), n=1)
                 hint = f"; is it meant by '{near[0]}'?" if near else ""
-                raise ValueError(f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}{hint}")
+                raise ConfigValueError(
+                    f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}{hint}"
+                )
         if not losses:
-            raise ValueError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
+            raise ConfigValueError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
         return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
 
     def _log_scalars(self, out: dict[str, Any], batch_size: int) -> None:

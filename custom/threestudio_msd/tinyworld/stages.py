@@ -53,8 +53,8 @@ class Recipe:
 FULL = Recipe(
     data=DataConfig(views=720, colours_per_view=4),
     judge=TrainConfig(steps=1500, batch=64, lr=2e-3),
-    autoencoder=TrainConfig(steps=800, batch=32, lr=3e-3, save_every=50),
-    prior=TrainConfig(steps=3000, batch=64, lr=1.2e-3, warmup=150, gamma=16.97, save_every=100),
+    autoencoder=TrainConfig(steps=1400, batch=32, lr=3e-3, save_every=100),
+    prior=TrainConfig(steps=4200, batch=64, lr=1.2e-3, warmup=150, gamma=16.97, save_every=100),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
     scales=(1.0, 3.0, 5.0, 7.5),
