@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
-
 import pytest
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
-def demo(monkeypatch, tmp_path):
-    spec = importlib.util.spec_from_file_location("demo", ROOT / "scripts" / "demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+def demo(load_script, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    return module
+    return load_script("demo")
 
 
 def small(pipeline):
