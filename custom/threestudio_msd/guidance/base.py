@@ -87,6 +87,7 @@ class LatentGuidance:
         )
         self.epoch, self.step = 0, 0
         self.network_calls = 0.0
+        self.last_decoded: tuple[Tensor, Tensor] | None = None
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Hear where the optimisation is; threestudio calls this before every batch."""
@@ -176,7 +177,10 @@ class LatentGuidance:
         Raises:
             NonFiniteError: If they hold NaN or Inf.
         """
-        return require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
+        if self.last_decoded is None or self.last_decoded[0] is not target:  # a target may be fitted for several steps
+            images = require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
+            self.last_decoded = target, images
+        return self.last_decoded[1]
 
     def conditioned(self, prompt_utils: PromptProcessorOutput, view: View) -> Prior:
         """The pretrained model under the prompt, as the estimators see it."""
