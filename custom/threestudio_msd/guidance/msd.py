@@ -29,9 +29,9 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """Settings of `msd-guidance`."""
 
         # product sampler: {type: posterior | split | tweedie, ...}, with the arguments of that class of `distillation.product`
-        sampler: dict = field(default_factory=lambda: {"type": "posterior", "steps": 8})
+        sampler: dict = field(default_factory=lambda: {"type": "split", "steps": 8})
         # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive, start, end, ...}
-        bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 6.0, "end": 0.15})
+        bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 8.0, "end": 1.0})
         # M, product samples averaged per estimate (Eq. 10); the paper uses 1
         samples: int = 1
         # fresh: new noise every step; fixed: every particle keeps its noise, which makes its x' a smooth function of the render
