@@ -29,7 +29,7 @@ def posterior(**settings: Any) -> dict[str, Any]:
     return {SAMPLER: {"type": "posterior", "steps": 8, **settings}}
 
 
-def bandwidth(kind: str, start: float = 6.0, end: float = 0.15, **settings: Any) -> dict[str, Any]:
+def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) -> dict[str, Any]:
     """A bandwidth schedule."""
     return {BANDWIDTH: {"type": kind, "start": start, "end": end, **settings}}
 
@@ -57,8 +57,8 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "constant": bandwidth("constant", start=1.0, end=1.0),
         "adaptive": bandwidth("adaptive", patience=4),
     },
-    "bandwidth-start": {str(start): bandwidth("exponential", start=start) for start in (1.5, 3.0, 6.0, 12.0)},
-    "bandwidth-end": {str(end): bandwidth("exponential", end=end) for end in (0.05, 0.15, 0.5)},
+    "bandwidth-start": {str(start): bandwidth("exponential", start=start) for start in (2.0, 4.0, 8.0, 16.0)},
+    "bandwidth-end": {str(end): bandwidth("exponential", end=end) for end in (0.1, 0.3, 1.0, 3.0)},
     "refresh": {str(every): {f"{GUIDANCE}.refresh_every": every} for every in (1, 2, 4, 8)},
     "noise": {noise: {f"{GUIDANCE}.noise": noise} for noise in ("fresh", "fixed")},
     "scale": {str(scale): {f"{GUIDANCE}.guidance_scale": scale} for scale in (1.0, 2.0, 4.0, 7.5)},
