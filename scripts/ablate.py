@@ -50,7 +50,7 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
         "tweedie": {SAMPLER: {"type": "tweedie"}},
     },
     "solver": {solver: split(solver=solver) for solver in ("ddim", "dpmpp-2m", "heun")},
-    "steps": {str(steps): posterior(steps=steps) for steps in (2, 4, 8, 16)},
+    "steps": {str(steps): split(steps=steps) for steps in (2, 4, 8, 16)},
     # Fig. 5, with the adaptive bandwidth beside the schedules
     "bandwidth": {
         **{kind: bandwidth(kind) for kind in ("exponential", "linear", "cosine")},
