@@ -1,7 +1,7 @@
 """Ablations of mean-shift distillation: one comparison for every choice that the method leaves open.
 
 python scripts/ablate.py --config configs/msd-tiny.yaml --prompts custom/threestudio_msd/assets/prompts-tiny.txt \\
-    --only sampler bandwidth --budget steps=50 --out outputs/ablations
+    --only sampler bandwidth --budget steps=80 --out outputs/ablations
 
 Each group's report is OUT/GROUP/index.html. Options that this program does not know go to scripts/compare.py.
 """
