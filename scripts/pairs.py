@@ -122,7 +122,10 @@ def show(results: dict[str, object], out: Path | None) -> None:
             table.add_row(method, kind, str(heads["both"]["images"]), *[percent(figure) for figure in heads.values()])
     Console().print(table)
     own = load_judge().accuracy
-    print("the judge's own accuracy on fresh true renders: " + ", ".join(f"{head} {100 * own[head]:.1f} %" for head in own))
+    print(
+        f"the judge's own accuracy on {own['renders']} fresh true renders: "
+        + ", ".join(f"{head} {100 * own[head]:.1f} %" for head in HEADS if head in own)
+    )
     if out:
         out.write_text(json.dumps({**results, "judge": own}, indent=2), encoding="utf-8")
 

@@ -52,7 +52,7 @@ def test_loss_is_the_gradient_it_promises(random_pipeline):
     assert out["loss_msd"].item() == pytest.approx(0.5 * float(per_sample.square().sum()) / 2, rel=1e-4)
     # two steps, conditional and unconditional branch
     assert out["network_calls"] == 4
-    assert float(out["bandwidth"]) == pytest.approx(6.0)
+    assert float(out["bandwidth"]) == pytest.approx(g.bandwidth.start)
 
 
 def test_gradient_reaches_the_render_through_the_encoder_at_any_resolution(random_pipeline):

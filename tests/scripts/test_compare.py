@@ -30,7 +30,7 @@ def clip(tmp_path_factory):
 
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(random_pipeline, clip, tmp_path):
     configs = [
-        f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4",
+        f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
         f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline}",
     ]
     words = ["--configs", *configs, "--prompts", "a red mug", "--seeds", 1, "--particles", 5, "--budget", "steps=2"]
