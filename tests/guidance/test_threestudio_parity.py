@@ -53,10 +53,21 @@ def theirs(pipeline, inputs, tmp_path_factory):
     return load_file(folder / "output.safetensors")
 
 
+class GivenNoise:
+    """The given noise for latents, the middle of their range for uniform numbers."""
+
+    def __init__(self, noise):
+        self.noise = noise
+        self.generators = [torch.Generator().manual_seed(0) for _ in noise]
+
+    def __call__(self, like):
+        return self.noise if like.ndim == 4 else torch.zeros_like(like)
+
+
 def ours(kind, pipeline, inputs, **cfg):
     """The gradient on the latents, with the given noise and 0.5 for every uniform number."""
     guidance = threestudio.find(f"msd-{kind}-guidance")({"pretrained_model_name_or_path": str(pipeline), **cfg})
-    guidance.noise = lambda *key: lambda like: inputs["noise"] if like.ndim == 4 else torch.zeros_like(like)
+    guidance.noise = lambda *key: GivenNoise(inputs["noise"])
     return guidance
 
 
