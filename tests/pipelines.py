@@ -84,6 +84,8 @@ def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0,
             beta_end=0.012,
             beta_schedule="scaled_linear",
             clip_sample=False,
+            set_alpha_to_one=False,  # this and the offset as Stable Diffusion's schedulers have them
+            steps_offset=1,
             prediction_type=prediction_type,
         ),
         safety_checker=None,

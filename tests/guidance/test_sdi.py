@@ -25,7 +25,7 @@ def test_time_falls_linearly_and_so_does_the_length_of_the_inversion(random_pipe
         calls.append(out["network_calls"] - before)
     expected = [float(g.prior.network.schedule.sigma(u)) for u in (0.98, 0.5, 0.02)]
     assert levels == pytest.approx(expected, rel=1e-4)
-    # calls of the inversion (the times 0, 0.1, ... below t) and one more, of two branches each
+    # calls of the inversion (time 0, the times 0.001, 0.101, ... below t) and one more, of two branches each
     assert calls == [2 * (10 + 1 + 1), 2 * (5 + 1 + 1), 2 * (1 + 1 + 1)]
 
 
@@ -47,6 +47,6 @@ def test_gradient_is_y_minus_the_denoised_inversion(random_pipeline):
 
 
 def test_bad_settings_are_refused_before_a_model_is_loaded():
-    for bad in ({"inversion_n_steps": 0}, {"inversion_eta": -1.0}):
+    for bad in ({"inversion_n_steps": 0}, {"inversion_eta": -1.0}, {"inversion_steps_offset": -1}):
         with pytest.raises(ValueError, match="inversion_n_steps must be at least 1"):
             guidance("nowhere", **bad)

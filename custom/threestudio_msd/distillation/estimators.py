@@ -123,26 +123,32 @@ class SDI:
 
     Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from `time_range[1]` to `time_range[0]`; y is
     inverted along a grid of `steps` times over [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is denoised at t.
+    As there, the render is taken for a state at the schedule's least level, not for a clean one.
 
     Args:
         time_range: Last and first diffusion time.
         steps: Times of the grid that spans [0, 1].
         eta: Fresh noise in the inversion.
+        offset: What the grid is shifted by, in [0, 1/steps); a scheduler's `steps_offset` over its training timesteps.
     """
 
     time_range: tuple[float, float] = (0.02, 0.98)
     steps: int = 10
     eta: float = 0.3
+    offset: float = 0.0
 
     def __call__(self, y: Tensor, prior: Prior, noise: Noise, progress: float) -> Estimate:
         """Estimate the gradient; see `Estimator`."""
         low, high = self.time_range
         time = high + (low - high) * progress
         delta = uniform(noise, y) / self.steps
-        grid = [k / self.steps for k in range(self.steps) if k / self.steps < time]
-        times = torch.stack([*(torch.full_like(delta, u) for u in (0.0, *grid)), (time + delta).clamp(max=1.0)])
+        grid = [k / self.steps + self.offset for k in range(self.steps)]
+        below = sorted({0.0, *(u for u in grid if u < time)})
+        times = torch.stack([*(torch.full_like(delta, u) for u in below), (time + delta).clamp(max=1.0)])
         levels = prior.schedule.sigma(times).to(y)  # [n + 1, B]
-        inversion = invert(y, prior.inversion or prior.denoiser, levels, eta=self.eta, noise=noise)
+        least = float(prior.schedule.sigma(0.0))
+        start = y * (1 + least**2) ** 0.5  # y is a variance-preserving state
+        inversion = invert(start, prior.inversion or prior.denoiser, levels, eta=self.eta, noise=noise, level=least)
         sigma = prior.schedule.sigma(time).to(y.device)
         # the state at t + delta, in variance-preserving units, is taken for one at t
         z = inversion.states[-1] * expand(((1 + sigma**2) / (1 + levels[-1] ** 2)).sqrt(), y)

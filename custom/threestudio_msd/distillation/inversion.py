@@ -18,7 +18,7 @@ class Inversion:
     """The inverse ODE's states at a ladder of levels.
 
     Attributes:
-        sigmas: Ascending levels, `[n + 1]`, the first being 0.
+        sigmas: Ascending levels, `[n + 1]`, the first being the image's.
         states: z at those levels, `[n + 1, B, ...]`; the first is the image itself.
     """
 
@@ -41,6 +41,7 @@ def invert(
     limit: float | None = None,
     eta: float = 0.0,
     noise: Noise | None = None,
+    level: float = 0.0,
 ) -> Inversion:
     """Run DDIM inversion of `y` up a ladder of levels, one denoiser call a level climbed.
 
@@ -51,22 +52,23 @@ def invert(
     every sample's estimate to at most that.
 
     Args:
-        y: Clean images or latents, `[B, ...]`.
+        y: Images or latents at `level`, `[B, ...]`.
         denoiser: The prior, usually at a guidance scale of its own.
         sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first call is made.
         limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
         eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI guidance).
         noise: Source of it; needed when `eta` > 0.
+        level: Noise level that `y` is taken to be at; 0, clean, by default.
 
     Returns:
-        States at level 0 and at `sigmas[1:]`; `n` calls were made.
+        States at `level` and at `sigmas[1:]`; `n` calls were made.
 
     Raises:
         ValueError: If `eta` > 0 without a source of noise.
     """
     if eta > 0 and noise is None:
         raise ValueError("inversion with eta > 0 needs a source of noise")
-    reached = torch.cat([torch.zeros_like(sigmas[:1]), sigmas[1:]])
+    reached = torch.cat([torch.full_like(sigmas[:1], level), sigmas[1:]])
     states = [y]
     for asked, low, high in zip(sigmas[:-1], reached[:-1], reached[1:], strict=True):
         z = states[-1]

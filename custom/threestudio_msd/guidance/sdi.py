@@ -22,7 +22,7 @@ class SDIGuidance(LatentGuidance, BaseObject):
     The defaults are the source's, published as threestudio's `stable-diffusion-sdi-guidance`: guidance 7.5 and, in the
     inversion, -7.5, which multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1 means no guidance. Differs from
     threestudio's code in one thing: there the first call of an inversion asks the network at timestep -N/10, which no network
-    was trained on, here at timestep 0. Returns `loss_sdi` beside what every guidance returns, summed over a sample as the
+    was trained on, here at timestep 0, and not at all where that step leads nowhere. Returns `loss_sdi` beside what every guidance returns, summed over a sample as the
     others' are.
     """
 
@@ -38,14 +38,17 @@ class SDIGuidance(LatentGuidance, BaseObject):
         # times in the inversion's grid over all training timesteps, and the amount of fresh noise in its steps
         inversion_n_steps: int = 10
         inversion_eta: float = 0.3
+        # training timesteps that the grid is shifted by: the scheduler's steps_offset, 1 in Stable Diffusion
+        inversion_steps_offset: int = 1
 
         def __post_init__(self) -> None:
             super().__post_init__()
             require_time_range(self.min_step_percent, self.max_step_percent)
-            if self.inversion_n_steps < 1 or self.inversion_eta < 0:
+            settings = (self.inversion_n_steps - 1, self.inversion_eta, self.inversion_steps_offset)
+            if min(settings) < 0:
                 raise ValueError(
-                    f"inversion_n_steps must be at least 1 and inversion_eta at least 0, "
-                    f"got {self.inversion_n_steps} and {self.inversion_eta}"
+                    f"inversion_n_steps must be at least 1, inversion_eta and inversion_steps_offset at least 0, "
+                    f"got {self.inversion_n_steps}, {self.inversion_eta} and {self.inversion_steps_offset}"
                 )
 
     cfg: Config
@@ -55,7 +58,8 @@ class SDIGuidance(LatentGuidance, BaseObject):
         """Load the pretrained model and build the estimator."""
         super().configure()
         time_range = (self.cfg.min_step_percent, self.cfg.max_step_percent)
-        self.estimator = SDI(time_range, self.cfg.inversion_n_steps, self.cfg.inversion_eta)
+        offset = self.cfg.inversion_steps_offset / len(self.prior.network.schedule)
+        self.estimator = SDI(time_range, self.cfg.inversion_n_steps, self.cfg.inversion_eta, offset)
 
     def conditioned(self, prompt_utils: PromptProcessorOutput, view: View) -> Prior:
         """The pretrained model under the prompt, and under the guidance of the inversion."""
