@@ -21,9 +21,9 @@ class SDIGuidance(LatentGuidance, BaseObject):
 
     The defaults are the source's, published as threestudio's `stable-diffusion-sdi-guidance`: guidance 7.5 and, in the
     inversion, -7.5, which multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1 means no guidance. Differs from
-    threestudio's code in one thing: there the first call of an inversion asks the network at timestep -N/10, which no network
-    was trained on, here at timestep 0, and not at all where that step leads nowhere. Returns `loss_sdi` beside what every guidance returns, summed over a sample as the
-    others' are.
+    threestudio's code in one thing: there the first call of an inversion asks the network at a negative timestep, which no
+    network was trained on, here at timestep 0, and not at all where that step leads nowhere. Returns `loss_sdi` beside what
+    every guidance returns, summed over a sample as the others' are.
     """
 
     @dataclass

@@ -22,7 +22,7 @@ from .files import write_whole
 from .jobs import Job
 from .landscape import potential
 from .optimise import SCHEDULE, distil
-from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, msd
+from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, built, msd
 from .report import Section, show, write_json, write_markdown, write_page
 
 ALL_METHODS = ("DDIM", *METHODS)
@@ -66,9 +66,7 @@ def table1(run: Run) -> Section:
 def table2(run: Run) -> Section:
     """Spiral and pinwheel."""
     cells = experiments.compare(TABLE2, ALL_METHODS, run.seeds, run.scale, "table2", run.report)
-    peaks = [
-        f"{name} {-float(d.logp(metrics.modes(d)).max()):.2f}" for name in ("spiral", "pinwheel") for d in [DENSITIES[name]()]
-    ]
+    peaks = [f"{name} {-float(d.logp(metrics.modes(d)).max()):.2f}" for name in ("spiral", "pinwheel") for d in [built(name)]]
     text = (
         "The same on the spiral and the pinwheel, whose scales are set so that DDIM samples have the paper's NLL. "
         f"No point can have a lower NLL than the density's highest mode: {', '.join(peaks)}."

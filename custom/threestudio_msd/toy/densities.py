@@ -16,7 +16,7 @@ PAIRS = 2**18
 """Point-component pairs held at a time: bounds the memory, and keeps a chunk within the processor's cache."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GaussianMixture:
     """A mixture of K Gaussians in d dimensions, with everything in closed form at every noise level.
 

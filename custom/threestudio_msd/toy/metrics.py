@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from functools import lru_cache
 
 import torch
 from prdc import compute_prdc
@@ -44,8 +45,9 @@ def mmd(points: Tensor, reference: Tensor, bandwidth: float = MMD_BANDWIDTH) -> 
     return mean_kernel(points, points) + mean_kernel(reference, reference) - 2 * mean_kernel(points, reference)
 
 
+@lru_cache(maxsize=16)
 def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) -> Tensor:
-    """The modes of a mixture by its own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
+    """The modes of a mixture by its own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3); computed once each.
 
     Args:
         density: The mixture; every variance positive.

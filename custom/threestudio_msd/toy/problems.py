@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 from torch import Tensor
 
@@ -49,7 +50,7 @@ class Problem:
 
     def target(self) -> GaussianMixture:
         """The exact density."""
-        return DENSITIES[self.density]()
+        return built(self.density)
 
     def networks(self, training: Training) -> list[tuple[GaussianMixture, Training]]:
         """What has to be learned before the problem can be met: the denoiser, which VSD's phi starts from, and its guide."""
@@ -74,6 +75,12 @@ class Problem:
             return Prior(network.denoise, SCHEDULE), network
         weak = guides[0].denoise
         return Prior(guided(network.denoise, weak, w), SCHEDULE, inversion=guided(network.denoise, weak, 2 - w)), network
+
+
+@cache
+def built(density: str) -> GaussianMixture:
+    """A density of `DENSITIES`, made once in a process."""
+    return DENSITIES[density]()
 
 
 def guided(strong: Denoiser, weak: Denoiser, w: float) -> Denoiser:
