@@ -58,18 +58,30 @@ def table1(run: Run) -> Section:
     text = (
         "Every method on the fractal, under its exact denoiser, a learned one, and the learned one guided. A low NLL and a "
         "precision near 1 say that points are on the density; recall says how much of it they cover; unconstrained DDIM "
-        "sampling is the reference. Calls are denoiser calls that one point took over the whole optimisation."
+        "sampling is the reference. Calls are denoiser calls that one point took over the whole optimisation. "
+        f"{_bounds(('fractal',), run.scale)}"
     )
     return Section("table1", "Table 1: the fractal", text, cells)
+
+
+def _bounds(names: Sequence[str], scale: Scale) -> str:
+    """What bounds a mode seeker's figures: the least NLL a point can have, and the precision of the exact modes."""
+    found = []
+    for name in names:
+        density = built(name)
+        exact = metrics.modes(density)
+        precision = experiments.measure(exact, density, 0, scale.grid**2)["precision"]
+        found.append(f"{name} {-float(density.logp(exact).max()):.2f} and {precision:.3f}")
+    limits = "No point can have a lower NLL than the highest mode; the exact modes, each once, have a precision of their own"
+    return f"{limits}: {'; '.join(found)}."
 
 
 def table2(run: Run) -> Section:
     """Spiral and pinwheel."""
     cells = experiments.compare(TABLE2, ALL_METHODS, run.seeds, run.scale, "table2", run.report)
-    peaks = [f"{name} {-float(d.logp(metrics.modes(d)).max()):.2f}" for name in ("spiral", "pinwheel") for d in [built(name)]]
     text = (
         "The same on the spiral and the pinwheel, whose scales are set so that DDIM samples have the paper's NLL. "
-        f"No point can have a lower NLL than the density's highest mode: {', '.join(peaks)}."
+        f"{_bounds(('spiral', 'pinwheel'), run.scale)}"
     )
     return Section("table2", "Table 2: spiral and pinwheel", text, cells)
 
@@ -192,14 +204,11 @@ def bandwidth(run: Run) -> Section:
         draws.append((lam, samples, density.denoise(y, lam)[0]))
     file = run.picture("bandwidth.png", partial(figures.save, figures.bandwidths(density, y[0], draws)))
     text = (
-        "Samples of the product density p(x) N(x; y, λ²) around one y outside the density. Their mean is where mean shift "
+        "Samples of the product density p(x) N(x; y, λ²) around one y outside the density. Mean shift goes to their mean. "
         "A small λ finds the nearest part of the density, a large one the density's centre: λ starts large to reach every "
         "point and falls, so that what is reached is a mode."
     )
     return Section("bandwidth", "The bandwidth", text, pictures=[(file, "Product samples for five bandwidths.")])
-
-
-STARTS = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
 def frontier(run: Run) -> Section:
@@ -207,7 +216,7 @@ def frontier(run: Run) -> Section:
     problems = [Problem("fractal"), Problem("fractal", "learned"), Problem("spiral", "learned"), Problem("pinwheel", "learned")]
     experiments.train_networks(problems, run.scale)
     small = replace(run.scale, grid=min(run.scale.grid, 48))
-    pairs = [(p, start) for p in problems for start in STARTS]
+    pairs = [(p, start) for p in problems for start in run.scale.starts]
     found = jobs.run([Job(f"{p}, λ from {start:g}", _frontier_point, (p, start, small)) for p, start in pairs], "frontier")
     cells, curves = [], {}
     for (problem, start), (measured, calls) in zip(pairs, found, strict=True):
@@ -234,7 +243,11 @@ def frontier(run: Run) -> Section:
         "under a learned denoiser a small start strands points where the network has never seen data. Dotted: 0.97 and 0.60."
     )
     return Section(
-        "frontier", "Precision against recall", text, cells, [(file, f"Starts {', '.join(map(str, STARTS))}, one seed.")]
+        "frontier",
+        "Precision against recall",
+        text,
+        cells,
+        [(file, f"Starts {', '.join(map(str, run.scale.starts))}, one seed.")],
     )
 
 

@@ -30,7 +30,7 @@ from .jobs import Job
 from .learned import PUBLISHED_SETUP, DensityNetwork, Training, learned
 from .optimise import SCHEDULE, OnlinePhi, distil
 from .paper import PUBLISHED
-from .problems import BANDWIDTH, METHODS, TABLE3, Problem
+from .problems import BANDWIDTH, LEARNING_RATES, METHODS, TABLE3, Problem, msd
 
 DDIM_STEPS = 128
 
@@ -45,6 +45,7 @@ class Scale:
         training: Set-up of the learned denoisers.
         draws: Estimates a point, where a gradient's mean and variance are measured.
         places: Points along each side, there.
+        starts: Starting bandwidths of the frontier.
     """
 
     grid: int = 64
@@ -52,9 +53,10 @@ class Scale:
     training: Training = PUBLISHED_SETUP
     draws: int = 1024
     places: int = 12
+    starts: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
-QUICK = Scale(grid=20, steps=60, training=Training(steps=300, batch=1024), draws=64, places=6)
+QUICK = Scale(grid=20, steps=60, training=Training(steps=300, batch=1024), draws=64, places=6, starts=(0.1, 0.3, 1.2))
 
 
 @dataclass(frozen=True)
@@ -134,9 +136,9 @@ def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progre
     return measure(points, problem.target(), seed), calls
 
 
-def measure(points: Tensor, density: GaussianMixture, seed: int) -> Measured:
-    """Every metric of a set of points `[N, 2]`, against as many reference samples as there are points."""
-    reference = density.sample(len(points), torch.Generator().manual_seed(seed_from(seed, "reference")))
+def measure(points: Tensor, density: GaussianMixture, seed: int, references: int | None = None) -> Measured:
+    """Every metric of a set of points `[N, 2]`, against reference samples, as many as there are points by default."""
+    reference = density.sample(references or len(points), torch.Generator().manual_seed(seed_from(seed, "reference")))
     precision, recall = metrics.precision_recall(points, reference)
     return {
         "nll": metrics.nll(points, density),
@@ -160,7 +162,8 @@ def final_points(
         return sample(prior.denoiser, density.moments()[0] + SCHEDULE.sigma_max * noise(grid), sigmas), DDIM_STEPS
     phi = OnlinePhi(network) if method == "VSD" else None
     start = density.grid(scale.grid)
-    moved = distil(start, METHODS[method](), prior, noise, scale.steps, phi=phi, progress=progress, **options)
+    lr = LEARNING_RATES[method]
+    moved = distil(start, METHODS[method](), prior, noise, scale.steps, lr, phi=phi, progress=progress, **options)
     return (moved.path if options else moved.points), moved.calls
 
 
@@ -173,7 +176,7 @@ def efficiency_rows() -> dict[str, Callable[[], Estimator]]:
         "SDI": METHODS["SDI"],
         "SDI eta 0": lambda: SDI(eta=0.0),
         "MSD split": lambda: MSD(Split(), half),
-        "MSD posterior": lambda: MSD(Posterior(steps=4), half, samples=4),
+        "MSD posterior": lambda: msd(half),
         "MSD tweedie": lambda: MSD(Tweedie(), half),
     }
 
