@@ -4,7 +4,8 @@ python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml 
     --budget steps=80 calls=320 --out outputs/compare
 
 A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own. Finished runs are kept: the same command goes
-on where it stopped. OUT/index.html is the report, OUT/results.json its figures, OUT/tables.md its tables.
+on where it stopped. OUT/index.html is the report, OUT/results.json its figures, OUT/tables.md its tables,
+OUT/sheet-BUDGET.png its pictures.
 """
 
 import argparse
@@ -71,8 +72,8 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.grid import run_locally, run_on_ray
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling
-    from threestudio_msd.evaluation.report import markdown, write_report
-    from threestudio_msd.tinyworld.files import save_text
+    from threestudio_msd.evaluation.report import markdown, write_report, write_sheets
+    from threestudio_msd.files import save_text
 
     from launcher.check import read
 
@@ -98,9 +99,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         execute = partial(run_locally, launcher=LAUNCHER, jobs=args.jobs)
     results = compare(comparison, configs[0], features, execute)
-    tables = markdown(results, TABLE)
+    tables = markdown(results, TABLE, methods[0].label)
     save_text(tables, comparison.out / "tables.md")
     page = write_report(comparison, results, args.title, methods[0].label)
+    write_sheets(comparison, results)
     print(f"\n{tables}\n{page}")
     return 1 if results["failed"] else 0
 

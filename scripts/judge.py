@@ -61,7 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the renders of --verify")
     args = parser.parse_args(argv)
 
-    from threestudio_msd.tinyworld.files import save_text
+    from threestudio_msd.files import save_text
     from threestudio_msd.tinyworld.judge import load_judge, measure_judge
     from threestudio_msd.tinyworld.world import OBJECTS, parse_prompt
 

@@ -11,12 +11,13 @@ import pytest
 import torch
 from evaluation.fakes import MeanColour
 from omegaconf import OmegaConf
+from PIL import Image
 from threestudio_msd.evaluation import references
 from threestudio_msd.evaluation.compare import Budget, Comparison, calls_to_reach, compare, convergence
 from threestudio_msd.evaluation.grid import Cell, Method, run_cell, run_grid, run_locally, run_on_ray
 from threestudio_msd.evaluation.images import write_samples
 from threestudio_msd.evaluation.references import Sampling
-from threestudio_msd.evaluation.report import markdown, number, write_report
+from threestudio_msd.evaluation.report import markdown, number, write_report, write_sheets
 
 LAUNCHER = "evaluation.fakes:launch"
 CONFIG = OmegaConf.create({"system": {"guidance": {"pretrained_model_name_or_path": "some-model"}}})
@@ -183,9 +184,13 @@ def test_the_report_is_one_page_with_everything_in_it(tmp_path):
     assert not [part for part in page.split('src="')[1:] if not part.startswith("data:")]
     assert "python launch.py --config good.yaml --train" in page
     assert "GOOD reaches the best other method" in page
-    tables = markdown(results, ["frechet_ddim", "saturation"])
+    tables = markdown(results, ["frechet_ddim", "saturation"], "GOOD")
+    assert "GOOD reaches the best other method" in tables
     assert "| GOOD | 8 | 32 | **" in tables
     assert "| DDIM | – | – |" in tables
+    sheets = write_sheets(compared, results)
+    assert [sheet.name for sheet in sheets] == ["sheet-steps-8.png", "sheet-calls-48.png"]
+    assert all(Image.open(sheet).size == Image.open(sheets[0]).size for sheet in sheets)
 
 
 @pytest.mark.usefixtures("_grey_samples")

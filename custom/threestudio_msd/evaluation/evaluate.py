@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from ..tinyworld.files import save_text
+from ..files import save_text
 from .features import Features
 from .images import ImageRecord, read_images
 from .metrics import Spread, diversity, frechet_distance, kernel_distance, precision_recall, saturation, sharpness

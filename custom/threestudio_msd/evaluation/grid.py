@@ -20,7 +20,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..tinyworld.files import save_text
+from ..files import save_text
 from .images import Run, slug
 
 DONE = "done.json"

@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from torch import Tensor
 
-from ..tinyworld.files import save_text
+from ..files import save_text
 
 SAMPLES = "samples.json"
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from ..assets_path import TINY_PRIOR
-from ..tinyworld.files import save_text
+from ..files import save_text
 from ..tinyworld.render import true_renders
 from .images import ImageRecord, read_records, write_samples
 

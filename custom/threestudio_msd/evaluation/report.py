@@ -7,12 +7,13 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from ..tinyworld.files import save_text
+from ..files import save_text, write_whole
 from .compare import DDIM, Comparison, convergence
 from .images import Run, read_records
 
@@ -180,6 +181,41 @@ def contact_sheet(comparison: Comparison, table: Mapping[str, Mapping[str, objec
     return {"methods": [*(method.label for method in methods), DDIM], "rows": rows}
 
 
+def write_sheets(comparison: Comparison, results: Mapping[str, object]) -> list[Path]:
+    """Write `sheet-BUDGET.png` for every budget, methods down and prompts across: the images of the page's contact sheet."""
+    paths = []
+    for name, table in results["budgets"].items():
+        path = comparison.out / f"sheet-{name.replace('=', '-')}.png"
+        drawn = _sheet_figure(contact_sheet(comparison, table))
+        write_whole(path, partial(drawn.savefig, dpi=100))
+        paths.append(path)
+    return paths
+
+
+def _sheet_figure(sheet: Mapping[str, object]) -> object:
+    from matplotlib.figure import Figure
+
+    methods, rows = sheet["methods"], sheet["rows"]
+    figure = Figure(figsize=(0.8 * len(rows) + 0.7, 0.8 * len(methods) + 0.3), facecolor="white")
+    axes = figure.subplots(len(methods), len(rows), squeeze=False)
+    for column, row in enumerate(rows):
+        axes[0, column].set_title(row["prompt"].removeprefix("a ").removeprefix("an "), fontsize=7, pad=3)
+        for line, (method, image) in enumerate(zip(methods, row["images"], strict=True)):
+            cell = axes[line, column]
+            cell.set(xticks=[], yticks=[])
+            if image is not None:
+                cell.imshow(_from_png(image["src"]))
+            if column == 0:
+                cell.set_ylabel(method, fontsize=9, rotation=0, ha="right", va="center")
+    figure.subplots_adjust(left=0.7 / figure.get_figwidth(), right=0.995, top=1 - 0.25 / figure.get_figheight(), bottom=0.01)
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    return figure
+
+
+def _from_png(url: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))).convert("RGB"))
+
+
 def _with_path(folder: Path, title: str) -> dict[str, str]:
     run = Run(folder)
     strip = np.concatenate([_eight_bits(frame.images[0]) for frame in run.frames()], 1)
@@ -230,8 +266,8 @@ def write_report(comparison: Comparison, results: Mapping[str, object], title: s
     return path
 
 
-def markdown(results: Mapping[str, object], figures: Sequence[str]) -> str:
-    """The tables as Markdown: chosen figures only, mean ± standard deviation."""
+def markdown(results: Mapping[str, object], figures: Sequence[str], ours: str) -> str:
+    """The tables as Markdown: chosen figures only, mean ± standard deviation; under each how soon `ours` converges."""
     shown = [column for column in columns(results["ddim"]) if column.figure in figures]
     blocks = []
     for name, table in results["budgets"].items():
@@ -240,5 +276,5 @@ def markdown(results: Mapping[str, object], figures: Sequence[str]) -> str:
         for row in table_rows(table, results["ddim"], shown):
             values = [f"**{c['mean']}** ± {c['std']}" if c["best"] else f"{c['mean']} ± {c['std']}" for c in row["cells"]]
             lines.append("| " + " | ".join([str(row["label"]), str(row["steps"]), str(row["calls"]), *values]) + " |")
-        blocks.append("\n".join(lines))
+        blocks.append("\n".join([*lines, *(f"\n{line}" for line in convergence_lines(table, ours))]))
     return "\n\n".join(blocks) + "\n"

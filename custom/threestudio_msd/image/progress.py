@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,8 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
+
+from ..files import save_text, write_whole
 
 INK, FAINT = "#1d2733", "#6b7684"
 
@@ -78,9 +80,7 @@ class FrameList:
     def add(self, frame: Frame) -> None:
         """Add a frame; it replaces all that are at its step or after it, which a resumed run passes again."""
         frames = [kept for kept in self.read() if kept.step < frame.step] + [frame]
-        aside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        aside.write_text(json.dumps([asdict(kept) for kept in frames]), encoding="utf-8")
-        os.replace(aside, self.path)
+        save_text(json.dumps([asdict(kept) for kept in frames]), self.path)
 
 
 def read_tiles(path: str, count: int) -> np.ndarray:
@@ -124,9 +124,7 @@ def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: st
             axes.spines[:].set(color=INK, linewidth=1.4 if last else 0.4)
             if column == 0:
                 axes.set_ylabel(str(row), rotation=0, labelpad=10, va="center", size=9, color=FAINT)
-    aside = f"{path}.{os.getpid()}.png"
-    figure.savefig(aside, dpi=120)
-    os.replace(aside, path)
+    write_whole(Path(path), partial(figure.savefig, dpi=120))
 
 
 def _head(figure: Figure, x: float, size: tuple[float, float], heading: str, frame: Frame) -> None:

@@ -13,7 +13,7 @@ from rich.progress import track
 from safetensors import safe_open
 from torch import Tensor
 
-from .files import save_tensors
+from ..files import save_tensors
 from .render import sample_cameras, sample_lighting, shade, trace
 from .shapes import MATERIALS
 from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS

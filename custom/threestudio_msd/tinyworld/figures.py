@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -12,6 +12,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from ..files import write_whole
 from .autoencoder import encode_images, psnr
 from .data import Images
 from .judge import Judge
@@ -84,7 +85,4 @@ def save_sheet(pipeline: StableDiffusionPipeline, path: Path, guidance_scale: fl
     side = images.shape[1]
     grid = images.view(len(OBJECTS), len(COLOURS), side, side, 3).permute(0, 2, 1, 3, 4)
     sheet = (grid.reshape(len(OBJECTS) * side, len(COLOURS) * side, 3) * 255).round().byte().numpy()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{os.getpid()}-{path.name}")
-    Image.fromarray(sheet).save(aside, format="PNG", optimize=True)
-    os.replace(aside, path)
+    write_whole(path, partial(Image.fromarray(sheet).save, format="PNG", optimize=True))

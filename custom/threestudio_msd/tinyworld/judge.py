@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ..files import save_tensors, save_text
 from .data import DataConfig, Images, render_images
-from .files import save_tensors, save_text
 from .training import TrainConfig, fit
 from .world import COLOURS, OBJECTS, VIEWS
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from diffusers import AutoencoderKL
 
+from ..files import save_text
 from .autoencoder import train_autoencoder
 from .data import DataConfig, Images, cached_images, render_images
 from .figures import ddim_accuracy, latent_statistics, save_sheet
-from .files import save_text
 from .judge import load_judge, measure_judge, save_judge, train_judge
 from .prior import PriorConfig, load_prior, train_prior
 from .training import TrainConfig

@@ -7,7 +7,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
-from .files import save_text
+from ..files import save_text
 from .world import COLOURS, OBJECTS
 
 LENGTH = 24

@@ -13,7 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
-from .files import save_state
+from ..files import save_state
 
 Loss = Callable[[torch.Generator], Tensor]
 

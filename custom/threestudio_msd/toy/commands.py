@@ -15,10 +15,10 @@ from rich.console import Console
 from torch import Tensor
 
 from ..distillation import NonFiniteError, Posterior, Prior, SharedNoise, seed_from
+from ..files import write_whole
 from . import experiments, figures, jobs, metrics
 from .densities import DENSITIES, fractal
 from .experiments import QUICK, Cell, Scale
-from .files import write_whole
 from .jobs import Job
 from .landscape import potential
 from .optimise import SCHEDULE, distil

@@ -17,8 +17,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..files import write_whole
 from .densities import GaussianMixture
-from .files import write_whole
 
 DATA_STD = 0.5
 CHUNK = 2048

@@ -13,8 +13,8 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
+from ..files import write_whole
 from .experiments import Cell
-from .files import write_whole
 from .problems import Problem
 
 SMALLER_IS_BETTER = {"nll", "mmd"}

@@ -1,0 +1,38 @@
+"""Files that are either whole or absent: written aside, then moved into place."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` fill a file beside `path`, then move it into place; makes the folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{os.getpid()}-{path.name}")  # keeps the suffix, from which writers tell the format
+    try:
+        write(aside)
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
+    """Write a safetensors file."""
+    write_whole(path, partial(save_file, tensors))
+
+
+def save_state(state: dict[str, object], path: Path) -> None:
+    """Write a training state (tensors, numbers, plain containers); read it with `weights_only=True`."""
+    write_whole(path, partial(torch.save, state))
+
+
+def save_text(text: str, path: Path) -> None:
+    """Write a text file in UTF-8."""
+    write_whole(path, lambda aside: aside.write_text(text, encoding="utf-8"))
