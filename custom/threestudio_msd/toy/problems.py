@@ -122,4 +122,4 @@ METHODS: dict[str, Callable[[], Estimator]] = {
 """Every method by its name in tables; each call makes a fresh one, since `Adaptive` has a state."""
 
 LEARNING_RATES = {name: 0.03 if name == "VSD" else 0.1 for name in METHODS}
-"""Adam's learning rate by method: of 0.1, 0.03 and 0.01 the one with the most precision on the fractal's learned denoiser."""
+"""Adam's learning rate by method; a baseline has that of 0.1, 0.03 and 0.01 with the most precision on the fractal, learned."""
