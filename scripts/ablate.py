@@ -20,8 +20,9 @@ GUIDANCE, SAMPLER, BANDWIDTH = "system.guidance", "system.guidance.sampler", "sy
 
 
 def split(**settings: Any) -> dict[str, Any]:
-    """The paper's sampler."""
-    return {SAMPLER: {"type": "split", "steps": 8, **settings}}
+    """The paper's sampler, its kernel in a limited interval of noise levels; `interval=None` is all of them."""
+    chosen = {"type": "split", "steps": 8, "interval": [0.3, 5.0], **settings}
+    return {SAMPLER: {name: value for name, value in chosen.items() if value is not None}}
 
 
 def posterior(**settings: Any) -> dict[str, Any]:
@@ -37,10 +38,17 @@ def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     # Fig. 9: the kernel in a limited interval of noise levels, and its centre moved along the inverse ODE
     "heuristics": {
-        "plain": split(),
-        "interval": split(interval=[0.3, 10.0]),
-        "inversion": split(centre="inversion"),
-        "both": split(interval=[0.3, 10.0], centre="inversion"),
+        "plain": split(interval=None),
+        "interval": split(),
+        "inversion": split(interval=None, centre="inversion"),
+        "both": split(centre="inversion"),
+    },
+    "interval": {
+        "all": split(interval=None),
+        **{
+            f"{low:g} to {high:g}": split(interval=[low, high])
+            for low, high in ((0.3, 10.0), (0.3, 5.0), (0.3, 2.0), (0.0, 5.0))
+        },
     },
     "sampler": {
         "posterior": posterior(),
