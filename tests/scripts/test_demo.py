@@ -21,7 +21,7 @@ def small(pipeline):
         "data.height=16",
         "data.width=16",
         "trainer.max_steps=3",
-        "system.guidance.sampler={type: posterior, steps: 1}",
+        "system.guidance.sampler.steps=1",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -131,7 +132,7 @@ def points(run: Run) -> Section:
     problems += [Problem(name, "learned") for name in ("fractal", "spiral", "pinwheel")]
     learnt = {"fractal", "spiral", "pinwheel"}  # elsewhere the network only starts VSD's phi
     short = replace(
-        run, scale=replace(run.scale, training=replace(run.scale.training, steps=min(run.scale.training.steps, 512)))
+        run, scale=replace(run.scale, training=replace(run.scale.training, steps=min(run.scale.training.steps, 128)))
     )
     wanted = lambda keep: [(p, m) for p in problems for m in MAIN_METHODS if (p.density in learnt) == keep]  # noqa: E731
     named = _optimised(wanted(True), run, "points") | _optimised(wanted(False), short, "points")
@@ -183,7 +184,7 @@ def paths(run: Run) -> Section:
     """Points moving."""
     problem, names = Problem("fractal", "learned"), ("SDS", "VSD", "SDI", "MSD")
     small = replace(run, scale=replace(run.scale, grid=min(run.scale.grid, 40)))
-    every = max(run.scale.steps // 50, 1)
+    every = -(-run.scale.steps // 50)
     moved = _optimised([(problem, name) for name in names], small, "paths", record_every=every)
     recorded = [(name, path) for (_, name), path in moved.items()]
     files = [
@@ -317,8 +318,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     run = Run(seeds, QUICK if arguments.quick else Scale(), arguments.out, report)
     try:
         for command in COMMANDS if arguments.command == "all" else [arguments.command]:
+            began = time.monotonic()
             section = COMMANDS[command](run)
             show(section, console)
+            console.print(f"{command} took {time.monotonic() - began:.0f} s", style="dim")
             done.append(section)
             report([])
     except KeyboardInterrupt:

@@ -56,7 +56,7 @@ class Scale:
     starts: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
-QUICK = Scale(grid=20, steps=60, training=Training(steps=300, batch=1024), draws=64, places=6, starts=(0.1, 0.3, 1.2))
+QUICK = Scale(grid=16, steps=50, training=Training(steps=256, batch=512), draws=64, places=6, starts=(0.1, 0.3, 1.2))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import imageio.v3 as imageio
@@ -29,9 +30,8 @@ def panel(axes: Axes, density: GaussianMixture, points: Tensor | None = None, ti
     """Points `[N, 2]` over the density's own colours, without ticks; states how many points lie outside the view."""
     (x0, y0), (x1, y1) = density.view
     axes.imshow(
-        density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy(),
-        extent=(x0, x1, y0, y1), origin="lower", cmap=DENSITY_COLOURS, vmin=-3, interpolation="bilinear",
-    )  # fmt: skip
+        _background(density), extent=(x0, x1, y0, y1), origin="lower", cmap=DENSITY_COLOURS, vmin=-3, interpolation="bilinear"
+    )
     if points is not None:
         x, y = points.unbind(1)
         outside = int(((x < x0) | (x > x1) | (y < y0) | (y > y1)).sum())
@@ -39,6 +39,12 @@ def panel(axes: Axes, density: GaussianMixture, points: Tensor | None = None, ti
         if outside:
             title += f" ({outside / len(points):.0%} outside)"
     axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=title)
+
+
+@lru_cache(maxsize=16)
+def _background(density: GaussianMixture) -> np.ndarray:
+    """Log-density over the view, cut off below."""
+    return density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy()
 
 
 def gallery(rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Tensor]]]], side: float = 1.9) -> Figure:

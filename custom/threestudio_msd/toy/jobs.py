@@ -1,4 +1,4 @@
-"""Many small computations on all cores, with one progress bar each: a pool of processes of one thread each."""
+"""Many small computations on all cores, with one progress bar each: a pool of one-thread processes that is kept between runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -70,31 +71,36 @@ def run(
 
 
 def _run_pool(jobs: Sequence[Job], workers: int, bars: Progress, finish: Callable[[int, Any], None]) -> None:
+    pool, board = _pool(workers)
+    try:
+        pending = {pool.submit(_call, index, job): index for index, job in enumerate(jobs)}
+        tasks: dict[int, Any] = {}
+        while pending:
+            done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
+            for index, (step, steps, note) in board.items():
+                tasks.setdefault(index, bars.add_task("", total=None) if index not in tasks else None)
+                bars.update(tasks[index], completed=step, total=steps, description=f"  {jobs[index].name} {note}")
+            for future in done:
+                index = pending.pop(future)
+                result = future.result()
+                board.pop(index, None)
+                if index in tasks:
+                    bars.update(tasks[index], visible=False)
+                finish(index, result)
+    except BaseException:  # Ctrl-C included: end the workers, then let it pass on
+        for process in list(pool._processes.values()):
+            process.terminate()
+        pool.shutdown(cancel_futures=True)
+        _pool.cache_clear()
+        raise
+
+
+@cache
+def _pool(workers: int) -> tuple[ProcessPoolExecutor, Any]:
+    """Worker processes and the board where they write how far they are; made once, since every start loads torch again."""
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        board = manager.dict()
-        pool = ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(board,))
-        try:
-            pending = {pool.submit(_call, index, job): index for index, job in enumerate(jobs)}
-            tasks: dict[int, Any] = {}
-            while pending:
-                done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
-                for index, (step, steps, note) in board.items():
-                    tasks.setdefault(index, bars.add_task("", total=None) if index not in tasks else None)
-                    bars.update(tasks[index], completed=step, total=steps, description=f"  {jobs[index].name} {note}")
-                for future in done:
-                    index = pending.pop(future)
-                    result = future.result()
-                    board.pop(index, None)
-                    if index in tasks:
-                        bars.update(tasks[index], visible=False)
-                    finish(index, result)
-        except BaseException:  # Ctrl-C included: end the workers, then let it pass on
-            for process in list(pool._processes.values()):
-                process.terminate()
-            raise
-        finally:
-            pool.shutdown(cancel_futures=True)
+    board = context.Manager().dict()
+    return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(board,)), board
 
 
 def _start_worker(board: Any) -> None:
