@@ -1,4 +1,4 @@
-"""Many small computations on all cores, with one progress bar each: a pool of one-thread processes that is kept between runs."""
+"""Many small computations on all cores, a progress bar each: a pool of one-thread processes that is kept between runs."""
 
 from __future__ import annotations
 
