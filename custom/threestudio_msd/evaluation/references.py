@@ -34,6 +34,9 @@ class Sampling:
     scale: float = 7.5
     solver: str = "ddim"
 
+    def __str__(self) -> str:
+        return f"{self.particles} images a prompt and seed, {self.steps} steps, w = {self.scale:g}, {self.solver} solver"
+
 
 def sample_prompts(
     config: DictConfig, prompts: Sequence[str], seeds: Iterable[int], settings: Sampling, out: Path
