@@ -63,12 +63,14 @@ def run(args: argparse.Namespace) -> int:
     failed = run_grid(cells, partial(run_locally, launcher="launch:main", jobs=args.jobs))
     settings = Sampling(args.particles, args.steps, args.scale)
     reference = sample_prompts(config, prompts, [args.seed], settings, args.out / "ddim")
-    distilled = [record for cell in cells if cell not in failed for record in Run(cell.folder).records()]
+    runs = [Run(cell.folder) for cell in cells if cell not in failed]
+    distilled = [record for run in runs for record in run.records()]
     figures = {method.label: accuracy(distilled), "DDIM": accuracy(reference)}
     about = {
         "config": args.config,
         "overrides": args.overrides,
         "steps": steps,
+        "calls": max((spent for run in runs for spent in run.calls().values()), default=None),
         "seed": args.seed,
         "sampling": asdict(settings),
     }
@@ -112,6 +114,7 @@ def show(results: dict[str, object], out: Path | None) -> None:
     """Print the table, with the judge's own accuracy under it; write the JSON."""
     from rich.console import Console
     from rich.table import Table
+    from threestudio_msd.files import save_text
     from threestudio_msd.tinyworld.judge import load_judge
 
     table = Table(title="right object and colour, per cent of images, mean and deviation over particles")
@@ -121,13 +124,17 @@ def show(results: dict[str, object], out: Path | None) -> None:
         for kind, heads in kinds.items():
             table.add_row(method, kind, str(heads["both"]["images"]), *[percent(figure) for figure in heads.values()])
     Console().print(table)
+    about = results["about"]
+    print(
+        f"{about['steps']} optimiser steps, {about['calls']:g} network calls an image" if about["calls"] else "no run finished"
+    )
     own = load_judge().accuracy
     print(
         f"the judge's own accuracy on {own['renders']} fresh true renders: "
         + ", ".join(f"{head} {100 * own[head]:.1f} %" for head in HEADS if head in own)
     )
     if out:
-        out.write_text(json.dumps({**results, "judge": own}, indent=2), encoding="utf-8")
+        save_text(json.dumps({**results, "judge": own}, indent=2), out)
 
 
 if __name__ == "__main__":

@@ -112,15 +112,17 @@ def bias(run: Run) -> Section:
 
 def figure1(run: Run) -> Section:
     """Data, DDIM, SDS and MSD side by side."""
-    problem = Problem("fractal", "learned", "cfg")
-    density = problem.target()
-    data = density.sample(run.scale.grid**2, torch.Generator().manual_seed(0))
-    named = _optimised([(problem, method) for method in ("DDIM", "SDS", "MSD")], run, "figure1")
-    panels = [("data", data), *((method, points) for (_, method), points in named.items())]
-    file = run.picture("figure1.png", partial(figures.save, figures.gallery([(density, panels)], 2.7)))
+    problems, methods = (Problem("fractal", "learned"), Problem("fractal", "learned", "cfg")), ("DDIM", "SDS", "MSD")
+    named = _optimised([(p, method) for p in problems for method in methods], run, "figure1")
+    rows = []
+    for problem in problems:
+        density = replace(problem.target(), name=str(problem))
+        data = density.sample(run.scale.grid**2, torch.Generator().manual_seed(0))
+        rows.append((density, [("data", data), *((method, named[problem, method]) for method in methods)]))
+    file = run.picture("figure1.png", partial(figures.save, figures.gallery(rows, 2.7)))
     text = (
-        "The fractal under the learned denoiser with classifier-free guidance. SDS gathers its points where the blurred "
-        "density peaks, which is mostly beside the density; MSD leaves them on it."
+        "The fractal under the learned denoiser, plain and with classifier-free guidance. SDS gathers its points around the "
+        "data's mean, and guidance drives them off the density altogether; MSD leaves them on it."
     )
     return Section("figure1", "Figure 1: where the points end", text, pictures=[(file, "Data, DDIM samples, SDS, MSD.")])
 
@@ -150,8 +152,24 @@ def points(run: Run) -> Section:
 
 def landscape(run: Run) -> Section:
     """Losses that the gradient fields imply."""
-    density, size = fractal(), 96 if run.scale.grid >= 48 else 32
-    problem = Problem("fractal", "learned")
+    cells, pictures = [], []
+    for denoiser in ("ideal", "learned"):
+        found, picture = _landscapes(Problem("fractal", denoiser), run)
+        cells += found
+        pictures.append((picture, f"Reconstructed losses beside the true −log p, {denoiser} denoiser."))
+    run.report(cells)
+    text = (
+        "The mean gradient of each method on a grid, halfway through an optimisation (MSD also at its end), and the loss whose "
+        "gradient comes closest to it (Poisson equation). Colours are ranks, low in dark. SDS's loss is a bowl around the mean "
+        "of the data, whatever their shape. MSD's is −log p blurred by λ. Far from the data a learned denoiser at a small λ "
+        "has seen nothing and its field is arbitrary: hence λ starts large."
+    )
+    return Section("landscape", "The loss that each gradient implies", text, cells, pictures)
+
+
+def _landscapes(problem: Problem, run: Run) -> tuple[list[Cell], Path]:
+    """Every method's loss under one denoiser: the shares that no loss explains, and the picture."""
+    density, size = problem.target(), 96 if run.scale.grid >= 48 else 32
     experiments.train_networks([problem], run.scale)
     moments = [("SDS", 0.5), ("VSD", 0.5), ("SDI", 0.5), ("MSD", 0.5), ("MSD", 1.0)]
     work = [Job(f"{name} at {at:.0%}", _mean_field, (problem, name, at, size, run.scale)) for name, at in moments]
@@ -159,25 +177,13 @@ def landscape(run: Run) -> Section:
     spacing = (x1 - x0) / size, (y1 - y0) / size
     fields = [("true −log p", -density.logp(density.grid(size)).double(), None)]
     cells = []
-    for (name, at), (field, calls) in zip(moments, jobs.run(work, "landscape"), strict=True):
+    for (name, at), (field, calls) in zip(moments, jobs.run(work, f"landscape, {problem}"), strict=True):
         loss, curl = potential(field.reshape(size, size, 2), spacing)
         title = f"MSD, λ = {BANDWIDTH(at):.2g}" if name == "MSD" else name
         fields.append((title, loss.flatten(), curl))
-        cells.append(Cell("fractal", "learned", "none", title, "curl", curl, None, 1, None, calls))
+        cells.append(Cell(problem.density, problem.denoiser, "none", title, "curl", curl, None, 1, None, calls))
     drawn = figures.landscapes(density, fields, metrics.modes(density), size)
-    file = run.picture("landscape.png", partial(figures.save, drawn))
-    run.report(cells)
-    text = (
-        "The mean gradient of each method on a grid, halfway through an optimisation (MSD also at its end), and the loss "
-        "whose gradient comes closest to it (Poisson equation). Colours are ranks, low in dark."
-    )
-    return Section(
-        "landscape",
-        "The loss that each gradient implies",
-        text,
-        cells,
-        [(file, "Reconstructed losses beside the true −log p.")],
-    )
+    return cells, run.picture(f"landscape-{problem.denoiser}.png", partial(figures.save, drawn))
 
 
 def paths(run: Run) -> Section:
@@ -192,7 +198,10 @@ def paths(run: Run) -> Section:
         for suffix, side in ((".gif", 230), (".mp4", 400))
     ]
     caption = f"{run.scale.steps} steps on the fractal's learned denoiser, every {every} a frame; larger in {files[1].name}."
-    text = "The optimisation itself: SDS and VSD keep shaking and drift off; MSD settles."
+    text = (
+        "SDS gathers the points around the data's mean and keeps them shaking, VSD's and SDI's wander, and MSD's settle on the "
+        "density."
+    )
     return Section("paths", "Points moving", text, pictures=[(files[0], caption)])
 
 
