@@ -65,7 +65,7 @@ def test_efficiency_of_a_known_estimator(monkeypatch):
 
     def noisy(y, prior, noise, progress):
         estimate = MSD(Tweedie(), Constant(0.1, 0.1))(y, prior, noise, progress)
-        gradient = 3 * (estimate.gradient + 0.5 * noise(y))
+        gradient = 3 * (estimate.gradient + 0.1 * noise(y))
         return experiments_estimate(gradient)
 
     def experiments_estimate(gradient):
@@ -81,11 +81,12 @@ def test_efficiency_of_a_known_estimator(monkeypatch):
     (x0, y0), (x1, y1) = density.view
     seed = torch.Generator().manual_seed(experiments.seed_from(0, "places"))
     y = torch.tensor([x0, y0]) + torch.tensor([x1 - x0, y1 - y0]) * torch.rand(9, 2, generator=seed)
-    signal = float((y - density.denoise(y, 0.1)).square().sum(1).mean())
     assert calls == 2
-    assert measured["efficiency"] == pytest.approx(math.log(signal / (2 * 0.25 * 2)), abs=0.05)
-    # the best scale shrinks: error = S N / (S + N) for a signal S and a noise N
-    assert measured["oracle efficiency"] == pytest.approx(math.log((signal + 0.5) / (0.5 * 2)), abs=0.05)
+    for where, places in {"": density.sample(9, seed, 0.1), " over the view": y}.items():
+        signal = float((places - density.denoise(places, 0.1)).square().sum(1).mean())
+        assert measured[f"efficiency{where}"] == pytest.approx(math.log(signal / (2 * 0.01 * 2)), abs=0.05)
+        # the best scale shrinks: error = S N / (S + N) for a signal S and a noise N
+        assert measured[f"oracle efficiency{where}"] == pytest.approx(math.log((signal + 0.02) / (0.02 * 2)), abs=0.05)
 
 
 def test_the_oracle_has_no_bias():

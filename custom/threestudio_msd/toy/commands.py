@@ -94,7 +94,8 @@ def table3(run: Run) -> Section:
         "Natural logarithm of signal over variance and cost (Eq. 17), and the same with the error against the exact mean shift "
         "in place of the variance, up to one scale a method. An estimator without randomness has an infinite efficiency by Eq. "
         "17 whatever its bias, so the oracle efficiency is the one that tells. All halfway through an optimisation, "
-        f"λ = {BANDWIDTH(0.5):.3f}; calls are those of one estimate."
+        f"λ = {BANDWIDTH(0.5):.3f}: at points of the density blurred by λ, and at points anywhere in the view, where a learned "
+        "denoiser has mostly seen nothing at so small a λ. Calls are those of one estimate."
     )
     return Section("table3", "Table 3: efficiency of the gradient", text, cells)
 

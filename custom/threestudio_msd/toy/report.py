@@ -91,7 +91,8 @@ def entry(cell: Cell) -> Entry:
         digits = 3 if abs(cell.mean) * factor < 1 else 2
         text = f"{cell.mean * factor:.{digits}f}" + ("" if cell.std is None else f" ± {cell.std * factor:.{digits}f}")
     else:
-        text = INFINITE[cell.metric] if cell.mean > 0 else "−∞ (no signal)"
+        positive = next((text for name, text in INFINITE.items() if cell.metric.startswith(name)), "∞")
+        text = positive if cell.mean > 0 else "−∞ (no signal)"
     if cell.paper is None:
         return Entry(text)
     sign = -1 if cell.metric in SMALLER_IS_BETTER else 1
