@@ -64,13 +64,13 @@ def run(args: argparse.Namespace) -> int:
     settings = Sampling(args.particles, args.steps, args.scale)
     reference = sample_prompts(config, prompts, [args.seed], settings, args.out / "ddim")
     runs = [Run(cell.folder) for cell in cells if cell not in failed]
-    distilled = [record for run in runs for record in run.records()]
+    distilled = [record for finished in runs for record in finished.records()]
     figures = {method.label: accuracy(distilled), "DDIM": accuracy(reference)}
     about = {
         "config": args.config,
         "overrides": args.overrides,
         "steps": steps,
-        "calls": max((spent for run in runs for spent in run.calls().values()), default=None),
+        "calls": max((finished.total_calls() for finished in runs), default=None),
         "seed": args.seed,
         "sampling": asdict(settings),
     }

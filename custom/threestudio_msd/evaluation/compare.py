@@ -183,7 +183,7 @@ def measure(
 def _described_runs(cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, object]:
     return {
         "steps": cells[0].steps,
-        "calls": float(np.mean([max(run.calls().values()) for run in runs])),
+        "calls": float(np.mean([run.total_calls() for run in runs])),
         "finished": len(runs),
         "asked": len(cells),
         "command": shlex.join(["python", "launch.py", *cells[0].arguments]),

@@ -103,6 +103,10 @@ class Run:
             spent.update({int(row["step"]): float(row["train/network_calls"]) for row in rows})
         return spent
 
+    def total_calls(self) -> float:
+        """Network evaluations spent on one particle in the whole run."""
+        return max(self.calls().values())
+
 
 def read_runs(folder: Path) -> list[Run]:
     """All finished runs in a folder, at any depth, in the order of their paths."""

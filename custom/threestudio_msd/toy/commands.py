@@ -115,11 +115,11 @@ def figure1(run: Run) -> Section:
     """Data, DDIM, SDS and MSD side by side."""
     problems, methods = (Problem("fractal", "learned"), Problem("fractal", "learned", "cfg")), ("DDIM", "SDS", "MSD")
     named = _optimised([(p, method) for p in problems for method in methods], run, "figure1")
-    rows = []
-    for problem in problems:
-        density = replace(problem.target(), name=str(problem))
-        data = density.sample(run.scale.grid**2, torch.Generator().manual_seed(0))
-        rows.append((density, [("data", data), *((method, named[problem, method]) for method in methods)]))
+    data = fractal().sample(run.scale.grid**2, torch.Generator().manual_seed(0))
+    rows = [
+        (replace(p.target(), name=str(p)), [("data", data), *((method, named[p, method]) for method in methods)])
+        for p in problems
+    ]
     file = run.picture("figure1.png", partial(figures.save, figures.gallery(rows, 2.7)))
     text = (
         "The fractal under the learned denoiser, plain and with classifier-free guidance. SDS gathers its points around the "

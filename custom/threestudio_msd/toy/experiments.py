@@ -33,6 +33,8 @@ from .paper import PUBLISHED
 from .problems import BANDWIDTH, LEARNING_RATES, METHODS, TABLE3, Problem, msd
 
 DDIM_STEPS = 128
+OVER_THE_VIEW = " over the view"
+"""Ends the name of an efficiency whose points y are taken from anywhere in the view."""
 
 
 @dataclass(frozen=True)
@@ -198,35 +200,32 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
     """Both efficiencies of one estimator, in natural logarithms, halfway through an optimisation.
 
     The points y are taken from two places: from p_lambda, the density blurred by the present bandwidth, which is where an
-    optimisation is by then and where a denoiser was trained; and, "over the view", uniformly from the whole view.
+    optimisation is by then and where a denoiser was trained; and, `OVER_THE_VIEW`, uniformly from the whole view.
 
     Eq. 17 in ratios of means over y: ln( mean ||E g||^2 / (mean E ||g - E g||^2 cost) ); the squared norm of the mean is
     corrected for the draws' own variance. The oracle efficiency is ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the
     exact mean shift m and the one scale s that serves the estimator best, since a step size is free.
     """
     density, count = problem.target(), scale.places**2
+    prior, network = problem.prior(scale.training)
     (x0, y0), (x1, y1) = density.view
     corner, size = torch.tensor([x0, y0]), torch.tensor([x1 - x0, y1 - y0])
     generator = torch.Generator().manual_seed(seed_from(seed, "places"))
     anywhere = corner + size * torch.rand(count, 2, generator=generator)
     near = density.sample(count, generator, BANDWIDTH(0.5))
     measured, calls = {}, 0
-    for index, (where, y) in enumerate({"": near, " over the view": anywhere}.items()):
+    for index, (where, y) in enumerate({"": near, OVER_THE_VIEW: anywhere}.items()):
+        noise = SharedNoise(seed_from(seed, method))
+        present = replace(prior, phi=halfway_phi(network, y, noise, scale).denoise) if method == "VSD" else prior
         tell = lambda done, of, index=index: progress(index * of + done, 2 * of)  # noqa: E731
-        found, calls = _efficiencies_at(y, problem, method, seed, scale, tell)
-        measured |= {f"{name}{where}": value for name, value in found.items()}
+        g, calls = gradient_draws(efficiency_rows()[method](), y, present, noise, scale.draws, tell)
+        for name, value in _efficiencies(g, y - density.denoise(y, BANDWIDTH(0.5)), calls).items():
+            measured[name + where] = value
     return measured, calls
 
 
-def _efficiencies_at(
-    y: Tensor, problem: Problem, method: str, seed: int, scale: Scale, progress: Callable
-) -> tuple[Measured, int]:
-    prior, network = problem.prior(scale.training)
-    noise = SharedNoise(seed_from(seed, method))
-    if method == "VSD":
-        prior = replace(prior, phi=halfway_phi(network, y, noise, scale).denoise)
-    g, calls = gradient_draws(efficiency_rows()[method](), y, prior, noise, scale.draws, progress)
-    exact = y - problem.target().denoise(y, BANDWIDTH(0.5))
+def _efficiencies(g: Tensor, exact: Tensor, calls: int) -> Measured:
+    """Both efficiencies from draws `[D, N, d]` of a gradient and the exact one `[N, d]`."""
     mean, variance = g.mean(0), g.var(0).sum(-1)
     signal = (mean.square().sum(-1) - variance / len(g)).mean()
     dot, square = (mean * exact).sum(-1).mean(), g.square().sum(-1).mean()
@@ -234,7 +233,7 @@ def _efficiencies_at(
     return {
         "efficiency": _log_ratio(float(signal), float(variance.mean()) * calls),
         "oracle efficiency": _log_ratio(float(exact.square().sum(-1).mean()), float(error) * calls),
-    }, calls
+    }
 
 
 def halfway_phi(network: DensityNetwork, y: Tensor, noise: SharedNoise, scale: Scale) -> OnlinePhi:

@@ -46,7 +46,7 @@ def run(
     Raises:
         Exception: Whatever a job raises; the remaining ones are dropped.
     """
-    workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+    workers = workers or os.cpu_count() or 1
     results: dict[int, Any] = {}
     with _bars() as bars:
         total = bars.add_task(title, total=len(jobs))
@@ -57,7 +57,7 @@ def run(
             if on_result:
                 on_result(jobs[index], result)
 
-        if workers <= 1:
+        if min(workers, len(jobs)) <= 1:
             for index, job in enumerate(jobs):
                 task = bars.add_task(f"  {job.name}", total=None)
                 note = lambda step, steps, text="", task=task, job=job: bars.update(  # noqa: E731
@@ -97,7 +97,10 @@ def _run_pool(jobs: Sequence[Job], workers: int, bars: Progress, finish: Callabl
 
 @cache
 def _pool(workers: int) -> tuple[ProcessPoolExecutor, Any]:
-    """Worker processes and the board where they write how far they are; made once, since every start loads torch again."""
+    """Worker processes, started as jobs need them, and the board where they write how far they are.
+
+    Made once and kept, since every start of a process loads torch again.
+    """
     context = multiprocessing.get_context("spawn")
     board = context.Manager().dict()
     return ProcessPoolExecutor(workers, context, initializer=_start_worker, initargs=(board,)), board

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..files import write_whole
-from .experiments import Cell
+from .experiments import OVER_THE_VIEW, Cell
 from .problems import Problem
 
 SMALLER_IS_BETTER = {"nll", "mmd"}
@@ -91,8 +91,7 @@ def entry(cell: Cell) -> Entry:
         digits = 3 if abs(cell.mean) * factor < 1 else 2
         text = f"{cell.mean * factor:.{digits}f}" + ("" if cell.std is None else f" ± {cell.std * factor:.{digits}f}")
     else:
-        positive = next((text for name, text in INFINITE.items() if cell.metric.startswith(name)), "∞")
-        text = positive if cell.mean > 0 else "−∞ (no signal)"
+        text = INFINITE[cell.metric.removesuffix(OVER_THE_VIEW)] if cell.mean > 0 else "−∞ (no signal)"
     if cell.paper is None:
         return Entry(text)
     sign = -1 if cell.metric in SMALLER_IS_BETTER else 1
