@@ -14,16 +14,22 @@ from launcher.host import check_types_of, find_host, import_extensions, import_h
 
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """The options, and the `key=value` overrides behind them."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", required=True, help="the experiment's YAML file")
     parser.add_argument(
-        "--gpu", default="0", help="GPUs to use, such as 0 or 1,2; CUDA_VISIBLE_DEVICES wins; no effect without a GPU"
+        "--gpu",
+        default="0",
+        help="GPUs to use, such as 0 or 1,2; CUDA_VISIBLE_DEVICES wins; no effect without a GPU",
     )
     action = parser.add_mutually_exclusive_group(required=True)
     for name in ("train", "validate", "test", "export"):
         action.add_argument(f"--{name}", action="store_true")
     parser.add_argument("--verbose", action="store_true", help="log debug messages, show tracebacks")
-    parser.add_argument("--typecheck", action="store_true", help="check annotated types and shapes while running")
+    parser.add_argument(
+        "--typecheck", action="store_true", help="check annotated types and shapes while running"
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     args, unknown = parser.parse_known_args(argv)
     return args, args.overrides + unknown

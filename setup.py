@@ -41,6 +41,13 @@ setup(
         "3d": ["nerfacc>=0.5.3", "trimesh>=4"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4"],
         "cluster": ["ray>=2.40"],
-        "dev": ["pytest>=8", "pytest-timeout>=2.3", "hypothesis>=6.100", "ruff>=0.8", "beartype>=0.19", "typeguard>=4"],
+        "dev": [
+            "pytest>=8",
+            "pytest-timeout>=2.3",
+            "hypothesis>=6.100",
+            "ruff>=0.8",
+            "beartype>=0.19",
+            "typeguard>=4",
+        ],
     },
 )

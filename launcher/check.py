@@ -23,8 +23,8 @@ def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
     """The config as the user wrote it: a YAML file with `key=value` overrides, interpolations resolved.
 
     Raises:
-        LaunchError: The file is missing or malformed, an override is no `key=value`, a value is left open (`???`) or
-            refers to a key that does not exist.
+        LaunchError: The file is missing or malformed, an override is no `key=value`, a value is left open
+            (`???`) or refers to a key that does not exist.
     """
     if not os.path.isfile(path):
         raise LaunchError(f"--config {path}: no such file")
@@ -34,7 +34,12 @@ def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
     try:
         cfg = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides), derived)
         OmegaConf.resolve(cfg)
-    except (OmegaConfBaseException, YAMLError, OSError, TypeError) as error:  # TypeError: a list in a mapping's place
+    except (
+        OmegaConfBaseException,
+        YAMLError,
+        OSError,
+        TypeError,
+    ) as error:  # TypeError: a list in a mapping's place
         raise LaunchError(f"{path}: {one_line(error)}") from error
     open_keys = sorted(OmegaConf.missing_keys(cfg))
     if open_keys:
@@ -81,7 +86,9 @@ def _check_settings(path: str, fields: type, settings: DictConfig, threestudio: 
             where = f"{path}.{name}" if path else name
             cls = _find(f"{where}_type", settings.get(type_key, defaults[type_key]), threestudio)
             inner = settings.get(name)
-            _check_settings(where, _fields_of(cls), OmegaConf.create({}) if inner is None else inner, threestudio)
+            _check_settings(
+                where, _fields_of(cls), OmegaConf.create({}) if inner is None else inner, threestudio
+            )
     _check_values(path, fields, settings)
 
 
@@ -102,14 +109,18 @@ def _fields_of(cls: type) -> type:
     """The dataclass of a class's settings: nested as `Config`, or, in data modules, the annotation of `cfg`."""
     fields = getattr(cls, "Config", None) or get_type_hints(cls).get("cfg")
     if not dataclasses.is_dataclass(fields):
-        raise LaunchError(f"{cls.__module__}.{cls.__qualname__} has no dataclass of settings: add `cfg: ItsConfig`")
+        raise LaunchError(
+            f"{cls.__module__}.{cls.__qualname__} has no dataclass of settings: add `cfg: ItsConfig`"
+        )
     return fields
 
 
 def _find(key: str, name: str, threestudio: ModuleType) -> type:
     for part in name.replace(":", ",").split(","):
         if part not in threestudio.__modules__:
-            raise LaunchError(f"{key}: nothing is registered as '{part}'{_nearest(part, threestudio.__modules__)}")
+            raise LaunchError(
+                f"{key}: nothing is registered as '{part}'{_nearest(part, threestudio.__modules__)}"
+            )
     return threestudio.find(name)
 
 

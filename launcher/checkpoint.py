@@ -18,8 +18,8 @@ from pytorch_lightning.utilities.rank_zero import rank_zero_info
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes to a temporary file beside the target, flushes it to disk, then replaces the target in one step.
 
-    Lightning's own writer goes through the system's temporary folder; from another file system that is a plain copy,
-    which a killed process leaves half done. Loading never executes anything (`weights_only`).
+    Lightning's own writer goes through the system's temporary folder; from another file system that is a
+    plain copy, which a killed process leaves half done. Loading never executes anything (`weights_only`).
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -32,7 +32,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             os.fsync(file.fileno())
         os.replace(temporary, path)
 
-    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+    def load_checkpoint(
+        self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
         """Load tensors and primitives from `path`."""
         return super().load_checkpoint(path, map_location=map_location, weights_only=True)
 
@@ -51,8 +53,8 @@ def plain(value: Any) -> Any:
 class StepSeed(Callback):
     """Seeds every random generator at each training batch from (seed, process, batch).
 
-    The random numbers of a step then depend on nothing that came before it, neither on validation nor on whether the
-    run was resumed: a resumed run draws exactly what an unbroken one does.
+    The random numbers of a step then depend on nothing that came before it, neither on validation nor on
+    whether the run was resumed: a resumed run draws exactly what an unbroken one does.
     """
 
     def __init__(self, seed: int, rank: int) -> None:
@@ -70,8 +72,8 @@ class StepSeed(Callback):
 class LastCheckpoint(Callback):
     """Keeps `last.ckpt` after every validation and on Ctrl-C.
 
-    threestudio's configs count on `save_last` to save at each validation; Lightning has given that up since. The first
-    Ctrl-C lets the current step end, saves and stops; a second one stops at once, without saving.
+    threestudio's configs count on `save_last` to save at each validation; Lightning has given that up since.
+    The first Ctrl-C lets the current step end, saves and stops; a second one stops at once, without saving.
 
     Attributes:
         path: Of the checkpoint.

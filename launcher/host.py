@@ -18,9 +18,9 @@ PORTABLE = (ROOT / "portable").resolve()
 def find_host() -> str:
     """Put a threestudio on the import path and say which, without importing it.
 
-    A checkout named by THREESTUDIO_ROOT comes first, then an installed package, then `portable/`. That folder goes to
-    the end of the path, so that what is really installed (tinycudann, say) wins over its stand-in; beside a real
-    threestudio it is not used at all.
+    A checkout named by THREESTUDIO_ROOT comes first, then an installed package, then `portable/`. That folder
+    goes to the end of the path, so that what is really installed (tinycudann, say) wins over its stand-in;
+    beside a real threestudio it is not used at all.
 
     Raises:
         LaunchError: THREESTUDIO_ROOT names no checkout.
@@ -28,7 +28,9 @@ def find_host() -> str:
     checkout = os.environ.get("THREESTUDIO_ROOT")
     if checkout:
         if not os.path.isfile(os.path.join(checkout, "threestudio", "__init__.py")):
-            raise LaunchError(f"THREESTUDIO_ROOT: {checkout} is not a threestudio checkout (no threestudio/__init__.py)")
+            raise LaunchError(
+                f"THREESTUDIO_ROOT: {checkout} is not a threestudio checkout (no threestudio/__init__.py)"
+            )
         sys.path.insert(0, os.path.abspath(checkout))
     elif importlib.util.find_spec("threestudio") is None:
         sys.path.append(str(PORTABLE))
@@ -76,7 +78,8 @@ def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
     names = [entry.name.removesuffix(".py") for entry in sorted(folder.iterdir()) if _is_extension(entry)]
     for name in names:
         try:
-            importlib.import_module(name)
+            extension = importlib.import_module(name)
+            getattr(extension, "register", lambda: None)()  # one that was imported before the host
         except (ImportError, SyntaxError, ValueError) as error:  # ValueError: a name that is registered twice
             raise LaunchError(f"extension {folder.name}/{name} cannot be imported: {error}") from error
     return names

@@ -65,7 +65,9 @@ def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleT
             _act(args, trainer, system, datamodule, cfg)
     except SystemExit:  # what Lightning makes of Ctrl-C
         if last.stopped:
-            print(f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, last.path)}")
+            print(
+                f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, last.path)}"
+            )
         return STOPPED
     return 0
 
@@ -77,7 +79,9 @@ def _quiet() -> None:
     # evaluation needs none of the callbacks that training had
     warnings.filterwarnings("ignore", message=r"Be aware that when using `ckpt_path`")
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not any(word in record.getMessage() for word in noise))
+        logging.getLogger(name).addFilter(
+            lambda record: not any(word in record.getMessage() for word in noise)
+        )
 
 
 @contextlib.contextmanager
@@ -112,7 +116,9 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
     folder = Path(cfg.trial_dir)
     return [
         # no version counter: last.ckpt is the last one, also after a resume
-        ModelCheckpoint(**{"enable_version_counter": False, **cfg.checkpoint, "dirpath": str(folder / "ckpts")}),
+        ModelCheckpoint(
+            **{"enable_version_counter": False, **cfg.checkpoint, "dirpath": str(folder / "ckpts")}
+        ),
         LearningRateMonitor(logging_interval="step"),
         CodeSnapshotCallback(str(folder / "code"), use_version=False),
         ConfigSnapshotCallback(args.config, cfg, str(folder / "configs"), use_version=False),
@@ -128,4 +134,6 @@ def _write_command(args: Namespace, folder: str) -> None:
 
 def _resume_command(args: Namespace, overrides: list[str], checkpoint: str) -> str:
     kept = [override for override in overrides if not override.startswith("resume=")]
-    return shlex.join(["python", "launch.py", "--config", args.config, "--train", *kept, f"resume={checkpoint}"])
+    return shlex.join(
+        ["python", "launch.py", "--config", args.config, "--train", *kept, f"resume={checkpoint}"]
+    )

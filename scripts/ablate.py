@@ -1,6 +1,7 @@
 """Ablations of mean-shift distillation: one comparison for every choice that the method leaves open.
 
-python scripts/ablate.py --config configs/msd-tiny.yaml --prompts custom/threestudio_msd/assets/prompts-tiny.txt \\
+python scripts/ablate.py --config configs/msd-tiny.yaml --prompts
+custom/threestudio_msd/assets/prompts-tiny.txt \\
     --only sampler bandwidth --budget steps=80 --out outputs/ablations
 
 Each group's report is OUT/GROUP/index.html. Options that this program does not know go to scripts/compare.py.
@@ -88,10 +89,17 @@ def write_variants(config: str, group: str, folder: Path) -> list[str]:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns the worst exit status of the comparisons."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", required=True, help="the configuration that every variant departs from")
     parser.add_argument(
-        "--only", nargs="+", choices=sorted(GROUPS), default=list(GROUPS), metavar="GROUP", help=", ".join(GROUPS)
+        "--only",
+        nargs="+",
+        choices=sorted(GROUPS),
+        default=list(GROUPS),
+        metavar="GROUP",
+        help=", ".join(GROUPS),
     )
     parser.add_argument("--out", type=Path, required=True)
     args, others = parser.parse_known_args(argv)
@@ -102,7 +110,9 @@ def main(argv: list[str] | None = None) -> int:
         out = args.out / group
         variants = write_variants(args.config, group, out / "configs")
         titled = ["--title", f"Ablation: {group}", "--out", str(out)]
-        worst = max(worst, subprocess.call([sys.executable, str(COMPARE), "--configs", *variants, *others, *titled]))
+        worst = max(
+            worst, subprocess.call([sys.executable, str(COMPARE), "--configs", *variants, *others, *titled])
+        )
     return worst
 
 

@@ -2,8 +2,8 @@
 
     python scripts/bench.py [--rounds 9] [--threads 2] [--json OUT]
 
-Every round runs all alternatives of a comparison in turn, so that a busy machine slows them alike; a ratio is the median over
-rounds of plain / fast time, with its quartiles.
+Every round runs all alternatives of a comparison in turn, so that a busy machine slows them alike; a ratio is
+the median over rounds of plain / fast time, with its quartiles.
 """
 
 from __future__ import annotations
@@ -114,7 +114,11 @@ def refresh(prior: LatentPrior) -> tuple[str, Timed, Timed]:
 
     def steps(refresh_every: int) -> Timed:
         cfg = {"pretrained_model_name_or_path": tiny_prior(), "refresh_every": refresh_every}
-        guidance, embeddings, index = threestudio.find("msd-guidance")(cfg), Embeddings(prior), torch.arange(8)
+        guidance, embeddings, index = (
+            threestudio.find("msd-guidance")(cfg),
+            Embeddings(prior),
+            torch.arange(8),
+        )
         rgb, camera = torch.rand(8, 64, 64, 3).requires_grad_(), torch.zeros(8)
 
         def run() -> None:
@@ -160,7 +164,9 @@ def tiny_prior() -> str:
 
 def main() -> None:
     """Run every comparison and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
@@ -180,7 +186,12 @@ def main() -> None:
         table.add_column(heading)
     for row in rows:
         low, high = row["quartiles"]
-        cells = [f"{row['plain_ms']:.1f}", f"{row['fast_ms']:.1f}", f"{row['ratio']:.2f}", f"{low:.2f} to {high:.2f}"]
+        cells = [
+            f"{row['plain_ms']:.1f}",
+            f"{row['fast_ms']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{low:.2f} to {high:.2f}",
+        ]
         table.add_row(row["comparison"], *cells)
     console.print(table)
     if args.json:

@@ -1,11 +1,12 @@
 """Compare methods: run every config on every prompt with every seed at equal budgets, then measure and report.
 
-python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml --prompts "a red mug" --seeds 3 \\
+python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml --prompts "a red mug" --seeds
+3 \\
     --budget steps=80 calls=320 --out outputs/compare
 
-A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own. Finished runs are kept: the same command goes
-on where it stopped. OUT/index.html is the report, OUT/results.json its figures, OUT/tables.md its tables,
-OUT/sheet-BUDGET.png its pictures.
+A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own. Finished runs are kept: the
+same command goes on where it stopped. OUT/index.html is the report, OUT/results.json its figures,
+OUT/tables.md its tables, OUT/sheet-BUDGET.png its pictures.
 """
 
 import argparse
@@ -36,22 +37,32 @@ TABLE = (
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--configs", nargs="+", required=True, metavar="CONFIG")
     parser.add_argument("--prompts", nargs="+", required=True, help="prompts, or .txt files with one a line")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--particles", type=int, default=4, help="images a run")
-    parser.add_argument("--budget", nargs="+", default=["steps=100"], metavar="steps=N|calls=N", help="one table each")
+    parser.add_argument(
+        "--budget", nargs="+", default=["steps=100"], metavar="steps=N|calls=N", help="one table each"
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=2, help="local processes")
-    where.add_argument("--ray", metavar="ADDRESS", help="run on a Ray cluster that shares the file system; `local` starts one")
+    where.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="run on a Ray cluster that shares the file system; `local` starts one",
+    )
     parser.add_argument("--features", default="judge", help="judge, inception or clip")
     parser.add_argument("--weights", help="weights of the feature extractor: a hub id or a local path")
     parser.add_argument("--frames", type=int, default=8, help="points of the curves")
     parser.add_argument("--reference-particles", type=int, default=16, help="reference images a prompt")
     parser.add_argument("--scale", type=float, default=7.5, help="guidance of the DDIM images")
     parser.add_argument("--steps", type=int, default=50, help="steps of the DDIM images")
-    parser.add_argument("--quick", action="store_true", help="a first look: three prompts, one seed, the first budget only")
+    parser.add_argument(
+        "--quick", action="store_true", help="a first look: three prompts, one seed, the first budget only"
+    )
     parser.add_argument("--title", default="Comparison")
     parser.add_argument("--out", type=Path, required=True)
     return parser
@@ -92,7 +103,10 @@ def run(args: argparse.Namespace) -> int:
         reference_particles=args.reference_particles,
         sampling=Sampling(args.particles, args.steps, args.scale),
     )
-    configs = [read(m.config, [f"system.prompt_processor.prompt={comparison.prompts[0]}", *m.overrides]) for m in methods]
+    configs = [
+        read(m.config, [f"system.prompt_processor.prompt={comparison.prompts[0]}", *m.overrides])
+        for m in methods
+    ]
     features = FEATURES[args.features](args.weights)
     if args.ray:
         execute = partial(run_on_ray, launcher=LAUNCHER, address=args.ray)

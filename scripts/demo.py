@@ -1,6 +1,7 @@
 """Text to image by mean-shift distillation on the embedded prior: `python scripts/demo.py "a blue house"`.
 
-Trains `configs/msd-tiny.yaml` and says where the images are. Further `key=value` arguments replace settings of that file.
+Trains `configs/msd-tiny.yaml` and says where the images are. Further `key=value` arguments replace settings
+of that file.
 """
 
 from __future__ import annotations
@@ -19,13 +20,22 @@ import launch  # noqa: E402  (lies in the repository's root)
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return its exit status, that of `launch.main`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("prompt", nargs="?", default="a green car", help="a colour and an object of the tiny world")
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "prompt", nargs="?", default="a green car", help="a colour and an object of the tiny world"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace the config's"
+    )
     args = parser.parse_args(argv)
     timestamp = datetime.now().strftime("@%Y%m%d-%H%M%S")
     # overrides are read as YAML, which JSON is part of: quoted, a prompt of any characters stays one string
-    settings = [f"timestamp={json.dumps(timestamp)}", f"system.prompt_processor.prompt={json.dumps(args.prompt)}"]
+    settings = [
+        f"timestamp={json.dumps(timestamp)}",
+        f"system.prompt_processor.prompt={json.dumps(args.prompt)}",
+    ]
     config = str(ROOT / "configs" / "msd-tiny.yaml")
     status = launch.main(["--config", config, "--train", "name=demo", *settings, *args.overrides])
     if status == 0:

@@ -19,7 +19,9 @@ def main(argv: list[str] | None = None) -> int:
     from threestudio_msd.evaluation.features import FEATURES, FeatureError
     from threestudio_msd.evaluation.images import read_records
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("dir", type=Path, metavar="DIR", help="finished runs or samples, at any depth")
     parser.add_argument("--reference", type=Path, help="what to compare with; none: figures that need none")
     parser.add_argument("--features", choices=sorted(FEATURES), default="judge")
@@ -29,7 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     try:
         features = FEATURES[args.features](args.weights)
         images = image_set(read_records(args.dir), features)
-        references = {"reference": image_set(read_records(args.reference), features)} if args.reference else {}
+        references = (
+            {"reference": image_set(read_records(args.reference), features)} if args.reference else {}
+        )
         found = figures(images, references)
     except (FeatureError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

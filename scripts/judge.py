@@ -2,7 +2,8 @@
 
 python scripts/judge.py outputs/demo/*/save --prompt "a green car" --json judged.json
 
-PATH is a PNG or a folder, whose PNGs at any depth are read. The judge's own accuracy on fresh true renders is printed
+PATH is a PNG or a folder, whose PNGs at any depth are read. The judge's own accuracy on fresh true renders is
+printed
 beside: the one recorded when it was trained, and with --verify N one measured now on about N renders.
 """
 
@@ -47,17 +48,25 @@ def read(path: Path):
     except UnidentifiedImageError as error:
         raise ValueError(f"{path} is not an image") from error
     if pixels.shape[0] != pixels.shape[1]:
-        raise ValueError(f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; the judge reads single square images")
+        raise ValueError(
+            f"{path} is {pixels.shape[1]} x {pixels.shape[0]}; the judge reads single square images"
+        )
     return torch.from_numpy(pixels.copy()).float() / 255
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
     parser.add_argument("--prompt", required=True, help="what the images should show, such as 'a red mug'")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures and every verdict here")
-    parser.add_argument("--verify", type=int, metavar="N", default=0, help="measure the judge on about N fresh renders")
+    parser.add_argument(
+        "--json", type=Path, metavar="OUT", help="also write the figures and every verdict here"
+    )
+    parser.add_argument(
+        "--verify", type=int, metavar="N", default=0, help="measure the judge on about N fresh renders"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the renders of --verify")
     args = parser.parse_args(argv)
 
@@ -81,12 +90,21 @@ def main(argv: list[str] | None = None) -> int:
     own = {"recorded": judge.accuracy}
     if args.verify > 0:
         own["measured"] = measure_judge(judge, max(1, args.verify // len(OBJECTS)), args.seed)
-    print(f"{asked.text!r}, {len(rows)} images: " + ", ".join(f"{k} {100 * v:.1f} %" for k, v in figures.items()))
+    print(
+        f"{asked.text!r}, {len(rows)} images: "
+        + ", ".join(f"{k} {100 * v:.1f} %" for k, v in figures.items())
+    )
     for name, accuracy in own.items():
         told = ", ".join(f"{head} {100 * accuracy[head]:.1f} %" for head in ("object", "colour", "view"))
         print(f"the judge itself on {accuracy['renders']} fresh renders ({name}): {told}")
     if args.json:
-        result = {"prompt": args.prompt, "images": len(rows), "accuracy": figures, "judge": own, "verdicts": rows}
+        result = {
+            "prompt": args.prompt,
+            "images": len(rows),
+            "accuracy": figures,
+            "judge": own,
+            "verdicts": rows,
+        }
         save_text(json.dumps(result, indent=2) + "\n", args.json)
     return 0
 

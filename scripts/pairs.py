@@ -2,8 +2,9 @@
 
 python scripts/pairs.py --config configs/msd-tiny.yaml --particles 4 --json pairs.json
 
-Pairs that the prior was trained on and pairs held out of its training are counted apart. Finished runs are kept in --out: the
-same command goes on where it stopped. A deviation is over particles: particle i of all pairs is one repetition.
+Pairs that the prior was trained on and pairs held out of its training are counted apart. Finished runs are
+kept in --out: the same command goes on where it stopped. A deviation is over particles: particle i of all
+pairs is one repetition.
 """
 
 import argparse
@@ -27,7 +28,9 @@ HEADS = ("object", "colour", "both")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 1 if a run failed, 2 for what the user can mend, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--config", default=str(ROOT / "configs" / "msd-tiny.yaml"))
     parser.add_argument("--particles", type=int, default=4, help="images a pair")
     parser.add_argument("--max-steps", type=int, help="optimiser steps; the config's by default")
@@ -38,7 +41,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="local processes")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--out", type=Path, default=Path("outputs/pairs"))
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace the config's"
+    )
     args = parser.parse_intermixed_args(argv)
     from launcher.script import with_host
 
@@ -93,7 +98,10 @@ def accuracy(records: Sequence["ImageRecord"]) -> dict[str, dict[str, object]]:
         kind = hits.setdefault("held out" if asked.held_out else "seen", {head: {} for head in HEADS})
         for head in HEADS:
             kind[head].setdefault(record.particle, []).append(right[head])
-    return {kind: {head: spread(by_particle) for head, by_particle in heads.items()} for kind, heads in hits.items()}
+    return {
+        kind: {head: spread(by_particle) for head, by_particle in heads.items()}
+        for kind, heads in hits.items()
+    }
 
 
 def spread(by_particle: dict[int, list[bool]]) -> dict[str, object]:
@@ -122,11 +130,15 @@ def show(results: dict[str, object], out: Path | None) -> None:
         table.add_column(heading)
     for method, kinds in results["accuracy"].items():
         for kind, heads in kinds.items():
-            table.add_row(method, kind, str(heads["both"]["images"]), *[percent(figure) for figure in heads.values()])
+            table.add_row(
+                method, kind, str(heads["both"]["images"]), *[percent(figure) for figure in heads.values()]
+            )
     Console().print(table)
     about = results["about"]
     print(
-        f"{about['steps']} optimiser steps, {about['calls']:g} network calls an image" if about["calls"] else "no run finished"
+        f"{about['steps']} optimiser steps, {about['calls']:g} network calls an image"
+        if about["calls"]
+        else "no run finished"
     )
     own = load_judge().accuracy
     print(

@@ -1,6 +1,7 @@
 """Sample reference images from a config's prior by guided DDIM.
 
-python scripts/sample.py --config configs/msd-tiny.yaml --prompts "a red mug" "a blue car" --seeds 3 --out outputs/ddim
+python scripts/sample.py --config configs/msd-tiny.yaml --prompts "a red mug" "a blue car" --seeds 3 --out
+outputs/ddim
 """
 
 import argparse
@@ -13,8 +14,12 @@ sys.path.insert(0, str(ROOT))
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, help="its prompt processor and its guidance's pretrained model are used")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--config", required=True, help="its prompt processor and its guidance's pretrained model are used"
+    )
     parser.add_argument("--prompts", nargs="+", required=True, help="prompts, or a file with one a line")
     parser.add_argument("--seeds", type=int, default=1, help="number of seeds, counted from --first-seed")
     parser.add_argument("--first-seed", type=int, default=0)
@@ -23,7 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--scale", type=float, default=7.5, help="classifier-free guidance w; 1 is none")
     parser.add_argument("--solver", choices=("ddim", "heun", "dpmpp-2m"), default="ddim")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="settings that replace the config's"
+    )
     args = parser.parse_intermixed_args(argv)
 
     from launcher.script import with_host

@@ -19,11 +19,17 @@ STAGES = ("data", "judge", "vae", "unet", "sheet")
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--stage", choices=(*STAGES, "all"), default="all", help="one stage, or all in this order")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--stage", choices=(*STAGES, "all"), default="all", help="one stage, or all in this order"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "custom" / "threestudio_msd" / "assets")
-    parser.add_argument("--cache", type=Path, default=Path(".cache") / "tinyworld", help="renders and checkpoints")
+    parser.add_argument(
+        "--cache", type=Path, default=Path(".cache") / "tinyworld", help="renders and checkpoints"
+    )
     parser.add_argument("--quick", action="store_true", help="a smoke run of seconds; needs its own --out")
     args = parser.parse_args(argv)
     if args.quick and args.out == parser.get_default("out"):

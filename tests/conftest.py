@@ -10,6 +10,10 @@ import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+import threestudio  # noqa: E402, F401  (before the extension, which then registers itself)
+
+import threestudio_msd  # noqa: E402, F401
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:

@@ -26,7 +26,9 @@ class Mixture:
         variance = self.std**2 + sigma**2
         squared = (z[:, None] - self.means).square().sum(-1)
         dim = z.shape[1]
-        return (-squared / (2 * variance)).logsumexp(1) - dim / 2 * torch.tensor(2 * torch.pi * variance).log()
+        return (-squared / (2 * variance)).logsumexp(1) - dim / 2 * torch.tensor(
+            2 * torch.pi * variance
+        ).log()
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """Exact samples, `[n, dim]`."""

@@ -136,7 +136,13 @@ def save_sd3_pipeline(folder: Path, seed: int = 0) -> Path:
 
     save_tokenizer(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), *[(chr(c), -3.0) for c in range(97, 123)], ("\u2581", -2.0)]
+    pieces = [
+        ("<pad>", 0.0),
+        ("</s>", 0.0),
+        ("<unk>", 0.0),
+        *[(chr(c), -3.0) for c in range(97, 123)],
+        ("\u2581", -2.0),
+    ]
     pieces_tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
     torch.manual_seed(seed)
     pipeline = StableDiffusion3Pipeline(

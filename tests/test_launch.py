@@ -51,13 +51,19 @@ def outcome(run_folder, name=f"it{STEPS}-test"):
         ("trainer.max_stepz=1", "trainer.max_stepz: unknown key; did you mean 'max_steps'?"),
         ("checkpoint.save_lost=true", "checkpoint.save_lost: unknown key; did you mean 'save_last'?"),
         ("system.optimizer.args.lrr=1", "system.optimizer.args.lrr: unknown key; did you mean 'lr'?"),
-        ("data_type=dummy-data", "data_type: nothing is registered as 'dummy-data'; did you mean 'dummy-datamodule'?"),
+        (
+            "data_type=dummy-data",
+            "data_type: nothing is registered as 'dummy-data'; did you mean 'dummy-datamodule'?",
+        ),
         (
             "system.guidance_type=dumy-guidance",
             "system.guidance_type: nothing is registered as 'dumy-guidance'; did you mean 'dummy-guidance'?",
         ),
         ("system_type=dummy-system:mixin", "system_type: nothing is registered as 'mixin'"),
-        ("system.optimizer.name=AdmW", "system.optimizer.name: torch.optim has no 'AdmW'; did you mean 'AdamW'?"),
+        (
+            "system.optimizer.name=AdmW",
+            "system.optimizer.name: torch.optim has no 'AdmW'; did you mean 'AdamW'?",
+        ),
         (
             "system.scheduler.schedulers=[{name: LinearLR}, {name: ExponentalLR}]",
             "system.scheduler.schedulers[1].name: torch.optim.lr_scheduler has no 'ExponentalLR'; "
@@ -115,7 +121,9 @@ def test_the_command_line_itself(capfd):
         with pytest.raises(SystemExit) as caught:
             launch.main(argv)
         assert caught.value.code == 2
-    args, overrides = launch.parse_args(["--config", "a.yaml", "--train", "--gpu", "1,2", "seed=1", "tag=a b"])
+    args, overrides = launch.parse_args(
+        ["--config", "a.yaml", "--train", "--gpu", "1,2", "seed=1", "tag=a b"]
+    )
     assert (args.config, args.gpu, args.train, args.test) == ("a.yaml", "1,2", True, False)
     assert overrides == ["seed=1", "tag=a b"]
 
@@ -129,7 +137,10 @@ def test_type_checks_need_their_package(monkeypatch, capfd):
     found = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "beartype" else found(name))
     assert run("--typecheck", "tag=t") == 2
-    assert capfd.readouterr().err == "error: --typecheck: the package 'beartype' is missing; pip install beartype\n"
+    assert (
+        capfd.readouterr().err
+        == "error: --typecheck: the package 'beartype' is missing; pip install beartype\n"
+    )
 
 
 @pytest.mark.timeout(180)
@@ -150,10 +161,20 @@ def whole(tmp_path_factory):
 
 
 def test_a_run_writes_threestudios_folders(whole):
-    assert {entry.name for entry in whole.iterdir()} >= {"ckpts", "configs", "save", "tb_logs", "csv_logs", "cmd.txt"}
+    assert {entry.name for entry in whole.iterdir()} >= {
+        "ckpts",
+        "configs",
+        "save",
+        "tb_logs",
+        "csv_logs",
+        "cmd.txt",
+    }
     saved = sorted(entry.name for entry in (whole / "save").iterdir())
     assert saved == ["it10-val.json", "it20-val.json", "it30-val.json", "it40-test.json", "it40-val.json"]
-    assert sorted(entry.name for entry in (whole / "ckpts").iterdir()) == ["epoch=0-step=40.ckpt", "last.ckpt"]
+    assert sorted(entry.name for entry in (whole / "ckpts").iterdir()) == [
+        "epoch=0-step=40.ckpt",
+        "last.ckpt",
+    ]
     assert (whole / "configs/raw.yaml").read_text() == Path(CONFIG).read_text()
     assert OmegaConf.load(whole / "configs/parsed.yaml").tag == "whole"
     with (whole / "csv_logs/version_0/metrics.csv").open() as file:
@@ -209,7 +230,9 @@ def start(repository, *overrides, **environment):
     """Start a run in a process of its own."""
     command = [sys.executable, str(repository / "launch.py"), "--config", CONFIG, "--train", *overrides]
     clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "THREESTUDIO_ROOT")}
-    return subprocess.Popen(command, env={**clean, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command, env={**clean, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def wait_for(path, process):
@@ -253,14 +276,19 @@ def test_a_broken_threestudio_is_an_error_and_no_fall_back(repository, tmp_path)
     package = tmp_path / "checkout/threestudio"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("import no_such_cuda_package")
-    output, _ = (process := start(repository, "tag=t", THREESTUDIO_ROOT=str(tmp_path / "checkout"))).communicate()
+    output, _ = (
+        process := start(repository, "tag=t", THREESTUDIO_ROOT=str(tmp_path / "checkout"))
+    ).communicate()
     assert process.returncode == 2
     first, second = output.splitlines()
     assert first == f"host: threestudio ({package})" or first == "host: threestudio (checkout/threestudio)"
     assert "the package 'no_such_cuda_package' is missing or broken" in second
     output, _ = (process := start(repository, "tag=t", THREESTUDIO_ROOT=str(tmp_path))).communicate()
     assert process.returncode == 2
-    assert output == f"error: THREESTUDIO_ROOT: {tmp_path} is not a threestudio checkout (no threestudio/__init__.py)\n"
+    assert (
+        output
+        == f"error: THREESTUDIO_ROOT: {tmp_path} is not a threestudio checkout (no threestudio/__init__.py)\n"
+    )
 
 
 def test_a_broken_extension_is_an_error(repository):

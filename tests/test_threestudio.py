@@ -2,8 +2,8 @@
 
     THREESTUDIO_ROOT=path/to/threestudio pytest -m threestudio
 
-runs the checkout's own launch.py, with this extension linked into a copy of its `custom/`. Where the machine has no GPU,
-THREESTUDIO_LAUNCHER names a script that runs that launch.py on a CPU.
+runs the checkout's own launch.py, with this extension linked into a copy of its `custom/`. Where the machine
+has no GPU, THREESTUDIO_LAUNCHER names a script that runs that launch.py on a CPU.
 """
 
 from __future__ import annotations
@@ -40,11 +40,30 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def launch(checkout: Path, config: str, *overrides: str) -> tuple[str, Path]:
     """Train a bundled config with the checkout's launcher; returns its output and the run's folder."""
     launcher = os.environ.get("THREESTUDIO_LAUNCHER", "launch.py")
-    command = [sys.executable, launcher, "--config", str(REPOSITORY / "configs" / config), "--train", "--gpu", "0"]
-    shorter = ["tag=run", "use_timestamp=false", "trainer.max_steps=4", "trainer.val_check_interval=2", "data.n_particles=2"]
+    command = [
+        sys.executable,
+        launcher,
+        "--config",
+        str(REPOSITORY / "configs" / config),
+        "--train",
+        "--gpu",
+        "0",
+    ]
+    shorter = [
+        "tag=run",
+        "use_timestamp=false",
+        "trainer.max_steps=4",
+        "trainer.val_check_interval=2",
+        "data.n_particles=2",
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(
-        [*command, *shorter, *overrides], cwd=checkout, env=environment, capture_output=True, text=True, timeout=800
+        [*command, *shorter, *overrides],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=800,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr, next((checkout / "outputs").glob("*/run"))

@@ -1,15 +1,19 @@
-"""Mean-shift distillation for threestudio: importing this package registers its modules with the threestudio at hand.
+"""Mean-shift distillation for threestudio.
 
-Where there is none, the parts that need none can still be used: `distillation`, `toy`, `tinyworld`, `evaluation`.
+Importing this package after `import threestudio`, as threestudio's launcher does, registers its modules
+there. Without a threestudio nothing is registered and nothing heavy is imported: `distillation` alone needs
+torch only.
 """
 
-from importlib.util import find_spec
+import sys
 
-from . import assets_path
+__all__ = ["register"]
 
-__all__ = ["assets_path"]
 
-if find_spec("threestudio") is not None:
-    from . import guidance, image
+def register() -> None:
+    """Register guidance modules, prompt processor and text-to-2D system with the threestudio at hand."""
+    from . import assets_path, guidance, image  # noqa: F401  (importing them registers them)
 
-    __all__ += ["guidance", "image"]
+
+if "threestudio" in sys.modules:
+    register()

@@ -1,6 +1,7 @@
 """A portable subset of threestudio's API: pip packages only, CPU or GPU.
 
-Names, signatures and config keys are threestudio's, so an extension runs on either host without knowing which it got.
+Names, signatures and config keys are threestudio's, so an extension runs on either host without knowing which
+it got.
 """
 
 import difflib

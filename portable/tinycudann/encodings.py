@@ -64,7 +64,9 @@ class SphericalHarmonics(nn.Module):
             if m + 1 < self.degree:
                 p[m + 1, m] = (2 * m + 1) * z * p[m, m]
             for order in range(m + 2, self.degree):
-                p[order, m] = ((2 * order - 1) * z * p[order - 1, m] - (order + m - 1) * p[order - 2, m]) / (order - m)
+                p[order, m] = ((2 * order - 1) * z * p[order - 1, m] - (order + m - 1) * p[order - 2, m]) / (
+                    order - m
+                )
         return p
 
 

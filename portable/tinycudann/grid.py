@@ -14,10 +14,12 @@ UINT32 = 2**32 - 1
 class Grid(nn.Module):
     """Features of every level, interpolated at the input and concatenated: [N, D] in [0, 1] to [N, n_levels F].
 
-    Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x + 1/2 between the grid's corners.
+    Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x + 1/2 between the
+    grid's corners.
 
     Raises:
-        ValueError: The type or the interpolation is unknown, or there are more input dimensions than hash primes (7).
+        ValueError: The type or the interpolation is unknown, or there are more input dimensions than hash
+            primes (7).
     """
 
     def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
@@ -27,7 +29,9 @@ class Grid(nn.Module):
         if self.kind not in ("Hash", "Dense", "Tiled"):
             raise ValueError(f"unknown grid type '{self.kind}': only Hash, Dense and Tiled")
         if self.interpolation not in ("Linear", "Smoothstep", "Nearest"):
-            raise ValueError(f"unknown interpolation '{self.interpolation}': only Linear, Smoothstep and Nearest")
+            raise ValueError(
+                f"unknown interpolation '{self.interpolation}': only Linear, Smoothstep and Nearest"
+            )
         if n_input_dims > len(PRIMES):
             raise ValueError(f"a grid has at most {len(PRIMES)} dimensions, not {n_input_dims}")
         self.n_input_dims = n_input_dims

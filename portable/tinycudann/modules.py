@@ -26,7 +26,9 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 class MLP(nn.Module):
     """Linear layers without biases, and an activation between them."""
 
-    def __init__(self, n_input_dims: int, n_output_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
+    def __init__(
+        self, n_input_dims: int, n_output_dims: int, config: dict[str, Any], generator: torch.Generator
+    ) -> None:
         super().__init__()
         if config["otype"] not in MLPS:
             raise ValueError(f"unknown network '{config['otype']}': only {', '.join(MLPS)}")
@@ -56,8 +58,8 @@ class Encoding(nn.Module):
 
     Args:
         n_input_dims: Dimensions of a point.
-        encoding_config: `otype` (HashGrid, DenseGrid, TiledGrid, Frequency, SphericalHarmonics, Identity, Composite)
-            and its settings, as in tinycudann's documentation.
+        encoding_config: `otype` (HashGrid, DenseGrid, TiledGrid, Frequency, SphericalHarmonics, Identity,
+            Composite) and its settings, as in tinycudann's documentation.
         seed: Of the initial parameters.
         dtype: Of the output; that of the computation by default.
 
@@ -77,7 +79,12 @@ class Encoding(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        self.n_input_dims, self.encoding_config, self.seed, self.dtype = n_input_dims, encoding_config, seed, dtype
+        self.n_input_dims, self.encoding_config, self.seed, self.dtype = (
+            n_input_dims,
+            encoding_config,
+            seed,
+            dtype,
+        )
         generator = torch.Generator().manual_seed(seed)
         self.encoding = build_encoding(n_input_dims, encoding_config, generator)
         self.n_output_dims = self.encoding.n_output_dims
@@ -102,7 +109,9 @@ class Network(nn.Module):
         ValueError: The type or an activation is unknown.
     """
 
-    def __init__(self, n_input_dims: int, n_output_dims: int, network_config: dict[str, Any], seed: int = 1337) -> None:
+    def __init__(
+        self, n_input_dims: int, n_output_dims: int, network_config: dict[str, Any], seed: int = 1337
+    ) -> None:
         super().__init__()
         self.n_input_dims, self.n_output_dims = n_input_dims, n_output_dims
         self.network_config, self.seed = network_config, seed

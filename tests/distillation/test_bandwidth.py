@@ -119,7 +119,9 @@ def test_seeds_differ_by_every_part():
 def test_non_finite_tensors_are_named():
     require_finite("fine", torch.ones(3))
     with pytest.raises(NonFiniteError, match=r"latents at step 3: 2 of 3 values.*lower"):
-        require_finite("latents at step 3", torch.tensor([1.0, float("nan"), float("inf")]), "Try a lower rate.")
+        require_finite(
+            "latents at step 3", torch.tensor([1.0, float("nan"), float("inf")]), "Try a lower rate."
+        )
 
 
 def test_expand_and_rms():

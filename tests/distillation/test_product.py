@@ -57,7 +57,8 @@ def test_second_order_has_less_bias_than_first():
     exact = Tweedie()(Y, 1.0, prior, SharedNoise(0)).x
     bias = {
         order: (
-            Posterior(steps=8, order=order)(y, 1.0, prior, SharedNoise(0)).x.unflatten(0, (4, draws)).mean(1) - exact
+            Posterior(steps=8, order=order)(y, 1.0, prior, SharedNoise(0)).x.unflatten(0, (4, draws)).mean(1)
+            - exact
         ).norm()
         for order in (1, 2)
     }
@@ -72,8 +73,13 @@ def test_second_order_has_less_bias_than_first():
 )
 def test_kernel_step_equals_a_fine_integration_of_its_ode(lam, high, fraction):
     """dz/dsigma = sigma (z - c) / lambda^2, the kernel's part of the ODE (Eq. 14), by 4000 midpoint steps."""
-    low = max(high * fraction, math.sqrt(max(high**2 - 40 * lam**2, 0.0)))  # beyond, both are zero to rounding
-    z, centre = torch.tensor([[2.0, -1.0]], dtype=torch.float64), torch.tensor([[0.5, 0.25]], dtype=torch.float64)
+    low = max(
+        high * fraction, math.sqrt(max(high**2 - 40 * lam**2, 0.0))
+    )  # beyond, both are zero to rounding
+    z, centre = (
+        torch.tensor([[2.0, -1.0]], dtype=torch.float64),
+        torch.tensor([[0.5, 0.25]], dtype=torch.float64),
+    )
     offset, edges = z - centre, torch.linspace(high, low, 4001, dtype=torch.float64)
     for s0, s1 in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
         middle, h = (s0 + s1) / 2, s1 - s0
@@ -129,7 +135,13 @@ def test_calls_are_what_the_denoiser_counts(solver):
 
 @pytest.mark.parametrize(
     "sampler",
-    [Split(steps=4), Split(steps=4, centre="inversion"), Posterior(steps=4), Posterior(steps=4, start="inversion"), Tweedie()],
+    [
+        Split(steps=4),
+        Split(steps=4, centre="inversion"),
+        Posterior(steps=4),
+        Posterior(steps=4, start="inversion"),
+        Tweedie(),
+    ],
 )
 def test_a_sample_does_not_depend_on_its_batch(sampler):
     prior, lam = exact_prior(triangle()), torch.tensor([0.1, 0.5, 1.0, 2.0])

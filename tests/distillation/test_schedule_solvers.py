@@ -70,7 +70,9 @@ def test_ddim_is_the_closed_form_for_a_gaussian():
     """For N(0, s^2) the ODE keeps z / sqrt(s^2 + sigma^2); DDIM converges to it."""
     mixture, z = Mixture(torch.zeros(1, 2), 0.5), torch.tensor([[3.0, -4.0]])
     exact = z * 0.5 / (0.25 + 25) ** 0.5
-    error = {n: float((sample(mixture, z, karras_sigmas(n, 0.002, 5.0)) - exact).norm()) for n in (16, 64, 256)}
+    error = {
+        n: float((sample(mixture, z, karras_sigmas(n, 0.002, 5.0)) - exact).norm()) for n in (16, 64, 256)
+    }
     assert error[64] < 0.5 * error[16] and error[256] < 0.5 * error[64]
 
 
@@ -83,7 +85,9 @@ def test_second_order_solvers_beat_ddim_at_equal_calls(solver):
     steps = calls // 2 if solver == "heun" else calls
 
     def error(name: str, n: int) -> float:
-        return float((sample(prior.denoiser, z, karras_sigmas(n, 0.002, 5.0), name) - reference).norm(dim=1).median())
+        return float(
+            (sample(prior.denoiser, z, karras_sigmas(n, 0.002, 5.0), name) - reference).norm(dim=1).median()
+        )
 
     assert error(solver, steps) <= error("ddim", calls)
 
@@ -95,7 +99,11 @@ def test_ddim_there_and_back():
     for steps in (50, 400):
         levels = ladder(steps, 0.002, 5.0)
         inversion = invert(x, prior.denoiser, levels)
-        back = sample(prior.denoiser, inversion.states[-1], levels.flip(0).clone().index_fill_(0, torch.tensor([steps]), 0.0))
+        back = sample(
+            prior.denoiser,
+            inversion.states[-1],
+            levels.flip(0).clone().index_fill_(0, torch.tensor([steps]), 0.0),
+        )
         errors.append(float((back - x).norm(dim=1).median()))
     assert errors[1] < 0.3 * errors[0]
     assert errors[1] < 0.02

@@ -31,10 +31,16 @@ def launch(argv: list[str]) -> int:
     (folder / "save/progress").mkdir(parents=True)
     (folder / f"save/it{steps}-test").mkdir()
     for step in frames:
-        Image.fromarray(_tile(tile, config, step, steps, particles)).save(folder / f"save/progress/{step}.png")
-    (folder / "save/progress/frames.json").write_text(json.dumps([{"step": step, "bandwidth": None} for step in frames]))
+        Image.fromarray(_tile(tile, config, step, steps, particles)).save(
+            folder / f"save/progress/{step}.png"
+        )
+    (folder / "save/progress/frames.json").write_text(
+        json.dumps([{"step": step, "bandwidth": None} for step in frames])
+    )
     for i, image in enumerate(_images(config, steps, steps, particles)):
-        Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(folder / f"save/it{steps}-test/{i}.png")
+        Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(
+            folder / f"save/it{steps}-test/{i}.png"
+        )
     (folder / "csv_logs/version_0").mkdir(parents=True)
     with open(folder / "csv_logs/version_0/metrics.csv", "w", newline="") as file:
         writer = csv.DictWriter(file, ["step", "train/network_calls"])
@@ -45,7 +51,9 @@ def launch(argv: list[str]) -> int:
 
 def _images(config, step: int, steps: int, particles: int) -> torch.Tensor:
     """Noise at first, and at the end a flat colour that is nearer to mid-grey for the label GOOD."""
-    generator = torch.Generator().manual_seed(int(config.seed) * 100 + len(str(config.system.prompt_processor.prompt)))
+    generator = torch.Generator().manual_seed(
+        int(config.seed) * 100 + len(str(config.system.prompt_processor.prompt))
+    )
     noise = torch.rand(particles, SIZE, SIZE, 3, generator=generator)
     end = 0.5 if config.name.startswith("GOOD/") else 0.9
     return torch.lerp(noise, torch.full_like(noise, end), 0.9 * step / steps)

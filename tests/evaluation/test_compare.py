@@ -44,7 +44,12 @@ def _grey_samples(monkeypatch):
         for prompt in prompts:
             for seed in seeds:
                 generator = torch.Generator().manual_seed(seed + len(prompt))
-                write_samples(out, prompt, seed, 0.5 + 0.1 * torch.randn(settings.particles, 8, 8, 3, generator=generator))
+                write_samples(
+                    out,
+                    prompt,
+                    seed,
+                    0.5 + 0.1 * torch.randn(settings.particles, 8, 8, 3, generator=generator),
+                )
         return references.read_records(out)
 
     monkeypatch.setattr("threestudio_msd.evaluation.compare.sample_prompts", sample)
@@ -58,7 +63,9 @@ def comparison(out, *methods, **settings):
         "particles": 4,
         "frames": 4,
     }
-    return Comparison(methods or (GOOD, BAD), out=out, sampling=Sampling(4, 10, 2.0), **{**defaults, **settings})
+    return Comparison(
+        methods or (GOOD, BAD), out=out, sampling=Sampling(4, 10, 2.0), **{**defaults, **settings}
+    )
 
 
 @pytest.mark.usefixtures("_grey_samples")
@@ -68,12 +75,17 @@ def test_the_better_method_wins_and_a_second_call_runs_nothing(tmp_path):
         results = compare(comparison(tmp_path), CONFIG, MeanColour(), partial(one_by_one, ran=ran))
     assert len(ran) == 8
     table = results["budgets"]["steps=8"]
-    assert table["GOOD"]["figures"]["frechet_ddim"]["mean"] < 0.1 * table["BAD"]["figures"]["frechet_ddim"]["mean"]
+    assert (
+        table["GOOD"]["figures"]["frechet_ddim"]["mean"]
+        < 0.1 * table["BAD"]["figures"]["frechet_ddim"]["mean"]
+    )
     assert len(table["GOOD"]["figures"]["frechet_ddim"]["values"]) == 2
     assert (table["GOOD"]["calls"], table["BAD"]["calls"], table["GOOD"]["finished"]) == (32, 16, 4)
     assert [point["step"] for point in table["GOOD"]["curves"]] == [0, 2, 4, 6, 8]
     # the last point of the path is the result
-    assert table["BAD"]["curves"][-1]["frechet_ddim"]["mean"] == table["BAD"]["figures"]["frechet_ddim"]["mean"]
+    assert (
+        table["BAD"]["curves"][-1]["frechet_ddim"]["mean"] == table["BAD"]["figures"]["frechet_ddim"]["mean"]
+    )
     assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
 
 
@@ -81,7 +93,10 @@ def test_the_better_method_wins_and_a_second_call_runs_nothing(tmp_path):
 def test_a_budget_of_calls_gives_every_method_the_steps_it_can_pay_for(tmp_path):
     results = compare(comparison(tmp_path, budgets=[Budget("calls", 48)]), CONFIG, MeanColour(), one_by_one)
     table = results["budgets"]["calls=48"]
-    assert {label: (row["steps"], row["calls"]) for label, row in table.items()} == {"GOOD": (12, 48), "BAD": (24, 48)}
+    assert {label: (row["steps"], row["calls"]) for label, row in table.items()} == {
+        "GOOD": (12, 48),
+        "BAD": (24, 48),
+    }
 
 
 @pytest.mark.usefixtures("_grey_samples")
@@ -117,7 +132,9 @@ def test_an_unfinished_or_changed_cell_is_run_afresh(tmp_path):
 
 
 def images_of(cells):
-    return {cell.folder.name: (cell.folder / f"save/it{cell.steps}-test/0.png").read_bytes() for cell in cells}
+    return {
+        cell.folder.name: (cell.folder / f"save/it{cell.steps}-test/0.png").read_bytes() for cell in cells
+    }
 
 
 def cells_in(folder):
@@ -208,7 +225,13 @@ def test_the_report_works_in_a_browser_on_a_phone(tmp_path):
     )
     probe = tmp_path / "probe.html"
     probe.write_text(page.read_text(encoding="utf-8").replace("</html>", click), encoding="utf-8")
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--window-size=500,800", "--virtual-time-budget=2000"]
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--window-size=500,800",
+        "--virtual-time-budget=2000",
+    ]
     command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", probe.as_uri()]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     opened, _, fits = done.stdout.split("<title>")[1].split("</title>")[0].split(",")

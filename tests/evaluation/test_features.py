@@ -27,7 +27,9 @@ def test_clip_similarity_is_the_cosine_times_100(clip):
     together = features.alignment(images, prompts)["clip_similarity"]
     assert np.abs(together).max() <= 100
     # an image and its prompt stand for themselves
-    alone = [features.alignment(images[i : i + 1], prompts[i : i + 1])["clip_similarity"][0] for i in range(3)]
+    alone = [
+        features.alignment(images[i : i + 1], prompts[i : i + 1])["clip_similarity"][0] for i in range(3)
+    ]
     assert together == pytest.approx(alone, abs=1e-3)
     assert "32 px" in features.description
 
@@ -39,7 +41,11 @@ def test_clip_that_cannot_be_had_says_how_to_get_it(tmp_path):
 
 def test_judge_reads_prompts_and_gives_its_features(tmp_path):
     torch.manual_seed(0)
-    save_judge(Judge(width=4, features=8), tmp_path, {"width": 4, "features": 8, "accuracy": {"object": 0.5, "colour": 0.25}})
+    save_judge(
+        Judge(width=4, features=8),
+        tmp_path,
+        {"width": 4, "features": 8, "accuracy": {"object": 0.5, "colour": 0.25}},
+    )
     features = JudgeFeatures(str(tmp_path))
     images = torch.rand(5, 64, 64, 3)
     assert features(images).shape == (5, 8)
@@ -48,7 +54,11 @@ def test_judge_reads_prompts_and_gives_its_features(tmp_path):
     assert features.alignment(images, prompts)["alignment"].tolist() == [1] * 5
     other = "cat" if verdict.object[0] != "cat" else "car"
     found = features.alignment(images[:1], [f"a {verdict.colour[0]} {other}"])
-    assert {name: values.tolist() for name, values in found.items()} == {"alignment": [0], "object": [0], "colour": [1]}
+    assert {name: values.tolist() for name, values in found.items()} == {
+        "alignment": [0],
+        "object": [0],
+        "colour": [1],
+    }
     assert "object 50.0 %" in features.description
     with pytest.raises(ValueError, match="names no object"):
         features.alignment(images[:1], ["a red hamburger"])

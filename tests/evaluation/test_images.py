@@ -11,13 +11,22 @@ from threestudio_msd.evaluation.prompts import read_prompts
 
 
 def test_a_run_is_read_back_with_its_path_and_calls(tmp_path):
-    cell = Cell(Method("GOOD", "c.yaml", ("calls=3",)), "a red mug", 5, 10, str(tmp_path), particles=4, frames=5)
+    cell = Cell(
+        Method("GOOD", "c.yaml", ("calls=3",)), "a red mug", 5, 10, str(tmp_path), particles=4, frames=5
+    )
     launch(cell.arguments)
     (run,) = read_runs(tmp_path)
     assert (run.folder, run.prompt, run.seed) == (cell.folder, "a red mug", 5)
     assert [record.particle for record in run.records()] == [0, 1, 2, 3]
     frames = run.frames()
-    assert [(frame.step, frame.calls) for frame in frames] == [(0, 0), (2, 6), (4, 12), (6, 18), (8, 24), (10, 30)]
+    assert [(frame.step, frame.calls) for frame in frames] == [
+        (0, 0),
+        (2, 6),
+        (4, 12),
+        (6, 18),
+        (8, 24),
+        (10, 30),
+    ]
     assert frames[0].images.shape == (4, 8, 8, 3)
     # the last frame, taken apart again, is the result itself
     assert torch.equal(frames[-1].images, read_images(run.records()))

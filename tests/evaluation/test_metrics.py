@@ -47,7 +47,9 @@ def test_kernel_distance_is_the_unbiased_estimate_of_the_definition():
     def kernel(x, y):
         return (x @ y / 3 + 1) ** 3
 
-    within = [np.mean([kernel(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j]) for x in (a, b)]
+    within = [
+        np.mean([kernel(x[i], x[j]) for i in range(len(x)) for j in range(len(x)) if i != j]) for x in (a, b)
+    ]
     across = np.mean([kernel(x, y) for x in a for y in b])
     assert kernel_distance(a, b) == pytest.approx(sum(within) - 2 * across)
 
@@ -71,7 +73,9 @@ def test_saturation_and_sharpness():
     grey, red = torch.full((1, 8, 8, 3), 0.5), torch.zeros(1, 8, 8, 3)
     red[..., 0] = 0.7
     assert saturation(torch.cat([grey, red])).tolist() == pytest.approx([0, 1])
-    board = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float()[None, :, :, None].expand(1, 8, 8, 3)
+    board = (
+        (torch.arange(8)[:, None] + torch.arange(8)).remainder(2).float()[None, :, :, None].expand(1, 8, 8, 3)
+    )
     flat, sharp = sharpness(torch.cat([grey, board])).tolist()
     assert flat == pytest.approx(0, abs=1e-9)
     # the Laplacian of a checkerboard is +-4 everywhere

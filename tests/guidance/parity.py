@@ -2,8 +2,8 @@
 
 Usage: parity.py CHECKOUT PIPELINE INPUTS OUTPUT [SHIM]
 
-The checkout is imported unmodified, on a CPU through SHIM, a folder of stand-ins for its CUDA packages, where that is given.
-INPUTS and OUTPUT are safetensors files.
+The checkout is imported unmodified, on a CPU through SHIM, a folder of stand-ins for its CUDA packages, where
+that is given. INPUTS and OUTPUT are safetensors files.
 """
 
 from __future__ import annotations
@@ -68,9 +68,13 @@ def main(checkout, pipeline, inputs, output, shim=None):
     sdi = threestudio.find("stable-diffusion-sdi-guidance")({**settings, "guidance_scale": 7.5})
     clamp_time(sdi)
     rows = []
-    for y, n in zip(latents.split(1), noise.split(1), strict=True):  # threestudio's SDI takes one sample at a time
+    for y, n in zip(
+        latents.split(1), noise.split(1), strict=True
+    ):  # threestudio's SDI takes one sample at a time
         torch.randn_like = lambda like, n=n, **kwargs: n.to(like)
-        rows.append(y - sdi.compute_grad_sdi(y, torch.tensor([INVERSION_T]), utils, *zeros[:1].expand(3, 1))[0])
+        rows.append(
+            y - sdi.compute_grad_sdi(y, torch.tensor([INVERSION_T]), utils, *zeros[:1].expand(3, 1))[0]
+        )
     results["sdi"] = torch.cat(rows)
     torch.randn_like = lambda like, **kwargs: noise.to(like)
 

@@ -19,9 +19,13 @@ class PromptUtils:
 
     def get_text_embeddings(self, elevation, azimuth, camera_distances, view_dependent_prompting=True):
         batch = len(elevation)
-        return torch.cat([self.embeddings[:1].expand(batch, -1, -1), self.embeddings[1:2].expand(batch, -1, -1)])
+        return torch.cat(
+            [self.embeddings[:1].expand(batch, -1, -1), self.embeddings[1:2].expand(batch, -1, -1)]
+        )
 
-    def get_text_embeddings_perp_neg(self, elevation, azimuth, camera_distances, view_dependent_prompting=True):
+    def get_text_embeddings_perp_neg(
+        self, elevation, azimuth, camera_distances, view_dependent_prompting=True
+    ):
         batch = len(elevation)
         blocks = [self.embeddings[i : i + 1].expand(batch, -1, -1) for i in (0, 1)]
         negatives = self.embeddings[2:4].repeat(batch, 1, 1)
@@ -48,7 +52,9 @@ def test_loss_is_the_gradient_it_promises(random_pipeline):
     (gradient,) = torch.autograd.grad(out["loss_msd"], latents)
     # the loss is half the squared gradient, summed over a sample and averaged over the batch
     per_sample = 2 * gradient
-    assert per_sample.flatten(1).square().mean(1).sqrt().mean() == pytest.approx(float(out["grad_norm"]), rel=1e-4)
+    assert per_sample.flatten(1).square().mean(1).sqrt().mean() == pytest.approx(
+        float(out["grad_norm"]), rel=1e-4
+    )
     assert out["loss_msd"].item() == pytest.approx(0.5 * float(per_sample.square().sum()) / 2, rel=1e-4)
     # two steps, conditional and unconditional branch
     assert out["network_calls"] == 4
@@ -119,7 +125,9 @@ def test_refresh_and_adaptive_refuse_random_views(random_pipeline):
 def test_adaptive_bandwidth_falls_and_its_state_is_kept(random_pipeline):
     adaptive = {"type": "adaptive", "start": 2.0, "end": 0.5, "patience": 1}
     g = guidance(random_pipeline, bandwidth=adaptive)
-    seen = [float(g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))["bandwidth"]) for _ in range(3)]
+    seen = [
+        float(g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))["bandwidth"]) for _ in range(3)
+    ]
     assert seen == pytest.approx([2.0, 1.6, 1.28])
     resumed = guidance(random_pipeline, bandwidth=adaptive)
     resumed.load_checkpoint_state(g.checkpoint_state())

@@ -45,7 +45,9 @@ def test_sd3_denoiser_is_the_pipelines_own(folders):
     from diffusers import StableDiffusion3Pipeline
 
     pipe, prior = StableDiffusion3Pipeline.from_pretrained(folders["sd3"]), load_prior(folders["sd3"])
-    tokens, _, pooled, _ = pipe.encode_prompt("a red mug", None, None, device="cpu", do_classifier_free_guidance=False)
+    tokens, _, pooled, _ = pipe.encode_prompt(
+        "a red mug", None, None, device="cpu", do_classifier_free_guidance=False
+    )
     condition = prior.condition(processor(folders["sd3"])().text_embeddings)
     torch.testing.assert_close(condition["encoder_hidden_states"], tokens)
     torch.testing.assert_close(condition["pooled_projections"], pooled)
@@ -86,7 +88,9 @@ def test_every_guidance_runs_on_them(folders, kind, name, use_perp_neg):
         return
     rgb = renders()
     utils = processor(folders[kind], use_perp_neg=use_perp_neg)()
-    out = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")(settings)(rgb, utils, **cameras(2))
+    out = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")(settings)(
+        rgb, utils, **cameras(2)
+    )
     out[f"loss_{name}"].backward()
     assert torch.isfinite(out[f"loss_{name}"])
     assert rgb.grad.abs().sum() > 0

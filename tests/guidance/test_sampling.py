@@ -30,11 +30,16 @@ def test_one_step_is_the_denoiser_at_the_highest_level(random_pipeline):
     schedule = g.prior.network.schedule
     sigma = torch.tensor(schedule.sigma_max)
     z = sigma * SampleNoise([seed_from(0, "sample", 0)])(torch.zeros(1, 4, 4, 4))
-    cond, uncond = (g.prior.network(z, sigma, {"encoder_hidden_states": utils.embeddings[i : i + 1]}) for i in (0, 1))
+    cond, uncond = (
+        g.prior.network(z, sigma, {"encoder_hidden_states": utils.embeddings[i : i + 1]}) for i in (0, 1)
+    )
     expected = g.prior.decode(uncond + 3.0 * (cond - uncond)).permute(0, 2, 3, 1)
     torch.testing.assert_close(sample_images(g, utils, 1, steps=1, scale=3.0), expected, rtol=1e-3, atol=1e-3)
 
 
 def test_only_the_pretrained_model_matters_not_the_method(random_pipeline):
-    images = [sample_images(guidance(random_pipeline, name), PromptUtils(True), 1, steps=2) for name in ("msd", "vsd")]
+    images = [
+        sample_images(guidance(random_pipeline, name), PromptUtils(True), 1, steps=2)
+        for name in ("msd", "vsd")
+    ]
     torch.testing.assert_close(*images)

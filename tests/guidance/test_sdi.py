@@ -43,7 +43,9 @@ def test_gradient_is_y_minus_the_denoised_inversion(random_pipeline):
     latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2)).requires_grad_()
     out = g(latents.permute(0, 2, 3, 1), PromptUtils(), **cameras(2), rgb_as_latents=True)
     (gradient,) = torch.autograd.grad(out["loss_sdi"], latents)
-    assert float((2 * gradient).flatten(1).square().mean(1).sqrt().mean()) == pytest.approx(float(out["grad_norm"]), rel=1e-4)
+    assert float((2 * gradient).flatten(1).square().mean(1).sqrt().mean()) == pytest.approx(
+        float(out["grad_norm"]), rel=1e-4
+    )
 
 
 def test_bad_settings_are_refused_before_a_model_is_loaded():

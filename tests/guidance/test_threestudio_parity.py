@@ -1,6 +1,7 @@
 """The baselines' gradients against threestudio's own guidance modules, on the same inputs, weights and random numbers.
 
-Needs THREESTUDIO_ROOT, a checkout; without CUDA also THREESTUDIO_SHIM, a folder of stand-ins for its CUDA packages.
+Needs THREESTUDIO_ROOT, a checkout; without CUDA also THREESTUDIO_SHIM, a folder of stand-ins for its CUDA
+packages.
 """
 
 from __future__ import annotations
@@ -31,7 +32,12 @@ def pipeline(tmp_path_factory):
 @pytest.fixture(scope="module")
 def inputs():
     generator = torch.Generator().manual_seed(0)
-    shapes = {"latents": (BATCH, 4, 4, 4), "noise": (BATCH, 4, 4, 4), "embeddings": (2, 8, 16), "c2w": (BATCH, 4, 4)}
+    shapes = {
+        "latents": (BATCH, 4, 4, 4),
+        "noise": (BATCH, 4, 4, 4),
+        "embeddings": (2, 8, 16),
+        "c2w": (BATCH, 4, 4),
+    }
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
@@ -44,10 +50,21 @@ def theirs(pipeline, inputs, tmp_path_factory):
     save_file(inputs, folder / "inputs.safetensors")
     shim = [os.environ["THREESTUDIO_SHIM"]] if "THREESTUDIO_SHIM" in os.environ else []
     script = Path(__file__).with_name("parity.py")
-    paths = [root, str(pipeline), str(folder / "inputs.safetensors"), str(folder / "output.safetensors"), *shim]
+    paths = [
+        root,
+        str(pipeline),
+        str(folder / "inputs.safetensors"),
+        str(folder / "output.safetensors"),
+        *shim,
+    ]
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, str(script), *paths], cwd=root, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, str(script), *paths],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return load_file(folder / "output.safetensors")
@@ -66,7 +83,9 @@ class GivenNoise:
 
 def ours(kind, pipeline, inputs, **cfg):
     """The gradient on the latents, with the given noise and 0.5 for every uniform number."""
-    guidance = threestudio.find(f"msd-{kind}-guidance")({"pretrained_model_name_or_path": str(pipeline), **cfg})
+    guidance = threestudio.find(f"msd-{kind}-guidance")(
+        {"pretrained_model_name_or_path": str(pipeline), **cfg}
+    )
     guidance.noise = lambda *key: GivenNoise(inputs["noise"])
     return guidance
 

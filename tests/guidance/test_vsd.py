@@ -82,7 +82,9 @@ def test_perp_neg_acts_on_the_pretrained_branch(random_pipeline):
 def test_a_particle_and_its_noise_do_not_depend_on_the_batch(random_pipeline):
     rgb = renders(3).detach()
     losses = {
-        ids: guidance(random_pipeline)(rgb[list(ids)], PromptUtils(), **cameras(len(ids)), index=torch.tensor(ids))
+        ids: guidance(random_pipeline)(
+            rgb[list(ids)], PromptUtils(), **cameras(len(ids)), index=torch.tensor(ids)
+        )
         for ids in ((0, 1, 2), (1,), (0, 2))
     }
     for name, size in (("loss_vsd", 1), ("loss_lora", 1)):

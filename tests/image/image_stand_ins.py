@@ -97,7 +97,12 @@ def image_system(folder: Any, particles: int = 2, **changes: Any) -> ImageSystem
     """A small system with the stand-ins; `changes` replace settings of the system."""
     system = ImageSystem(
         {
-            "geometry": {"n_particles": particles, "width": 32, "depth": 2, "encoding": {"n_frequencies": 16, "scale": 2.0}},
+            "geometry": {
+                "n_particles": particles,
+                "width": 32,
+                "depth": 2,
+                "encoding": {"n_frequencies": 16, "scale": 2.0},
+            },
             "guidance_type": "test-guidance",
             "prompt_processor_type": "test-prompt-processor",
             "prompt_processor": {"prompt": "a red mug"},
@@ -117,7 +122,9 @@ def image_data(particles: int = 2, size: int = 16, **changes: Any) -> ImageDataM
 
 def trainer(folder: Any, steps: int, save_every: int = 1000, **settings: Any) -> pl.Trainer:
     """A trainer that is quiet, keeps metrics as CSV, and saves `last.ckpt` every so many steps."""
-    checkpoint = ModelCheckpoint(dirpath=str(folder / "ckpts"), save_last=True, save_top_k=-1, every_n_train_steps=save_every)
+    checkpoint = ModelCheckpoint(
+        dirpath=str(folder / "ckpts"), save_last=True, save_top_k=-1, every_n_train_steps=save_every
+    )
     return pl.Trainer(
         max_steps=steps,
         accelerator="cpu",

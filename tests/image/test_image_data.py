@@ -31,7 +31,11 @@ def test_training_batches_hold_all_particles_without_end():
 def test_groups_of_particles_come_in_turn():
     data = image_data(4, batch_size=2)
     data.setup("fit")
-    assert [batch["index"].tolist() for batch in islice(data.train_dataloader(), 3)] == [[0, 1], [2, 3], [0, 1]]
+    assert [batch["index"].tolist() for batch in islice(data.train_dataloader(), 3)] == [
+        [0, 1],
+        [2, 3],
+        [0, 1],
+    ]
 
 
 def test_validation_and_test_hold_one_item_of_their_own_size():
@@ -43,7 +47,9 @@ def test_validation_and_test_hold_one_item_of_their_own_size():
         assert batch["coordinates"].shape == (60, 2)
 
 
-@pytest.mark.parametrize("bad", [{"n_particles": 0}, {"height": 0}, {"n_particles": 4, "batch_size": 3}, {"batch_size": -1}])
+@pytest.mark.parametrize(
+    "bad", [{"n_particles": 0}, {"height": 0}, {"n_particles": 4, "batch_size": 3}, {"batch_size": -1}]
+)
 def test_bad_settings_are_refused(bad):
     with pytest.raises(ValueError, match="must be"):
         ImageDataModule(bad)

@@ -19,7 +19,9 @@ ENCODINGS = pytest.mark.parametrize("encoding", [FOURIER, HASHGRID], ids=["fouri
 
 
 def images(particles, encoding=FOURIER, **changes):
-    return threestudio.find("msd-image-mlp")({"n_particles": particles, "width": 16, "init_scale": 1.0, **encoding, **changes})
+    return threestudio.find("msd-image-mlp")(
+        {"n_particles": particles, "width": 16, "init_scale": 1.0, **encoding, **changes}
+    )
 
 
 def points(count=50):
@@ -63,14 +65,19 @@ def test_values_and_gradients_equal_those_of_plain_networks(encoding):
     model, coordinates = images(3, encoding), points(12)
     if encoding is HASHGRID:
         torch.nn.init.normal_(model.encoding.tables)
-        hashed = [size < (r + 1) ** 2 for size, r in zip(model.encoding.sizes, model.encoding.resolutions, strict=True)]
+        hashed = [
+            size < (r + 1) ** 2
+            for size, r in zip(model.encoding.sizes, model.encoding.resolutions, strict=True)
+        ]
         assert hashed == [False, False, True, True]
     weights = torch.randn(3, 12, 3)
     fast = model(coordinates)
     slow = torch.stack([torch.stack([naive(model, p, point) for point in coordinates]) for p in range(3)])
     assert torch.allclose(fast, slow, atol=1e-5)
     parameters = list(model.parameters())
-    for a, b in zip(*(torch.autograd.grad((out * weights).sum(), parameters) for out in (fast, slow)), strict=True):
+    for a, b in zip(
+        *(torch.autograd.grad((out * weights).sum(), parameters) for out in (fast, slow)), strict=True
+    ):
         assert torch.allclose(a, b, atol=1e-4)
         assert a.abs().max() > 0
 
@@ -129,8 +136,11 @@ def test_fourier_frequencies_have_the_scale_asked_for():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"n_particles": 0}, {"width": -1}, {"init_grey": 1.0}, {"init_scale": -1.0}, {"activation": "rellu"}]
+    "bad",
+    [{"n_particles": 0}, {"width": -1}, {"init_grey": 1.0}, {"init_scale": -1.0}, {"activation": "rellu"}],
 )
 def test_bad_settings_are_refused(bad):
-    with pytest.raises(ValueError, match=next(iter(bad.values())) if "activation" in bad else next(iter(bad))):
+    with pytest.raises(
+        ValueError, match=next(iter(bad.values())) if "activation" in bad else next(iter(bad))
+    ):
         ImageMLP({"n_particles": 1, **bad})

@@ -34,7 +34,12 @@ def test_training_fits_every_particle_to_its_own_target_and_writes_everything(tm
     error = (renders(system, 3) - target(torch.arange(3), 16, 16)).square().mean((1, 2, 3)).sqrt()
     assert (error < 0.05).all(), error
     save = tmp_path / "save"
-    assert {path.name for path in save.glob("*.png")} == {"it50-val.png", "it100-val.png", "it150-val.png", "path.png"}
+    assert {path.name for path in save.glob("*.png")} == {
+        "it50-val.png",
+        "it100-val.png",
+        "it150-val.png",
+        "path.png",
+    }
     assert sorted(path.name for path in (save / "it150-test").iterdir()) == ["0.png", "1.png", "2.png"]
     assert Image.open(save / "it150-test" / "0.png").size == (24, 32)
     assert (save / "it150-test.mp4").stat().st_size > 1000
@@ -88,7 +93,9 @@ def test_groups_of_particles_give_the_same_as_all_at_once(tmp_path):
     together = image_system(tmp_path / "a", 4)
     trainer(tmp_path / "a", 8).fit(together, datamodule=image_data(4))
     in_groups = image_system(tmp_path / "b", 4)
-    trainer(tmp_path / "b", 8, accumulate_grad_batches=2).fit(in_groups, datamodule=image_data(4, batch_size=2))
+    trainer(tmp_path / "b", 8, accumulate_grad_batches=2).fit(
+        in_groups, datamodule=image_data(4, batch_size=2)
+    )
     assert [batch["index"].tolist() for batch in in_groups.guidance.seen[:3]] == [[0, 1], [2, 3], [0, 1]]
     assert torch.allclose(renders(together, 4), renders(in_groups, 4), atol=1e-5)
 
@@ -110,7 +117,9 @@ def test_resumed_run_equals_unbroken_run(tmp_path):
     unbroken = image_system(tmp_path / "a", **changes)
     trainer(tmp_path / "a", 20).fit(unbroken, datamodule=image_data())
 
-    trainer(tmp_path / "b", 7, save_every=5).fit(image_system(tmp_path / "b", **changes), datamodule=image_data())
+    trainer(tmp_path / "b", 7, save_every=5).fit(
+        image_system(tmp_path / "b", **changes), datamodule=image_data()
+    )
     resumed = image_system(tmp_path / "b", **changes)
     run = trainer(tmp_path / "b", 20, save_every=5)
     run.fit(resumed, datamodule=image_data(), ckpt_path=str(tmp_path / "b" / "ckpts" / "last.ckpt"))
@@ -166,14 +175,22 @@ def test_guidance_with_parameters_is_trained_saved_and_resumed(tmp_path):
     changes = {
         "guidance_type": "test-trainable-guidance",
         "loss": {"lambda_pull": 1.0, "lambda_phi": 1.0},
-        "optimizer": {"name": "AdamW", "args": {}, "params": {"geometry": {"lr": 0.02}, "guidance": {"lr": 0.05}}},
+        "optimizer": {
+            "name": "AdamW",
+            "args": {},
+            "params": {"geometry": {"lr": 0.02}, "guidance": {"lr": 0.05}},
+        },
     }
     unbroken = image_system(tmp_path / "a", **changes)
     trainer(tmp_path / "a", 12).fit(unbroken, datamodule=image_data())
     assert (unbroken.guidance.phi > 0.1).all()
-    trainer(tmp_path / "b", 6, save_every=6).fit(image_system(tmp_path / "b", **changes), datamodule=image_data())
+    trainer(tmp_path / "b", 6, save_every=6).fit(
+        image_system(tmp_path / "b", **changes), datamodule=image_data()
+    )
     resumed = image_system(tmp_path / "b", **changes)
-    trainer(tmp_path / "b", 12).fit(resumed, datamodule=image_data(), ckpt_path=str(tmp_path / "b/ckpts/last.ckpt"))
+    trainer(tmp_path / "b", 12).fit(
+        resumed, datamodule=image_data(), ckpt_path=str(tmp_path / "b/ckpts/last.ckpt")
+    )
     assert torch.equal(resumed.guidance.phi, unbroken.guidance.phi)
 
 
@@ -198,8 +215,12 @@ def test_prompt_from_outside_the_tiny_world_gets_a_warning(tmp_path, monkeypatch
     tiny.mkdir()
     for prompt, warned in (("a red mug", False), ("a flying pig", True)):
         caplog.clear()
-        image_system(tmp_path, prompt_processor={"prompt": prompt, "pretrained_model_name_or_path": str(tiny)})
+        image_system(
+            tmp_path, prompt_processor={"prompt": prompt, "pretrained_model_name_or_path": str(tiny)}
+        )
         assert ("airplane" in caplog.text) == warned
     caplog.clear()
-    image_system(tmp_path, prompt_processor={"prompt": "a flying pig", "pretrained_model_name_or_path": "some/model"})
+    image_system(
+        tmp_path, prompt_processor={"prompt": "a flying pig", "pretrained_model_name_or_path": "some/model"}
+    )
     assert not caplog.text

@@ -21,7 +21,14 @@ from threestudio.utils.misc import C
 from threestudio.utils.ops import get_activation, perpendicular_component, scale_tensor
 from threestudio.utils.saving import SaverMixin
 
-SCHEDULES = [3, 0.5, [1.0, 0.0, 100], [100, 1.0, 0.1, 200], [0, 0.0, 1.0, 50, 5.0, 120, 2.0, 250], [0, 1.0, 3.0, 4.0]]
+SCHEDULES = [
+    3,
+    0.5,
+    [1.0, 0.0, 100],
+    [100, 1.0, 0.1, 200],
+    [0, 0.0, 1.0, 50, 5.0, 120, 2.0, 250],
+    [0, 1.0, 3.0, 4.0],
+]
 
 
 def scalars():
@@ -48,7 +55,11 @@ def prompts(model):
     cameras = [torch.rand(64, generator=generator) * s + o for s, o in ((100, -10), (1440, -720), (1, 1))]
     for i, front in enumerate((False, True)):
         settings = {"prompt": "a car", "negative_prompt": "bad", "prompt_back": "rear", "spawn": False}
-        settings |= {"pretrained_model_name_or_path": model, "view_dependent_prompt_front": front, "use_perp_neg": True}
+        settings |= {
+            "pretrained_model_name_or_path": model,
+            "view_dependent_prompt_front": front,
+            "use_perp_neg": True,
+        }
         made = threestudio.find("stable-diffusion-prompt-processor")(settings)
         output = made()
         yield f"prompts_vd{i}", made.prompts_vd
@@ -85,12 +96,20 @@ def pictures():
     saver.set_save_dir("save")
     ramp = torch.linspace(-0.2, 1.2, 24).reshape(4, 6, 1)
     rgb = {"type": "rgb", "img": torch.cat([ramp, ramp**2, 1 - ramp], -1), "kwargs": {"data_format": "HWC"}}
-    wide = {"type": "rgb", "img": torch.cat([ramp] * 5, -1).permute(2, 0, 1), "kwargs": {"data_format": "CHW"}}
+    wide = {
+        "type": "rgb",
+        "img": torch.cat([ramp] * 5, -1).permute(2, 0, 1),
+        "kwargs": {"data_format": "CHW"},
+    }
     grey = {"type": "grayscale", "img": ramp[..., 0], "kwargs": {"cmap": None, "data_range": (0, 1)}}
     jet = {"type": "grayscale", "img": ramp[..., 0], "kwargs": {}}
     uv = {"type": "uv", "img": ramp.repeat(1, 1, 2), "kwargs": {"cmap": "color"}}
     checks = {"type": "uv", "img": ramp.repeat(1, 1, 2), "kwargs": {}}
-    big = {"type": "grayscale", "img": torch.rand(64, 64, generator=torch.Generator().manual_seed(0)), "kwargs": {}}
+    big = {
+        "type": "grayscale",
+        "img": torch.rand(64, 64, generator=torch.Generator().manual_seed(0)),
+        "kwargs": {},
+    }
     big["kwargs"] = {"cmap": None, "data_range": None}
     grids = {
         "rgb": [rgb, grey],
@@ -110,7 +129,17 @@ def functions():
     x, y = torch.randn(2, 3, 4, 5, 5, generator=generator)
     yield "perpendicular", perpendicular_component(x, y)
     yield "scaled", scale_tensor(x, (-1, 1), (2, 5))
-    names = ("none", "lin2srgb", "exp", "shifted_exp", "trunc_exp", "sigmoid", "shifted_softplus", "scale_-11_01", "relu")
+    names = (
+        "none",
+        "lin2srgb",
+        "exp",
+        "shifted_exp",
+        "trunc_exp",
+        "sigmoid",
+        "shifted_softplus",
+        "scale_-11_01",
+        "relu",
+    )
     for name in names:
         yield f"activation_{name}", get_activation(name)(x)
 

@@ -7,7 +7,13 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 from threestudio.utils import misc
-from threestudio.utils.base import BaseModule, BaseObject, Updateable, update_end_if_possible, update_if_possible
+from threestudio.utils.base import (
+    BaseModule,
+    BaseObject,
+    Updateable,
+    update_end_if_possible,
+    update_if_possible,
+)
 from threestudio.utils.config import ConfigError
 from threestudio.utils.misc import C, find_last_path, load_module_weights
 
@@ -75,7 +81,11 @@ def test_an_object_refuses_unknown_settings():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    weights = {"net.linear.weight": torch.ones(1, 2), "net.linear.bias": torch.zeros(1), "network.w": torch.ones(1)}
+    weights = {
+        "net.linear.weight": torch.ones(1, 2),
+        "net.linear.bias": torch.zeros(1),
+        "network.w": torch.ones(1),
+    }
     path = tmp_path / "last.ckpt"
     torch.save({"state_dict": weights, "epoch": 2, "global_step": 70}, path)
     return str(path)
@@ -136,7 +146,9 @@ def test_exponential_interpolation():
         C([0, 1.0, 2.0, 10], 0, 5, interpolation="cubic")
 
 
-@pytest.mark.parametrize("value", ["fast", None, [1], [1, 2], [0, 1.0, "x", 10], [0, 1.0, 2.0, 10, 3.0], [9, 1.0, 2.0, 3]])
+@pytest.mark.parametrize(
+    "value", ["fast", None, [1], [1, 2], [0, 1.0, "x", 10], [0, 1.0, 2.0, 10, 3.0], [9, 1.0, 2.0, 3]]
+)
 def test_a_malformed_schedule_is_named(value):
     with pytest.raises(ConfigError, match="malformed scheduled scalar"):
         C(value, 0, 0)

@@ -93,5 +93,7 @@ def test_the_perpendicular_component():
 
 def test_decays():
     r = torch.tensor([0.0, 1.0])
-    assert torch.allclose(ops.shifted_expotional_decay(4, 0.5, -2.426, r), torch.tensor([1.574, 0.000123]), atol=1e-4)
+    assert torch.allclose(
+        ops.shifted_expotional_decay(4, 0.5, -2.426, r), torch.tensor([1.574, 0.000123]), atol=1e-4
+    )
     assert torch.allclose(ops.shifted_cosine_decay(1, 2.0, 0.5, r), 1 + torch.cos(2 * r + 0.5))

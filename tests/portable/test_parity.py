@@ -1,7 +1,7 @@
 """The portable host computes what threestudio computes: `THREESTUDIO_ROOT=... pytest -m threestudio tests/portable`.
 
-A checkout that lacks its CUDA packages can be tried with THREESTUDIO_SHIM, a folder whose module `threestudio_cpu` puts
-stand-ins in place.
+A checkout that lacks its CUDA packages can be tried with THREESTUDIO_SHIM, a folder whose module
+`threestudio_cpu` puts stand-ins in place.
 """
 
 import os

@@ -40,9 +40,19 @@ def cameras(*degrees):
 def test_prompts_of_the_directions(model):
     made = processor(model)
     assert [d.name for d in made.directions] == ["side", "front", "back", "overhead"]
-    assert made.prompts_vd == ["a car, side view", "a car, front view", "a car, back view", "a car, overhead view"]
+    assert made.prompts_vd == [
+        "a car, side view",
+        "a car, front view",
+        "a car, back view",
+        "a car, overhead view",
+    ]
     named = processor(model, view_dependent_prompt_front=True, prompt_back="the rear")
-    assert named.prompts_vd == ["side view of a car", "front view of a car", "the rear", "overhead view of a car"]
+    assert named.prompts_vd == [
+        "side view of a car",
+        "front view of a car",
+        "the rear",
+        "overhead view of a car",
+    ]
     braces = processor(model, prompt="{x} {0}")
     assert braces.prompts_vd[0] == "{x} {0}, side view"
 
@@ -55,7 +65,9 @@ def test_embeddings_are_the_text_encoders(model):
     encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder").eval()
 
     def embed(prompt):
-        ids = tokenizer(prompt, padding="max_length", truncation=True, max_length=8, return_tensors="pt").input_ids
+        ids = tokenizer(
+            prompt, padding="max_length", truncation=True, max_length=8, return_tensors="pt"
+        ).input_ids
         return encoder(ids).last_hidden_state.detach()
 
     assert torch.allclose(made.text_embeddings, embed("a car"), atol=1e-6)
@@ -126,7 +138,9 @@ def refuse(self):
 def test_the_cache_saves_the_text_encoder(model, monkeypatch):
     first = processor(model)
     assert len(cached()) == 6  # prompt, negative prompt, four views
-    assert all(load_file(os.path.join(base.CACHE_DIR, name))["embedding"].shape == (8, 16) for name in cached())
+    assert all(
+        load_file(os.path.join(base.CACHE_DIR, name))["embedding"].shape == (8, 16) for name in cached()
+    )
     monkeypatch.setattr(type(first), "configure_text_encoder", refuse)
     second = processor(model)
     assert torch.equal(second.text_embeddings_vd, first.text_embeddings_vd)
@@ -167,7 +181,9 @@ def test_what_a_long_prompt_loses_is_said(model, caplog):
 
 
 def test_a_missing_model_is_named():
-    with pytest.raises(OSError, match=r"no tokenizer for the model 'no-such/model'.*pretrained_model_name_or_path"):
+    with pytest.raises(
+        OSError, match=r"no tokenizer for the model 'no-such/model'.*pretrained_model_name_or_path"
+    ):
         processor("no-such/model")
 
 
@@ -186,7 +202,9 @@ def test_the_prompt_library(model, tmp_path):
     with pytest.raises(ConfigError, match="no prompt library"):
         processor(model, prompt="lib:car")
     (tmp_path / "load").mkdir()
-    (tmp_path / "load/prompt_library.json").write_text('{"dreamfusion": ["a red car", "a blue car", "a house"]}')
+    (tmp_path / "load/prompt_library.json").write_text(
+        '{"dreamfusion": ["a red car", "a blue car", "a house"]}'
+    )
     assert processor(model, prompt="lib:red_car").prompt == "a red car"
     with pytest.raises(ConfigError, match="2 prompts"):
         processor(model, prompt="lib:car")

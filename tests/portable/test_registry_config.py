@@ -65,7 +65,8 @@ def test_every_resolver_of_threestudio():
           pair: ${tuple2:3}
           tests: ["${gt0:1}", "${gt0:0}", "${not:true}"]
           schedule: [0, 0.0, 2.0, 100]
-          maxima: ["${cmaxgt0:${system.schedule}}", "${cmaxgt0:0}", "${cmaxgt0orcmaxgt0:0,${system.schedule}}"]
+          maxima: ["${cmaxgt0:${system.schedule}}", "${cmaxgt0:0}",
+              "${cmaxgt0orcmaxgt0:0,${system.schedule}}"]
         """,
         from_string=True,
     )
@@ -96,7 +97,10 @@ def test_later_sources_win(tmp_path):
 @pytest.mark.parametrize(
     ("yaml", "message"),
     [
-        ("tag: a\nsystm_type: b", "unknown key 'systm_type' for ExperimentConfig; did you mean 'system_type'?"),
+        (
+            "tag: a\nsystm_type: b",
+            "unknown key 'systm_type' for ExperimentConfig; did you mean 'system_type'?",
+        ),
         ("tag: a\nseed: b", "seed: Value 'b' of type 'str' could not be converted to Integer"),
         ("tag: ${no.such}", "Interpolation key 'no.such' not found"),
         ("use_timestamp: false", "ExperimentConfig: either tag is specified or use_timestamp is True"),
@@ -112,7 +116,8 @@ def test_what_is_wrong_with_an_experiment(yaml, message):
 def test_an_unknown_key_is_named_with_its_full_path():
     cfg = OmegaConf.create({"system": {"guidanse_type": "x"}})
     with pytest.raises(
-        ConfigError, match=r"'system\.guidanse_type' for BaseLift3DSystem\.Config; did you mean 'guidance_type'"
+        ConfigError,
+        match=r"'system\.guidanse_type' for BaseLift3DSystem\.Config; did you mean 'guidance_type'",
     ):
         parse_structured(BaseLift3DSystem.Config, cfg.system)
 
@@ -126,7 +131,9 @@ def test_parsed_settings_stay_typed():
 def test_a_dumped_config_is_read_back(tmp_path):
     cfg = load_config("tag: a\ndata: {sizes: [1, 2]}", from_string=True)
     dump_config(str(tmp_path / "parsed.yaml"), cfg)
-    assert load_config(str(tmp_path / "parsed.yaml")) == cfg  # its timestamp too: the run's folder stays the same
+    assert (
+        load_config(str(tmp_path / "parsed.yaml")) == cfg
+    )  # its timestamp too: the run's folder stays the same
 
 
 def test_the_run_folder(tmp_path, monkeypatch):
@@ -141,7 +148,13 @@ def test_the_run_folder(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "name"),
-    [("a_car", "a_car"), ("../../etc", ".._.._etc"), ("a\\b\0c\nd", "a_b_c_d"), ("..", "_"), ("é" * 100, "é" * 80)],
+    [
+        ("a_car", "a_car"),
+        ("../../etc", ".._.._etc"),
+        ("a\\b\0c\nd", "a_b_c_d"),
+        ("..", "_"),
+        ("é" * 100, "é" * 80),
+    ],
 )
 def test_a_prompt_names_one_folder_only(text, name):
     assert folder_name(text) == name

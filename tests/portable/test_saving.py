@@ -73,7 +73,11 @@ def test_uv(saver):
 
 def test_grayscale(saver):
     values = np.array([[0.0, 5.0, 10.0]])
-    assert read(saver.save_grayscale_image("a.png", values, cmap=None))[0].tolist() == [[0] * 3, [127] * 3, [255] * 3]
+    assert read(saver.save_grayscale_image("a.png", values, cmap=None))[0].tolist() == [
+        [0] * 3,
+        [127] * 3,
+        [255] * 3,
+    ]
     fixed = saver.save_grayscale_image("b.png", values, data_range=(0, 20), cmap=None)
     assert read(fixed)[0, 2].tolist() == [127] * 3
     low, _, high = read(saver.save_grayscale_image("c.png", values))[0].tolist()
@@ -92,7 +96,11 @@ def test_a_grid_is_aligned_to_the_largest(saver):
     assert grid.shape == (4, 8, 3)
     assert (grid[:, :4] == 255).all()
     assert (grid[:, 4:] == 0).all()
-    assert read(saver.save_image_grid("rows.png", [[small, small], [large, large]], align=4)).shape == (8, 8, 3)
+    assert read(saver.save_image_grid("rows.png", [[small, small], [large, large]], align=4)).shape == (
+        8,
+        8,
+        3,
+    )
     assert read(saver.save_image_grid("min.png", [small, large], align="min")).shape == (2, 4, 3)
     assert read(saver.save_image_grid("pair.png", [small, large], align=(3, 5))).shape == (3, 10, 3)
     with pytest.raises(ValueError, match="unknown align"):

@@ -41,14 +41,20 @@ def test_groups_have_their_own_settings():
         ("background", 0.01, 0, 2),
         ("scale", 0.01, 0.5, 1),
     ]
-    assert {type(group["betas"]) for group in groups} <= {list, tuple}  # no config nodes: they end up in checkpoints
+    assert {type(group["betas"]) for group in groups} <= {
+        list,
+        tuple,
+    }  # no config nodes: they end up in checkpoints
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
     [
         ({"name": "AdamX"}, "optimizer.name: torch.optim has no 'AdamX'; did you mean"),
-        ({"name": "Adam", "params": {"geometri": {}}}, "optimizer.params.geometri: the system has no such module"),
+        (
+            {"name": "Adam", "params": {"geometri": {}}},
+            "optimizer.params.geometri: the system has no such module",
+        ),
         ({"name": "Adam", "params": {"note": {}}}, "optimizer.params.note: a str has no parameters"),
     ],
 )
@@ -83,7 +89,9 @@ def test_schedulers_one_after_the_other():
 
 
 def test_schedulers_at_once():
-    assert rates({"name": "ChainedScheduler", "schedulers": [WARM, DECAY]}, 3) == pytest.approx([0.5, 0.375, 0.25])
+    assert rates({"name": "ChainedScheduler", "schedulers": [WARM, DECAY]}, 3) == pytest.approx(
+        [0.5, 0.375, 0.25]
+    )
 
 
 def test_intervals():
@@ -142,8 +150,15 @@ class System(BaseSystem):
 
 @pytest.fixture
 def trainer(tmp_path):
-    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "logger": False, "accelerator": "cpu"}
-    return pl.Trainer(max_epochs=1, limit_val_batches=1, num_sanity_val_steps=0, default_root_dir=str(tmp_path), **quiet)
+    quiet = {
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "logger": False,
+        "accelerator": "cpu",
+    }
+    return pl.Trainer(
+        max_epochs=1, limit_val_batches=1, num_sanity_val_steps=0, default_root_dir=str(tmp_path), **quiet
+    )
 
 
 def test_everything_is_told_about_every_step(trainer):
@@ -214,7 +229,9 @@ def test_geometry_of_an_earlier_stage_is_converted(scene, tmp_path, monkeypatch)
     OmegaConf.save(saved, tmp_path / "coarse/configs/parsed.yaml")
     path = str(tmp_path / "coarse/ckpts/last.ckpt")
     torch.save({"state_dict": {"geometry.weight": torch.ones(1)}, "epoch": 0, "global_step": 40}, path)
-    system = BaseLift3DSystem({**TYPES, "geometry_convert_from": path, "geometry_convert_inherit_texture": True})
+    system = BaseLift3DSystem(
+        {**TYPES, "geometry_convert_from": path, "geometry_convert_inherit_texture": True}
+    )
     assert system.geometry.copy_net
     assert system.geometry.origin.weight.item() == 1
     assert system.geometry.origin.seen == [("start", 40)]
@@ -226,7 +243,10 @@ def test_a_guidance_evaluation_is_one_row_per_sample(scene, tmp_path):
     system = BaseLift3DSystem({**TYPES})
     system.set_save_dir(str(tmp_path))
     names = ("imgs_noisy", "imgs_1step", "imgs_1orig", "imgs_final")
-    shown = {name: torch.full((2, 16, 16, 3), level) for name, level in zip(names, (0.2, 0.4, 0.6, 0.8), strict=True)}
+    shown = {
+        name: torch.full((2, 16, 16, 3), level)
+        for name, level in zip(names, (0.2, 0.4, 0.6, 0.8), strict=True)
+    }
     system.guidance_evaluation_save(torch.zeros(2, 32, 32, 3), {**shown, "texts": ["", ""]})
     picture = Image.open(tmp_path / "it0-train.png")
     assert picture.size == (5 * 32, 2 * 32)

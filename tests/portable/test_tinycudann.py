@@ -94,7 +94,9 @@ def test_table_sizes_are_tinycudanns():
 def test_frequencies():
     x = torch.rand(5, 2)
     encoded = tcnn.Encoding(2, {"otype": "Frequency", "n_frequencies": 3})(x)
-    expected = [f(2**k * math.pi * x[:, d]) for d in range(2) for k in range(3) for f in (torch.sin, torch.cos)]
+    expected = [
+        f(2**k * math.pi * x[:, d]) for d in range(2) for k in range(3) for f in (torch.sin, torch.cos)
+    ]
     assert torch.allclose(encoded, torch.stack(expected, dim=1), atol=1e-5)
 
 
@@ -105,7 +107,9 @@ def directions(n):
     z, weight = (torch.tensor(values) for values in leggauss(n))
     phi = math.pi * torch.arange(2 * n, dtype=torch.float64) / n
     radius = (1 - z**2).sqrt()
-    xyz = torch.stack([radius[:, None] * phi.cos(), radius[:, None] * phi.sin(), z[:, None].expand(-1, 2 * n)], dim=-1)
+    xyz = torch.stack(
+        [radius[:, None] * phi.cos(), radius[:, None] * phi.sin(), z[:, None].expand(-1, 2 * n)], dim=-1
+    )
     return xyz.reshape(-1, 3), (weight[:, None] * math.pi / n).expand(-1, 2 * n).reshape(-1)
 
 
@@ -148,7 +152,13 @@ def test_identity_and_composite():
 
 @pytest.mark.parametrize("otype", ["FullyFusedMLP", "CutlassMLP", "VanillaMLP"])
 def test_networks_are_matrices_and_activations(otype):
-    config = {"otype": otype, "activation": "ReLU", "output_activation": "Sigmoid", "n_neurons": 8, "n_hidden_layers": 2}
+    config = {
+        "otype": otype,
+        "activation": "ReLU",
+        "output_activation": "Sigmoid",
+        "n_neurons": 8,
+        "n_hidden_layers": 2,
+    }
     network = tcnn.Network(3, 2, config)
     first, second, last = (layer.weight for layer in network.network.layers)
     assert [tuple(w.shape) for w in (first, second, last)] == [(8, 3), (8, 8), (2, 8)]

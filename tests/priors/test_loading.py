@@ -56,7 +56,9 @@ def test_encode_decode_are_the_pipelines(random_pipeline):
     latents = prior.encode(images)
     assert prior.resolution == 16
     assert latents.shape == (2, 4, 4, 4)
-    assert torch.allclose(latents, prior.vae.encode(images * 2 - 1).latent_dist.mean * prior.vae.config.scaling_factor)
+    assert torch.allclose(
+        latents, prior.vae.encode(images * 2 - 1).latent_dist.mean * prior.vae.config.scaling_factor
+    )
     assert prior.decode(latents).shape == images.shape
 
 
@@ -81,7 +83,8 @@ def test_bfloat16_agrees_with_float32(random_pipeline):
     z, text = torch.randn(2, 4, 4, 4), {"encoder_hidden_states": torch.randn(2, 8, 16)}
     with torch.no_grad():
         full, half = (
-            load_prior(str(random_pipeline), dtype=d).network(z, torch.tensor(1.0), text) for d in ("float32", "bfloat16")
+            load_prior(str(random_pipeline), dtype=d).network(z, torch.tensor(1.0), text)
+            for d in ("float32", "bfloat16")
         )
     assert full.dtype == half.dtype == torch.float32
     assert torch.allclose(full, half, atol=0.1)

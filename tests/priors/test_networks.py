@@ -6,7 +6,15 @@ import pytest
 import torch
 from mixtures import Mixture, triangle
 from threestudio_msd.distillation import KarrasSchedule, TableSchedule, expand
-from threestudio_msd.priors import CFG, Autoguidance, Conditional, FlowNetwork, PerpNeg, VPNetwork, perpendicular
+from threestudio_msd.priors import (
+    CFG,
+    Autoguidance,
+    Conditional,
+    FlowNetwork,
+    PerpNeg,
+    VPNetwork,
+    perpendicular,
+)
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 SCHEDULE = TableSchedule.from_alphas_cumprod((1 - BETAS).cumprod(0))
@@ -37,7 +45,10 @@ def flow_network(mixture: Mixture):
     return network
 
 
-NETWORKS = {kind: VPNetwork(vp_network(triangle(), kind), SCHEDULE, kind) for kind in ("epsilon", "v_prediction", "sample")}
+NETWORKS = {
+    kind: VPNetwork(vp_network(triangle(), kind), SCHEDULE, kind)
+    for kind in ("epsilon", "v_prediction", "sample")
+}
 NETWORKS["flow"] = FlowNetwork(flow_network(triangle()), KarrasSchedule(0.01, 20.0))
 
 
@@ -78,7 +89,9 @@ def test_cfg_is_equation_13_in_one_batch():
     eps_c, eps_u = ((z - network(z, sigma, c)) / sigma for c in (cond, uncond))
     eps = eps_u + 3.0 * (eps_c - eps_u)
     assert torch.allclose((z - guided) / sigma, eps, atol=1e-4)
-    assert torch.allclose(CFG(network, cond, uncond, 1.0)(z, sigma), Conditional(network, cond)(z, sigma), atol=1e-5)
+    assert torch.allclose(
+        CFG(network, cond, uncond, 1.0)(z, sigma), Conditional(network, cond)(z, sigma), atol=1e-5
+    )
 
 
 def test_guides_repeat_conditions_for_several_draws_a_sample():

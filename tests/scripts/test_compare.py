@@ -15,7 +15,11 @@ MODEL = "system.prompt_processor.pretrained_model_name_or_path"
 
 def script(name, *words, status=0, **options):
     done = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / name), *map(str, words)], cwd=ROOT, capture_output=True, text=True, **options
+        [sys.executable, str(ROOT / "scripts" / name), *map(str, words)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        **options,
     )
     assert done.returncode == status, done.stdout[-2000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
@@ -28,13 +32,39 @@ def clip(tmp_path_factory):
     return save_clip(tmp_path_factory.mktemp("clip") / "clip")
 
 
-def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(random_pipeline, clip, tmp_path):
+def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(
+    random_pipeline, clip, tmp_path
+):
     configs = [
         f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
         f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline}",
     ]
-    words = ["--configs", *configs, "--prompts", "a red mug", "--seeds", 1, "--particles", 5, "--budget", "steps=2"]
-    settings = ["--features", "clip", "--weights", clip, "--reference-particles", 5, "--steps", 2, "--jobs", 1, "--frames", 2]
+    words = [
+        "--configs",
+        *configs,
+        "--prompts",
+        "a red mug",
+        "--seeds",
+        1,
+        "--particles",
+        5,
+        "--budget",
+        "steps=2",
+    ]
+    settings = [
+        "--features",
+        "clip",
+        "--weights",
+        clip,
+        "--reference-particles",
+        5,
+        "--steps",
+        2,
+        "--jobs",
+        1,
+        "--frames",
+        2,
+    ]
     text = script("compare.py", *words, *settings, "--out", tmp_path / "out")
     assert "| MSD | 2 | 16 |" in text  # four sampler steps of two branches
     assert "| VSD | 2 | 8 |" in text  # two branches, phi, and phi's training
@@ -49,7 +79,9 @@ def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluate
     assert json.loads((tmp_path / "out/results.json").read_text()) == first
 
     folders = [tmp_path / "out/runs/MSD", "--reference", tmp_path / "out/references/ddim"]
-    text = script("evaluate.py", *folders, "--features", "clip", "--weights", clip, "--json", tmp_path / "figures.json")
+    text = script(
+        "evaluate.py", *folders, "--features", "clip", "--weights", clip, "--json", tmp_path / "figures.json"
+    )
     again = json.loads((tmp_path / "figures.json").read_text())["figures"]
     ours = first["budgets"]["steps=2"]["MSD"]["figures"]
     assert again["frechet_reference"]["mean"] == pytest.approx(ours["frechet_ddim"]["mean"], rel=1e-6)
@@ -60,7 +92,10 @@ def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluate
     ("words", "message"),
     [
         (["--configs", "configs/none.yaml", "--prompts", "a"], "no such file: configs/none.yaml"),
-        (["--configs", "configs/msd-tiny.yaml", "--prompts", "a", "--budget", "hours=2"], "expected steps=N or calls=N"),
+        (
+            ["--configs", "configs/msd-tiny.yaml", "--prompts", "a", "--budget", "hours=2"],
+            "expected steps=N or calls=N",
+        ),
         (["--configs", "configs/msd-tiny.yaml", "--prompts", "missing.txt"], "no such file: missing.txt"),
     ],
 )
@@ -71,11 +106,24 @@ def test_bad_input_is_one_clear_error(words, message, tmp_path):
 
 
 def test_evaluate_says_what_it_looked_for(tmp_path):
-    assert "error: features clip" in script("evaluate.py", tmp_path, "--features", "clip", "--weights", tmp_path, status=2)
+    assert "error: features clip" in script(
+        "evaluate.py", tmp_path, "--features", "clip", "--weights", tmp_path, status=2
+    )
 
 
 def test_sample_keeps_what_is_there_and_names_what_it_needs(random_pipeline, tmp_path):
-    words = ["--config", "configs/msd-tiny.yaml", "--prompts", "a red mug", "--steps", 2, "--particles", 2, "--out", tmp_path]
+    words = [
+        "--config",
+        "configs/msd-tiny.yaml",
+        "--prompts",
+        "a red mug",
+        "--steps",
+        2,
+        "--particles",
+        2,
+        "--out",
+        tmp_path,
+    ]
     model = f"{MODEL}={random_pipeline}"
     assert "2 images" in script("sample.py", *words, model)
     first = {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/*.png")}

@@ -50,7 +50,10 @@ def test_verify_measures_the_judge_now(script, mugs, capsys):
     [
         (lambda folder: folder / "absent", "does not exist"),
         (lambda folder: folder, "no PNG"),
-        (lambda folder: Image.new("RGB", (64, 32)).save(folder / "wide.png") or folder, "single square images"),
+        (
+            lambda folder: Image.new("RGB", (64, 32)).save(folder / "wide.png") or folder,
+            "single square images",
+        ),
         (lambda folder: (folder / "text.png").write_text("no image") and folder, "is not an image"),
     ],
 )

@@ -17,7 +17,9 @@ def script(load_script):
 
 def weights(out: Path) -> dict:
     return {
-        f"{path.parent.name}/{key}": tensor for path in out.rglob("*.safetensors") for key, tensor in load_file(path).items()
+        f"{path.parent.name}/{key}": tensor
+        for path in out.rglob("*.safetensors")
+        for key, tensor in load_file(path).items()
     }
 
 
@@ -26,7 +28,12 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
         folders = ["--out", str(tmp_path / name), "--cache", str(tmp_path / f"{name}-cache")]
         assert script.main(["--quick", *folders]) == 0
     out = tmp_path / "one"
-    assert {path.name for path in out.iterdir()} == {"tiny-prior", "judge", "figures.json", "sample_sheet.png"}
+    assert {path.name for path in out.iterdir()} == {
+        "tiny-prior",
+        "judge",
+        "figures.json",
+        "sample_sheet.png",
+    }
     assert not json.loads((out / "tiny-prior" / "vae" / "config.json").read_text())["_name_or_path"]
     assert load_prior(out / "tiny-prior").unet.config.sample_size == 16
     figures = json.loads((out / "figures.json").read_text())
@@ -46,6 +53,8 @@ def test_a_smoke_run_cannot_overwrite_what_ships(script, capsys):
 
 
 def test_measuring_what_is_not_there_is_one_clear_line(script, tmp_path, capsys):
-    status = script.main(["--quick", "--stage", "sheet", "--out", str(tmp_path), "--cache", str(tmp_path / "c")])
+    status = script.main(
+        ["--quick", "--stage", "sheet", "--out", str(tmp_path), "--cache", str(tmp_path / "c")]
+    )
     assert status == 2
     assert "no pipeline in" in capsys.readouterr().err

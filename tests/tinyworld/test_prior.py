@@ -32,7 +32,9 @@ def test_loads_by_the_calls_that_load_stable_diffusion(pipeline):
     unet = UNet2DConditionModel.from_pretrained(PRIOR_FOLDER, subfolder="unet")
     vae = AutoencoderKL.from_pretrained(PRIOR_FOLDER, subfolder="vae")
     scheduler = DDIMScheduler.from_pretrained(PRIOR_FOLDER, subfolder="scheduler")
-    ids = tokenizer("a red mug", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt").input_ids
+    ids = tokenizer(
+        "a red mug", padding="max_length", max_length=tokenizer.model_max_length, return_tensors="pt"
+    ).input_ids
     text = encoder(ids)[0]
     assert text.shape == (1, tokenizer.model_max_length, unet.config.cross_attention_dim)
     latents = torch.zeros(1, 4, unet.config.sample_size, unet.config.sample_size)
@@ -77,7 +79,9 @@ def test_latents_are_bounded_where_distillation_starts(pipeline):
 
 
 def test_flat_colours_decode_to_themselves(pipeline):
-    flat = torch.tensor([[0.5, 0.5, 0.5], [0.8, 0.2, 0.2], [0.2, 0.3, 0.8]])[:, :, None, None].expand(-1, -1, 64, 64)
+    flat = torch.tensor([[0.5, 0.5, 0.5], [0.8, 0.2, 0.2], [0.2, 0.3, 0.8]])[:, :, None, None].expand(
+        -1, -1, 64, 64
+    )
     with torch.no_grad():
         decoded = pipeline.vae.decode(pipeline.vae.encode(2 * flat - 1).latent_dist.mode()).sample / 2 + 0.5
     assert (decoded - flat).abs().mean() < 0.06

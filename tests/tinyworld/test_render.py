@@ -12,7 +12,9 @@ from threestudio_msd.tinyworld.world import COLOURS, HELD_OUT, OBJECTS, Caption
 
 def cameras(*azimuths: float, elevation: float = 10.0) -> Cameras:
     n = len(azimuths)
-    return Cameras(torch.full((n,), elevation), torch.tensor(azimuths), torch.full((n,), 1.75), torch.full((n,), 50.0))
+    return Cameras(
+        torch.full((n,), elevation), torch.tensor(azimuths), torch.full((n,), 1.75), torch.full((n,), 50.0)
+    )
 
 
 @pytest.mark.parametrize(

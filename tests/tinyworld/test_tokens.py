@@ -28,7 +28,9 @@ def test_merges_make_every_word_one_token():
     assert "chair</w>" in {"".join(pair) for pair in merges}
 
 
-@pytest.mark.parametrize("word", [*OBJECTS, *COLOURS, *(w for w in FILLERS if w.isalpha()), "overhead", "view"])
+@pytest.mark.parametrize(
+    "word", [*OBJECTS, *COLOURS, *(w for w in FILLERS if w.isalpha()), "overhead", "view"]
+)
 def test_known_words_are_single_tokens(tokenizer, word):
     assert len(tokenizer(word).input_ids) == 3
 

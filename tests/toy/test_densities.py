@@ -17,7 +17,9 @@ def test_logp_is_that_of_torch_distributions_at_every_level(pair):
     covariances = torch.linalg.inv(pair.precisions())
     for sigma in (0.0, 0.3, 2.0):
         components = torch.distributions.MultivariateNormal(pair.means, covariances + sigma**2 * torch.eye(2))
-        truth = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(pair.weights), components)
+        truth = torch.distributions.MixtureSameFamily(
+            torch.distributions.Categorical(pair.weights), components
+        )
         assert torch.allclose(pair.logp(x, sigma), truth.log_prob(x), atol=1e-4)
 
 

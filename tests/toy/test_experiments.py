@@ -48,7 +48,9 @@ def test_a_table_has_a_cell_for_every_figure(monkeypatch):
     reported = []
     cells = experiments.compare(TABLE1[:1], ("DDIM", "MSD"), 2, TINY, "test", reported.append)
     assert {(c.method, c.metric) for c in cells} == {
-        (method, metric) for method in ("DDIM", "MSD") for metric in ("nll", "precision", "recall", "mmd", "modes")
+        (method, metric)
+        for method in ("DDIM", "MSD")
+        for metric in ("nll", "precision", "recall", "mmd", "modes")
     }
     (cell,) = [c for c in cells if (c.method, c.metric) == ("MSD", "nll")]
     assert cell.seeds == 2 and cell.paper == -1.32 and cell.std > 0 and cell.calls == 4 * 16
@@ -86,14 +88,18 @@ def test_efficiency_of_a_known_estimator(monkeypatch):
         signal = float((places - density.denoise(places, 0.1)).square().sum(1).mean())
         assert measured[f"efficiency{where}"] == pytest.approx(math.log(signal / (2 * 0.01 * 2)), abs=0.05)
         # the best scale shrinks: error = S N / (S + N) for a signal S and a noise N
-        assert measured[f"oracle efficiency{where}"] == pytest.approx(math.log((signal + 0.02) / (0.02 * 2)), abs=0.05)
+        assert measured[f"oracle efficiency{where}"] == pytest.approx(
+            math.log((signal + 0.02) / (0.02 * 2)), abs=0.05
+        )
 
 
 def test_the_oracle_has_no_bias():
     measured, calls = experiments.sampler_bias(Problem("fractal"), "posterior", 8, 0, TINY, lambda *a: None)
     assert calls == 8
     assert set(measured) == {
-        f"{what} at {lam:g}" for what in ("bias", "spread", "resolution") for lam in experiments.BIAS_BANDWIDTHS
+        f"{what} at {lam:g}"
+        for what in ("bias", "spread", "resolution")
+        for lam in experiments.BIAS_BANDWIDTHS
     }
 
 

@@ -27,7 +27,9 @@ def test_the_score_is_the_gradient_of_the_log_density():
     network = DensityNetwork(8)
     z, h = torch.tensor([[0.2, -0.3]]), 1e-2
     with torch.no_grad():
-        slope = (network(z + torch.tensor([[h, 0.0]]), 0.5) - network(z - torch.tensor([[h, 0.0]]), 0.5)) / (2 * h)
+        slope = (network(z + torch.tensor([[h, 0.0]]), 0.5) - network(z - torch.tensor([[h, 0.0]]), 0.5)) / (
+            2 * h
+        )
     assert float(network.score(z, 0.5)[0, 0]) == pytest.approx(float(slope), rel=1e-2)
 
 

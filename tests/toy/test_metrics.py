@@ -7,9 +7,14 @@ from threestudio_msd.toy.densities import mixture
 def reference_precision(points, reference, k):
     """Kynkäänniemi et al. 2019, Eq. 1 and 2, written out."""
     covered = 0
-    radii = [sorted(float((a - b).norm()) for j, b in enumerate(reference) if j != i)[k - 1] for i, a in enumerate(reference)]
+    radii = [
+        sorted(float((a - b).norm()) for j, b in enumerate(reference) if j != i)[k - 1]
+        for i, a in enumerate(reference)
+    ]
     for point in points:
-        covered += any(float((point - a).norm()) <= radius for a, radius in zip(reference, radii, strict=True))
+        covered += any(
+            float((point - a).norm()) <= radius for a, radius in zip(reference, radii, strict=True)
+        )
     return covered / len(points)
 
 
@@ -32,7 +37,9 @@ def test_mmd_is_zero_in_the_mean_for_one_distribution_and_exact_far_apart():
     values = []
     for seed in range(60):
         generator = torch.Generator().manual_seed(seed)
-        values.append(metrics.mmd(torch.randn(60, 2, generator=generator), torch.randn(60, 2, generator=generator), 1.0))
+        values.append(
+            metrics.mmd(torch.randn(60, 2, generator=generator), torch.randn(60, 2, generator=generator), 1.0)
+        )
     spread = torch.tensor(values)
     assert abs(float(spread.mean())) < 3 * float(spread.std()) / 60**0.5
     assert min(values) < 0  # unbiased, so not bounded by 0

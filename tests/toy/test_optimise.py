@@ -41,12 +41,18 @@ def test_msd_reaches_the_modes(density, prior):
 def test_msd_ends_on_the_fractal_where_sds_does_not():
     tree = fractal()
     prior = Prior(tree.denoise, SCHEDULE)
-    ends = {name: distil(tree.grid(10), METHODS[name](), prior, SharedNoise(0), steps=100).points for name in ("SDS", "MSD")}
+    ends = {
+        name: distil(tree.grid(10), METHODS[name](), prior, SharedNoise(0), steps=100).points
+        for name in ("SDS", "MSD")
+    }
     assert nll(ends["MSD"], tree) < -1.85 < 0 < nll(ends["SDS"], tree)
 
 
 def test_same_seed_same_points(density, prior):
-    ends = [distil(density.grid(4), MSD(Posterior(steps=4)), prior, SharedNoise(3), steps=5).points for _ in range(2)]
+    ends = [
+        distil(density.grid(4), MSD(Posterior(steps=4)), prior, SharedNoise(3), steps=5).points
+        for _ in range(2)
+    ]
     assert torch.equal(*ends)
 
 
@@ -90,7 +96,8 @@ def test_problems_name_the_networks_they_need():
     from threestudio_msd.toy.learned import Training
 
     widths = [
-        (density.name, how.width, how.steps) for density, how in Problem("fractal", "learned", "cfg").networks(Training())
+        (density.name, how.width, how.steps)
+        for density, how in Problem("fractal", "learned", "cfg").networks(Training())
     ]
     assert widths == [("fractal", 64, 4096), ("fractal-both", 32, 512)]
     assert str(Problem("fractal", "learned", "cfg")) == "fractal, learned + cfg"

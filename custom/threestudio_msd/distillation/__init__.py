@@ -1,7 +1,8 @@
 """The mathematics of mean-shift distillation and its siblings, on plain tensors: torch only.
 
-A denoiser is a callable `(z, sigma) -> x0`; an estimator maps renders to gradients; product samplers, bandwidths, solvers and
-noise levels are the parts an estimator is made of. Everything is in variance-exploding form, z = x + sigma n.
+A denoiser is a callable `(z, sigma) -> x0`; an estimator maps renders to gradients; product samplers,
+bandwidths, solvers and noise levels are the parts an estimator is made of. Everything is in
+variance-exploding form, z = x + sigma n.
 """
 
 from .bandwidth import SCHEDULES, Adaptive, Bandwidth, Constant, Cosine, Exponential, Linear, converged

@@ -1,7 +1,7 @@
 """Bandwidths: lambda as a function of progress, and the convergence criterion.
 
-A schedule is called with the progress of the optimisation in [0, 1] and returns lambda; after each estimate the caller tells it
-the shift by `observe`, which only `Adaptive` listens to.
+A schedule is called with the progress of the optimisation in [0, 1] and returns lambda; after each estimate
+the caller tells it the shift by `observe`, which only `Adaptive` listens to.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class Exponential(Bandwidth):
 class Adaptive(Bandwidth):
     """Annealed mean shift: every sample lowers its lambda only once its shift has converged.
 
-    The shift is averaged over the estimates made at one lambda, since a single sample of the product density carries noise of
-    about lambda itself. The level falls by `rate` when the average satisfies `converged`, or after `patience` estimates.
+    The shift is averaged over the estimates made at one lambda, since a single sample of the product density
+    carries noise of about lambda itself. The level falls by `rate` when the average satisfies `converged`, or
+    after `patience` estimates.
 
     Args:
         rate: Factor by which lambda falls, in (0, 1).

@@ -1,7 +1,7 @@
 """Gradient estimators: from a render y and a prior to a descent gradient on y. `MSD` and its siblings `SDS`, `VSD`, `SDI`.
 
-All share one interface, `estimator(y, prior, noise, progress) -> Estimate`, with `progress` in [0, 1] the part of the
-optimisation done. As a loss, the gradient is that of 0.5 ||y - stopgrad(target)||^2.
+All share one interface, `estimator(y, prior, noise, progress) -> Estimate`, with `progress` in [0, 1] the
+part of the optimisation done. As a loss, the gradient is that of 0.5 ||y - stopgrad(target)||^2.
 """
 
 from __future__ import annotations
@@ -121,15 +121,17 @@ class VSD:
 class SDI:
     """Score distillation via inversion: g = y - D(z), z the DDIM inversion of y (Lukoianov et al. 2024, Alg. 1).
 
-    Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from `time_range[1]` to `time_range[0]`; y is
-    inverted along a grid of `steps` times over [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is denoised at t.
-    As there, the render is taken for a state at the schedule's least level, not for a clean one.
+    Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from `time_range[1]` to
+    `time_range[0]`; y is inverted along a grid of `steps` times over [0, 1] up to t + delta, delta ~ U(0,
+    1/steps), and the result is denoised at t. As there, the render is taken for a state at the schedule's
+    least level, not for a clean one.
 
     Args:
         time_range: Last and first diffusion time.
         steps: Times of the grid that spans [0, 1].
         eta: Fresh noise in the inversion.
-        offset: What the grid is shifted by, in [0, 1/steps); a scheduler's `steps_offset` over its training timesteps.
+        offset: What the grid is shifted by, in [0, 1/steps); a scheduler's `steps_offset` over its training
+            timesteps.
     """
 
     time_range: tuple[float, float] = (0.02, 0.98)
@@ -148,7 +150,9 @@ class SDI:
         levels = prior.schedule.sigma(times).to(y)  # [n + 1, B]
         least = float(prior.schedule.sigma(0.0))
         start = y * (1 + least**2) ** 0.5  # y is a variance-preserving state
-        inversion = invert(start, prior.inversion or prior.denoiser, levels, eta=self.eta, noise=noise, level=least)
+        inversion = invert(
+            start, prior.inversion or prior.denoiser, levels, eta=self.eta, noise=noise, level=least
+        )
         sigma = prior.schedule.sigma(time).to(y.device)
         # the state at t + delta, in variance-preserving units, is taken for one at t
         z = inversion.states[-1] * expand(((1 + sigma**2) / (1 + levels[-1] ** 2)).sqrt(), y)

@@ -45,18 +45,20 @@ def invert(
 ) -> Inversion:
     """Run DDIM inversion of `y` up a ladder of levels, one denoiser call a level climbed.
 
-    The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]` stands for it.
-    A render is far from the data there, so its residual y - D is large, and divided by a small sigma it makes a noise estimate
-    of any size, which the following steps carry upward: this is how inversion diverges. The noise estimate is a conditional
-    mean of N(0, I) noise, E[n | z], so by Jensen's inequality its root mean square is at most 1 on average; `limit` rescales
-    every sample's estimate to at most that.
+    The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]`
+    stands for it. A render is far from the data there, so its residual y - D is large, and divided by a small
+    sigma it makes a noise estimate of any size, which the following steps carry upward: this is how inversion
+    diverges. The noise estimate is a conditional mean of N(0, I) noise, E[n | z], so by Jensen's inequality
+    its root mean square is at most 1 on average; `limit` rescales every sample's estimate to at most that.
 
     Args:
         y: Images or latents at `level`, `[B, ...]`.
         denoiser: The prior, usually at a guidance scale of its own.
-        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first call is made.
+        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first
+            call is made.
         limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
-        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI guidance).
+        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI
+            guidance).
         noise: Source of it; needed when `eta` > 0.
         level: Noise level that `y` is taken to be at; 0, clean, by default.
 

@@ -1,7 +1,8 @@
 """Sources of standard normal noise: callables from a batch to noise of its shape.
 
-Two siblings: `SharedNoise` draws a whole batch from one generator (fast, for thousands of 2D points); `SampleNoise` draws
-every sample from its own, so that a sample's noise does not depend on what else is in the batch.
+Two siblings: `SharedNoise` draws a whole batch from one generator (fast, for thousands of 2D points);
+`SampleNoise` draws every sample from its own, so that a sample's noise does not depend on what else is in the
+batch.
 """
 
 from __future__ import annotations
@@ -69,7 +70,8 @@ class SampleNoise:
 def repeated(noise: Noise, samples: int) -> Noise:
     """Noise for a batch `[B * samples, ...]` whose rows are laid sample by sample, drawn as `samples` batches of `B`.
 
-    Row `b * samples + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a call.
+    Row `b * samples + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
+    call.
     """
 
     def draw(like: Tensor) -> Tensor:

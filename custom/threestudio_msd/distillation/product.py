@@ -2,7 +2,8 @@
 
 Three siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
-- `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed form after each solver step;
+- `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed form after each solver
+  step;
 - `Posterior`: exact for an exact denoiser, the reverse SDE started at z = y, sigma = lambda;
 - `Tweedie`: the mean itself in one call, D(y, lambda), exact for an exact denoiser.
 """
@@ -57,7 +58,8 @@ class ProductSampler(Protocol):
 def kernel_step(z: Tensor, centre: Tensor, lam: float | Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
     """Integrate the kernel's score alone from `sigma` to `sigma_next`, in closed form (Eq. 14, 15).
 
-    z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is negative, so z is drawn to the centre.
+    z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is negative, so z is drawn to
+    the centre.
     """
     lam = expand(lam, z)
     return centre + (z - centre) * expand((sigma_next**2 - sigma**2), z).div(2 * lam**2).exp()
@@ -70,7 +72,8 @@ class Split:
     Args:
         steps: Solver steps from `sigma_max` to 0.
         solver: `ddim` (the paper's), `heun` or `dpmpp-2m`.
-        centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma eps_inv(sigma) of section 4.3.
+        centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma eps_inv(sigma) of
+            section 4.3.
         interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
         inversion_steps: Calls spent on inverting y, for the noise-scaled centre.
         inversion_limit: See `invert`; None is plain DDIM inversion.
@@ -122,7 +125,8 @@ class Posterior:
     Args:
         steps: Denoiser calls.
         order: 1, or 2 to extrapolate D within a step as DPM-Solver++(2M) does.
-        start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the noise a model finds in the render.
+        start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the noise a model finds
+            in the render.
         inversion_steps: Calls spent on inverting y up to lambda, for `start="inversion"`.
         inversion_limit: See `invert`; None is plain DDIM inversion.
         rho: Spacing of the levels, see `karras_sigmas`.
@@ -169,7 +173,9 @@ class Tweedie:
 
     def __call__(self, y: Tensor, lam: float | Tensor, prior: Prior, noise: Noise) -> Product:
         """The mean itself, no draw; see `ProductSampler`."""
-        return Product(prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), self.calls)
+        return Product(
+            prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), self.calls
+        )
 
 
 SAMPLERS: dict[str, type] = {"split": Split, "posterior": Posterior, "tweedie": Tweedie}

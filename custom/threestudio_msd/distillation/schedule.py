@@ -1,6 +1,7 @@
 """Noise levels: the map between diffusion time and sigma, and the grids that solvers step along.
 
-Everything is in variance-exploding form, z = x + sigma n. A schedule's time u runs over [0, 1], 1 being pure noise.
+Everything is in variance-exploding form, z = x + sigma n. A schedule's time u runs over [0, 1], 1 being pure
+noise.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class KarrasSchedule:
 class TableSchedule:
     """The levels of a discrete-time model: sigma at training timestep k, log-linear in between.
 
-    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts its percentages; u = 1 is the last.
+    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts its percentages; u = 1
+    is the last.
 
     Args:
         sigmas: Noise levels by timestep, ascending, `[N]`.
@@ -130,7 +132,9 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: 
     """
     high = torch.as_tensor(sigma_max, dtype=torch.float32)
     if steps < 1 or sigma_min <= 0 or bool((high <= 0).any()):
-        raise ValueError(f"a grid needs steps >= 1 and positive levels, got {steps}, {sigma_min}, {sigma_max}")
+        raise ValueError(
+            f"a grid needs steps >= 1 and positive levels, got {steps}, {sigma_min}, {sigma_max}"
+        )
     low = torch.minimum(torch.full_like(high, sigma_min), high / 2)
     ramp = torch.linspace(0, 1, steps).to(high.device).reshape(-1, *[1] * high.ndim)
     grid = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho

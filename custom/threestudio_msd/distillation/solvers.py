@@ -1,7 +1,8 @@
 """Solvers of the probability-flow ODE dz/dsigma = (z - D(z, sigma)) / sigma, one step at a time.
 
-A step is a function `(denoiser, z, sigma, sigma_next, memory) -> (z_next, memory)`; `memory` is None at the first step and
-carries what a multistep method keeps. Levels are 0-d or one a sample, `[B]`; `sigma > 0`, `sigma_next >= 0`.
+A step is a function `(denoiser, z, sigma, sigma_next, memory) -> (z_next, memory)`; `memory` is None at the
+first step and carries what a multistep method keeps. Levels are 0-d or one a sample, `[B]`; `sigma > 0`,
+`sigma_next >= 0`.
 """
 
 from __future__ import annotations
@@ -59,7 +60,9 @@ def dpmpp_2m(
     return torch.lerp(extrapolated, z, expand(sigma_next / sigma, z)), memory
 
 
-def extrapolate(denoised: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None) -> tuple[Tensor, Memory | None]:
+def extrapolate(
+    denoised: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None
+) -> tuple[Tensor, Memory | None]:
     """The denoised estimate at the middle of a step in log sigma, from this step's and the last one's.
 
     The first step and the step to 0 use this step's alone.

@@ -25,7 +25,9 @@ def expand(value: float | Tensor, like: Tensor) -> Tensor:
     """
     value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
     if value.numel() not in (1, like.shape[0]):
-        raise ValueError(f"expected one value or {like.shape[0]} (one a sample), got shape {tuple(value.shape)}")
+        raise ValueError(
+            f"expected one value or {like.shape[0]} (one a sample), got shape {tuple(value.shape)}"
+        )
     return value.reshape(-1, *[1] * (like.ndim - 1))
 
 

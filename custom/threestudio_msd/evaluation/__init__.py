@@ -5,7 +5,15 @@ Needs no threestudio, except to read the frames of a run's path.
 
 from .features import FEATURES, FeatureError, Features
 from .images import ImageRecord, Run, read_images, read_records, read_runs, write_samples
-from .metrics import Spread, diversity, frechet_distance, kernel_distance, precision_recall, saturation, sharpness
+from .metrics import (
+    Spread,
+    diversity,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+    saturation,
+    sharpness,
+)
 
 __all__ = [
     "FEATURES",

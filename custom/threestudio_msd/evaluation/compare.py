@@ -101,7 +101,9 @@ class Comparison:
 Execute = Callable[[Sequence[Cell]], Iterator[Outcome]]
 
 
-def compare(comparison: Comparison, config: DictConfig, features: Features, execute: Execute) -> dict[str, object]:
+def compare(
+    comparison: Comparison, config: DictConfig, features: Features, execute: Execute
+) -> dict[str, object]:
     """Run what has not been run yet, and measure.
 
     Args:
@@ -133,20 +135,32 @@ def _steps(comparison: Comparison, budget: Budget, execute: Execute) -> dict[str
     probes = [comparison.cell(method, comparison.prompts[0], 0, PROBE_STEPS) for method in comparison.methods]
     failed = run_grid(probes, execute)
     if failed:
-        raise ValueError(f"no calls per step could be counted for {', '.join(cell.method.label for cell in failed)}")
-    return {cell.method.label: max(1, round(budget.amount / calls_per_step(Run(cell.folder)))) for cell in probes}
+        raise ValueError(
+            f"no calls per step could be counted for {', '.join(cell.method.label for cell in failed)}"
+        )
+    return {
+        cell.method.label: max(1, round(budget.amount / calls_per_step(Run(cell.folder)))) for cell in probes
+    }
 
 
-def _references(comparison: Comparison, config: DictConfig, features: Features) -> tuple[dict[str, ImageSet], ImageSet]:
+def _references(
+    comparison: Comparison, config: DictConfig, features: Features
+) -> tuple[dict[str, ImageSet], ImageSet]:
     """What every figure is measured against, by name, and DDIM images that are measured like a method's."""
     own, many = comparison.sampling, comparison.reference_particles
     reference = Sampling(many, own.steps, own.scale, own.solver)
-    ddim = sample_prompts(config, comparison.prompts, [REFERENCE_SEEDS], reference, comparison.out / "references" / "ddim")
+    ddim = sample_prompts(
+        config, comparison.prompts, [REFERENCE_SEEDS], reference, comparison.out / "references" / "ddim"
+    )
     sampled = Sampling(comparison.particles, own.steps, own.scale, own.solver)
-    rows = sample_prompts(config, comparison.prompts, range(comparison.seeds), sampled, comparison.out / "ddim")
+    rows = sample_prompts(
+        config, comparison.prompts, range(comparison.seeds), sampled, comparison.out / "ddim"
+    )
     references = {"ddim": image_set(ddim, features)}
     if uses_tiny_prior(config):
-        truth = render_prompts(comparison.prompts, [REFERENCE_SEEDS], many, comparison.out / "references" / "truth")
+        truth = render_prompts(
+            comparison.prompts, [REFERENCE_SEEDS], many, comparison.out / "references" / "truth"
+        )
         references["truth"] = image_set(truth, features)
     return references, image_set(rows, features)
 
@@ -161,8 +175,8 @@ def measure(
     """All figures of a finished comparison.
 
     Returns:
-        `about`, `ddim` (figures), and by budget the methods' `figures`, `curves`, `steps`, `calls` (of one particle),
-        `command`, `config`, `finished` and `asked` runs.
+        `about`, `ddim` (figures), and by budget the methods' `figures`, `curves`, `steps`, `calls` (of one
+        particle), `command`, `config`, `finished` and `asked` runs.
     """
     tables = {}
     for budget, cells in grids.items():
@@ -191,12 +205,16 @@ def _described_runs(cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, obj
     }
 
 
-def _measured(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features) -> dict[str, object]:
+def _measured(
+    runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features
+) -> dict[str, object]:
     results = image_set([record for run in runs for record in run.records()], features)
     return {"figures": as_json(figures(results, references)), "curves": curves(runs, references, features)}
 
 
-def curves(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features) -> list[dict[str, object]]:
+def curves(
+    runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features
+) -> list[dict[str, object]]:
     """Quality along the path: at every frame `step`, `calls`, and by seed the Fréchet distances and the alignment."""
     paths = [run.frames() for run in runs]
     points = []
@@ -210,10 +228,15 @@ def curves(runs: Sequence[Run], references: Mapping[str, ImageSet], features: Fe
         shown = image_set(records, features, torch.cat([frame.images for frame in frames]))
         seeds = [shown.of_seed(seed) for seed in shown.seeds]
         found = {
-            f"frechet_{name}": Spread(tuple(frechet_distance(reference.features, one.features) for one in seeds))
+            f"frechet_{name}": Spread(
+                tuple(frechet_distance(reference.features, one.features) for one in seeds)
+            )
             for name, reference in references.items()
         }
-        found |= {name: Spread(tuple(float(one.alignment[name].mean()) for one in seeds)) for name in shown.alignment}
+        found |= {
+            name: Spread(tuple(float(one.alignment[name].mean()) for one in seeds))
+            for name in shown.alignment
+        }
         calls = float(np.mean([frame.calls for frame in frames]))
         points.append({"step": frames[0].step, "calls": calls, **as_json(found)})
     return points
@@ -233,7 +256,9 @@ def calls_to_reach(curve: Sequence[Mapping[str, object]], figure: str, level: fl
     return None
 
 
-def convergence(table: Mapping[str, Mapping[str, object]], ours: str, figure: str) -> dict[str, object] | None:
+def convergence(
+    table: Mapping[str, Mapping[str, object]], ours: str, figure: str
+) -> dict[str, object] | None:
     """How soon `ours` reaches the best other method's final figure, in network calls and as a ratio to those it spent.
 
     Args:
@@ -242,8 +267,8 @@ def convergence(table: Mapping[str, Mapping[str, object]], ours: str, figure: st
         figure: A figure of which less is better.
 
     Returns:
-        The best other method's `method`, `level` and `calls`, and ours: `reached`, calls, and `ratio`, both None if it never
-        does; None where there is nothing to compare.
+        The best other method's `method`, `level` and `calls`, and ours: `reached`, calls, and `ratio`, both
+        None if it never does; None where there is nothing to compare.
     """
     others = {label: row for label, row in table.items() if label != ours}
     if ours not in table or not others:

@@ -14,7 +14,15 @@ from torch import Tensor
 from ..files import save_text
 from .features import Features
 from .images import ImageRecord, read_images
-from .metrics import Spread, diversity, frechet_distance, kernel_distance, precision_recall, saturation, sharpness
+from .metrics import (
+    Spread,
+    diversity,
+    frechet_distance,
+    kernel_distance,
+    precision_recall,
+    saturation,
+    sharpness,
+)
 
 NEAREST = 3
 
@@ -50,7 +58,9 @@ class ImageSet:
 def image_set(records: Sequence[ImageRecord], features: Features, images: Tensor | None = None) -> ImageSet:
     """Load images, unless they are given, and compute their features and alignment."""
     images = read_images(records) if images is None else images
-    return ImageSet(records, images, features(images), features.alignment(images, [record.prompt for record in records]))
+    return ImageSet(
+        records, images, features(images), features.alignment(images, [record.prompt for record in records])
+    )
 
 
 def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> dict[str, Spread]:
@@ -58,11 +68,12 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> dict[str, S
 
     Args:
         images: What is judged.
-        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and `recall_NAME`, the
-            last two NaN for sets of fewer than five images.
+        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and
+            `recall_NAME`, the last two NaN for sets of fewer than five images.
 
     Returns:
-        By name; also `saturation`, `sharpness`, `diversity` (of a run's particles, in features), and the alignment's figures.
+        By name; also `saturation`, `sharpness`, `diversity` (of a run's particles, in features), and the
+        alignment's figures.
     """
     by_seed = [_figures_of_one(images.of_seed(seed), references) for seed in images.seeds]
     return {name: Spread(tuple(found[name] for found in by_seed)) for name in by_seed[0]}
@@ -74,7 +85,9 @@ def _figures_of_one(images: ImageSet, references: Mapping[str, ImageSet]) -> dic
         found[f"frechet_{name}"] = frechet_distance(reference.features, images.features)
         found[f"kernel_{name}"] = kernel_distance(reference.features, images.features)
         enough = min(len(reference.features), len(images.features)) > NEAREST + 1
-        precision, recall = precision_recall(reference.features, images.features, NEAREST) if enough else (nan, nan)
+        precision, recall = (
+            precision_recall(reference.features, images.features, NEAREST) if enough else (nan, nan)
+        )
         found |= {f"precision_{name}": precision, f"recall_{name}": recall}
     found |= {name: float(values.mean()) for name, values in images.alignment.items()}
     found["saturation"] = float(saturation(images.images).mean())
@@ -104,7 +117,11 @@ def as_json(found: Mapping[str, Spread]) -> dict[str, dict[str, object]]:
         return None if isnan(value) else value
 
     return {
-        name: {"mean": known(spread.mean), "std": known(spread.std), "values": [known(value) for value in spread.values]}
+        name: {
+            "mean": known(spread.mean),
+            "std": known(spread.std),
+            "values": [known(value) for value in spread.values],
+        }
         for name, spread in found.items()
     }
 

@@ -1,6 +1,7 @@
 """Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: the judge, Inception and CLIP.
 
-The judge ships with the package and works offline. Inception and CLIP take their weights from the hub or a local path.
+The judge ships with the package and works offline. Inception and CLIP take their weights from the hub or a
+local path.
 """
 
 from __future__ import annotations
@@ -58,7 +59,9 @@ class JudgeFeatures:
         except (FileNotFoundError, ValueError) as error:
             raise FeatureError(f"features judge: {error}") from error
         own = ", ".join(f"{head} {100 * self.judge.accuracy[head]:.1f} %" for head in ("object", "colour"))
-        self.description = f"tiny-world judge, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
+        self.description = (
+            f"tiny-world judge, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
+        )
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> np.ndarray:
@@ -73,8 +76,12 @@ class JudgeFeatures:
         """
         asked = [parse_prompt(prompt) for prompt in prompts]
         verdict = self.judge.classify(images)
-        right_object = np.array([a.object == b for a, b in zip(asked, verdict.object, strict=True)], dtype=float)
-        right_colour = np.array([a.colour == b for a, b in zip(asked, verdict.colour, strict=True)], dtype=float)
+        right_object = np.array(
+            [a.object == b for a, b in zip(asked, verdict.object, strict=True)], dtype=float
+        )
+        right_colour = np.array(
+            [a.colour == b for a, b in zip(asked, verdict.colour, strict=True)], dtype=float
+        )
         return {"alignment": right_object * right_colour, "object": right_object, "colour": right_colour}
 
 
@@ -118,7 +125,9 @@ class CLIPFeatures:
     def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
         """CLIP similarity: cosine x 100; see `Features`."""
         longest = self.model.config.text_config.max_position_embeddings
-        tokens = self.tokenizer(list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt")
+        tokens = self.tokenizer(
+            list(prompts), padding=True, truncation=True, max_length=longest, return_tensors="pt"
+        )
         texts = F.normalize(_pooled(self.model.get_text_features(**tokens)), dim=-1)
         return {"clip_similarity": 100 * (torch.from_numpy(self(images)) * texts).sum(-1).numpy()}
 
@@ -137,16 +146,23 @@ class InceptionFeatures:
 
     def __init__(self, weights: str | None = None) -> None:
         try:
-            from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3, FeatureExtractorInceptionV3
+            from torch_fidelity.feature_extractor_inceptionv3 import (
+                URL_INCEPTION_V3,
+                FeatureExtractorInceptionV3,
+            )
         except ImportError as error:
-            raise FeatureError(f"features inception: {error}. Install it with `pip install torch-fidelity`.") from error
+            raise FeatureError(
+                f"features inception: {error}. Install it with `pip install torch-fidelity`."
+            ) from error
         try:
             # torch-fidelity would run code that a file of weights may hold: this refuses such a file first
             if weights is None:
                 torch.hub.load_state_dict_from_url(URL_INCEPTION_V3, map_location="cpu", weights_only=True)
             else:
                 torch.load(weights, map_location="cpu", weights_only=True)
-            self.network = FeatureExtractorInceptionV3("inception", ["2048"], feature_extractor_weights_path=weights)
+            self.network = FeatureExtractorInceptionV3(
+                "inception", ["2048"], feature_extractor_weights_path=weights
+            )
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
             raise FeatureError(
                 f"features inception: the weights cannot be loaded ({_first_line(error)}). "
@@ -178,4 +194,6 @@ def _pooled(output: object) -> Tensor:
 
 
 def _first_line(error: Exception) -> str:
-    return re.sub(r"\s+", " ", str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__)
+    return re.sub(
+        r"\s+", " ", str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    )

@@ -1,8 +1,8 @@
 """A grid of runs: every method on every prompt with every seed, resumable, on local processes or on a Ray cluster.
 
-A cell is one run of the launcher. A worker runs many cells in one process, since importing everything takes longer than a
-small run. A finished cell has a `done.json` in its folder and is never run again; a failed one is reported and run again next
-time.
+A cell is one run of the launcher. A worker runs many cells in one process, since importing everything takes
+longer than a small run. A finished cell has a `done.json` in its folder and is never run again; a failed one
+is reported and run again next time.
 """
 
 from __future__ import annotations
@@ -96,7 +96,10 @@ class Cell:
     def stamp(self) -> dict[str, object]:
         """What a finished run must have been made from to count: these arguments, and the configuration as it is now."""
         config = Path(self.method.config)
-        return {"arguments": self.arguments, "config": config.read_text(encoding="utf-8") if config.is_file() else ""}
+        return {
+            "arguments": self.arguments,
+            "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+        }
 
     @property
     def finished(self) -> bool:
@@ -184,7 +187,9 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
         import ray
     except ImportError as error:
         raise CellError("--ray needs Ray: pip install 'threestudio-msd[cluster]'") from error
-    environment = {"env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}}
+    environment = {
+        "env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
+    }
     try:
         ray.init(address, runtime_env=environment, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
@@ -204,20 +209,36 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
         ray.shutdown()
 
 
-def run_grid(cells: Sequence[Cell], execute: Callable[[Sequence[Cell]], Iterator[Outcome]]) -> dict[Cell, str]:
+def run_grid(
+    cells: Sequence[Cell], execute: Callable[[Sequence[Cell]], Iterator[Outcome]]
+) -> dict[Cell, str]:
     """Run all cells that are not finished, with a bar over them.
 
     Args:
         cells: The grid.
-        execute: Runs cells and yields their outcomes: `run_locally` or `run_on_ray`, its further arguments bound.
+        execute: Runs cells and yields their outcomes: `run_locally` or `run_on_ray`, its further arguments
+            bound.
 
     Returns:
         The failed cells and their errors, which were also printed.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
-    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
+    columns = [
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    ]
     failed: dict[Cell, str] = {}
     todo = [cell for cell in cells if not cell.finished]
     with Progress(*columns, console=Console(stderr=True)) as progress:

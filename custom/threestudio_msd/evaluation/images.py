@@ -74,7 +74,9 @@ class Run:
 
     def records(self) -> list[ImageRecord]:
         """The resulting images, one a particle; none while the run is unfinished."""
-        results = sorted(self.folder.glob("save/it*-test"), key=lambda path: int(re.search(r"it(\d+)-test$", path.name)[1]))
+        results = sorted(
+            self.folder.glob("save/it*-test"), key=lambda path: int(re.search(r"it(\d+)-test$", path.name)[1])
+        )
         paths = sorted(results[-1].glob("*.png"), key=lambda path: int(path.stem)) if results else []
         return [ImageRecord(self.prompt, self.seed, int(path.stem), path) for path in paths]
 
@@ -122,7 +124,10 @@ def read_records(folder: Path) -> list[ImageRecord]:
     """
     if (folder / SAMPLES).is_file():
         listed = json.loads((folder / SAMPLES).read_text(encoding="utf-8"))
-        return [ImageRecord(entry["prompt"], entry["seed"], entry["particle"], folder / entry["path"]) for entry in listed]
+        return [
+            ImageRecord(entry["prompt"], entry["seed"], entry["particle"], folder / entry["path"])
+            for entry in listed
+        ]
     records = [record for run in read_runs(folder) for record in run.records()]
     if not records:
         raise FileNotFoundError(
@@ -133,7 +138,9 @@ def read_records(folder: Path) -> list[ImageRecord]:
 
 def read_images(records: Iterable[ImageRecord]) -> Tensor:
     """Load images of one size: `[N, H, W, 3]` in [0, 1]."""
-    arrays = [np.asarray(Image.open(record.path).convert("RGB"), dtype=np.float32) / 255 for record in records]
+    arrays = [
+        np.asarray(Image.open(record.path).convert("RGB"), dtype=np.float32) / 255 for record in records
+    ]
     return torch.from_numpy(np.stack(arrays))
 
 
@@ -156,7 +163,12 @@ def write_samples(folder: Path, prompt: str, seed: int, images: Tensor) -> list[
 
 def _listed(records: Sequence[ImageRecord], folder: Path) -> list[dict[str, object]]:
     return [
-        {"prompt": r.prompt, "seed": r.seed, "particle": r.particle, "path": r.path.relative_to(folder).as_posix()}
+        {
+            "prompt": r.prompt,
+            "seed": r.seed,
+            "particle": r.particle,
+            "path": r.path.relative_to(folder).as_posix(),
+        }
         for r in records
     ]
 

@@ -41,7 +41,8 @@ class Spread:
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """Fréchet distance between Gaussians fitted to two sets of features: with Inception's it is the FID (Heusel et al. 2017).
 
-    ||mu_a - mu_b||^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It falls with the size of a set, so compare equal sizes only.
+    ||mu_a - mu_b||^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It falls with the size of a set, so compare equal
+    sizes only.
 
     Args:
         a: Features, `[N, D]`, N >= 2.
@@ -51,8 +52,11 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
         ValueError: If a set is too small or the dimensions differ.
     """
     _require_features(a, b)
-    covariances = [np.atleast_2d(np.cov(x, rowvar=False)) for x in (a.astype(np.float64), b.astype(np.float64))]
-    # the trace of the root of a product is the sum of the roots of its eigenvalues, which are real and >= 0 but for rounding
+    covariances = [
+        np.atleast_2d(np.cov(x, rowvar=False)) for x in (a.astype(np.float64), b.astype(np.float64))
+    ]
+    # the trace of the root of a product is the sum of the roots of its eigenvalues, which are real and >= 0
+    # but for rounding
     roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)).sum()
     shift = np.square(a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)).sum()
     return float(max(shift + sum(map(np.trace, covariances)) - 2 * roots, 0.0))

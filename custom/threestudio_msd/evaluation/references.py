@@ -72,7 +72,9 @@ def sample_prompts(
         if not isinstance(guidance, LatentGuidance):
             raise ValueError(f"{system.guidance_type}: only guidances of this package can be sampled from")
     for prompt in track(todo, "sampling", disable=not todo):
-        processor = threestudio.find(system.prompt_processor_type)({**system.prompt_processor, "prompt": prompt})
+        processor = threestudio.find(system.prompt_processor_type)(
+            {**system.prompt_processor, "prompt": prompt}
+        )
         for seed in (seed for seed in seeds if (prompt, seed) not in there):
             arguments = (settings.particles, seed, settings.steps, settings.scale, settings.solver)
             write_samples(out, prompt, seed, sample_images(guidance, processor(), *arguments))
@@ -89,7 +91,9 @@ def _is_current(out: Path, settings: dict[str, object]) -> bool:
     return False
 
 
-def render_prompts(prompts: Sequence[str], seeds: Iterable[int], particles: int, out: Path) -> list[ImageRecord]:
+def render_prompts(
+    prompts: Sequence[str], seeds: Iterable[int], particles: int, out: Path
+) -> list[ImageRecord]:
     """Render the tiny world's truth of all prompts, from random cameras; what is already there is kept.
 
     Raises:

@@ -76,7 +76,9 @@ def table_rows(
     for column in shown:
         if column.less_is_better is not None and table:
             choose = min if column.less_is_better else max
-            best[column.figure] = choose(table, key=lambda label: table[label]["figures"][column.figure]["mean"])
+            best[column.figure] = choose(
+                table, key=lambda label: table[label]["figures"][column.figure]["mean"]
+            )
 
     def cells(label: str, figures: Mapping[str, Mapping[str, float]]) -> list[dict[str, object]]:
         return [
@@ -120,13 +122,21 @@ def curves_svg(table: Mapping[str, Mapping[str, object]]) -> str:
     """Fréchet distance against steps and against calls, as SVG that reads on light and on dark ground."""
     from matplotlib.figure import Figure
 
-    figures = [f"frechet_{name}" for name in LABELS if table and f"frechet_{name}" in next(iter(table.values()))["curves"][0]]
+    figures = [
+        f"frechet_{name}"
+        for name in LABELS
+        if table and f"frechet_{name}" in next(iter(table.values()))["curves"][0]
+    ]
     figure = Figure(figsize=(10, 3.4 * max(len(figures), 1)), facecolor="none")
     axes = figure.subplots(max(len(figures), 1), 2, squeeze=False)
     for row, name in enumerate(figures):
-        for column, (against, label) in enumerate((("step", "optimiser steps"), ("calls", "network calls per image"))):
+        for column, (against, label) in enumerate(
+            (("step", "optimiser steps"), ("calls", "network calls per image"))
+        ):
             _draw_curves(axes[row, column], table, name, against)
-            axes[row, column].set(xlabel=label, ylabel=f"Fréchet distance to {LABELS[name.removeprefix('frechet_')]}")
+            axes[row, column].set(
+                xlabel=label, ylabel=f"Fréchet distance to {LABELS[name.removeprefix('frechet_')]}"
+            )
     if figures:
         axes[0, 0].legend(frameon=False, labelcolor="#808890", fontsize=8)
     figure.tight_layout()
@@ -142,7 +152,9 @@ def _draw_curves(axes: object, table: Mapping[str, Mapping[str, object]], name: 
         mean = np.array([point[name]["mean"] for point in row["curves"]])
         std = np.array([point[name]["std"] or 0.0 for point in row["curves"]])
         axes.plot(x, mean, color=colour, label=label, marker="o", markersize=3)
-        axes.fill_between(x, np.maximum(mean - std, mean.min() / 10), mean + std, color=colour, alpha=0.15, linewidth=0)
+        axes.fill_between(
+            x, np.maximum(mean - std, mean.min() / 10), mean + std, color=colour, alpha=0.15, linewidth=0
+        )
     axes.set_yscale("log")
     axes.tick_params(colors="#808890", which="both", labelsize=8)
     axes.xaxis.label.set(color="#808890", fontsize=8)
@@ -167,7 +179,9 @@ def contact_sheet(comparison: Comparison, table: Mapping[str, Mapping[str, objec
     """Methods by prompts: the first particle of the first seed, with its path."""
     methods = [method for method in comparison.methods if method.label in table]
     sampled = {
-        record.prompt: record for record in read_records(comparison.out / "ddim") if record.seed == 0 and record.particle == 0
+        record.prompt: record
+        for record in read_records(comparison.out / "ddim")
+        if record.seed == 0 and record.particle == 0
     }
     rows = []
     for prompt in comparison.prompts:
@@ -207,7 +221,9 @@ def _sheet_figure(sheet: Mapping[str, object]) -> object:
                 cell.imshow(_from_png(image["src"]))
             if column == 0:
                 cell.set_ylabel(method, fontsize=9, rotation=0, ha="right", va="center")
-    figure.subplots_adjust(left=0.7 / figure.get_figwidth(), right=0.995, top=1 - 0.25 / figure.get_figheight(), bottom=0.01)
+    figure.subplots_adjust(
+        left=0.7 / figure.get_figwidth(), right=0.995, top=1 - 0.25 / figure.get_figheight(), bottom=0.01
+    )
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
     return figure
 
@@ -251,7 +267,9 @@ def write_report(comparison: Comparison, results: Mapping[str, object], title: s
                 "sheet": contact_sheet(comparison, table),
             }
         )
-    template = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    template = Environment(autoescape=True, trim_blocks=True).from_string(
+        TEMPLATE.read_text(encoding="utf-8")
+    )
     path = comparison.out / "index.html"
     page = template.render(
         title=title,
@@ -271,10 +289,20 @@ def markdown(results: Mapping[str, object], figures: Sequence[str], ours: str) -
     shown = [column for column in columns(results["ddim"]) if column.figure in figures]
     blocks = []
     for name, table in results["budgets"].items():
-        heading = ["method", "steps", "calls", *(f"{column.label} {column.arrow}".strip() for column in shown)]
+        heading = [
+            "method",
+            "steps",
+            "calls",
+            *(f"{column.label} {column.arrow}".strip() for column in shown),
+        ]
         lines = [f"`{name}`", "", "| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
         for row in table_rows(table, results["ddim"], shown):
-            values = [f"**{c['mean']}** ± {c['std']}" if c["best"] else f"{c['mean']} ± {c['std']}" for c in row["cells"]]
-            lines.append("| " + " | ".join([str(row["label"]), str(row["steps"]), str(row["calls"]), *values]) + " |")
+            values = [
+                f"**{c['mean']}** ± {c['std']}" if c["best"] else f"{c['mean']} ± {c['std']}"
+                for c in row["cells"]
+            ]
+            lines.append(
+                "| " + " | ".join([str(row["label"]), str(row["steps"]), str(row["calls"]), *values]) + " |"
+            )
         blocks.append("\n".join([*lines, *(f"\n{line}" for line in convergence_lines(table, ours))]))
     return "\n\n".join(blocks) + "\n"

@@ -1,7 +1,8 @@
 """What every guidance module shares: from (rgb, prompt, camera) to an estimator over latents, and back to a loss.
 
-A guidance module owns no mathematics. It encodes the render, wraps the pretrained model as a denoiser under the prompt, asks
-its estimator for a gradient, and returns it as a loss whose gradient with respect to the latents is just that.
+A guidance module owns no mathematics. It encodes the render, wraps the pretrained model as a denoiser under
+the prompt, asks its estimator for a gradient, and returns it as a loss whose gradient with respect to the
+latents is just that.
 """
 
 from __future__ import annotations
@@ -17,17 +18,30 @@ from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
 from torch import Tensor
 
-from ..distillation import Denoiser, Estimate, Estimator, Noise, Prior, SampleNoise, require_finite, rms, seed_from
+from ..distillation import (
+    Denoiser,
+    Estimate,
+    Estimator,
+    Noise,
+    Prior,
+    SampleNoise,
+    require_finite,
+    rms,
+    seed_from,
+)
 from ..priors import CFG, LatentPrior, PerpNeg, load_prior
 
-NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale; the last checkpoint is intact."
+NAN_HINT = (
+    "Try dtype float32, a lower learning rate or a lower guidance_scale; the last checkpoint is intact."
+)
 
 
 @dataclass(frozen=True)
 class View:
     """Where the renders of a batch were taken from.
 
-    The first three are `[B]`: degrees, degrees, world units. The matrices are `[B, 4, 4]`, None where the batch has no camera.
+    The first three are `[B]`: degrees, degrees, world units. The matrices are `[B, 4, 4]`, None where the
+    batch has no camera.
     """
 
     elevation: Tensor
@@ -67,8 +81,9 @@ class LatentGuidance:
         trainer_max_steps: int = 400
         # seed of the noise
         seed: int = 0
-        # where the loss is taken: latent, through the encoder; or image, against the decoded target (HiFA, Zhu & Zhuang 2023):
-        # no gradient through an encoder that may be wrong about renders unlike its training images, but a decoder call
+        # where the loss is taken: latent, through the encoder; or image, against the decoded target (HiFA,
+        # Zhu & Zhuang 2023): no gradient through an encoder that may be wrong about renders unlike its
+        # training images, but a decoder call
         loss_space: str = "latent"
 
         def __post_init__(self) -> None:
@@ -124,13 +139,16 @@ class LatentGuidance:
             azimuth: Degrees, `[B]`.
             camera_distances: World units, `[B]`.
             rgb_as_latents: Whether `rgb` holds latents.
-            guidance_eval: Whether to add `eval`, the images that threestudio's `guidance_evaluation_save` plots.
-            index: Which particle each row is, `[B]`, where the same particles come at every step; None for random views.
+            guidance_eval: Whether to add `eval`, the images that threestudio's `guidance_evaluation_save`
+                plots.
+            index: Which particle each row is, `[B]`, where the same particles come at every step; None for
+                random views.
             **kwargs: The rest of the batch.
 
         Returns:
-            `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean over the batch), `network_calls`
-            (rows the network evaluated so far, per sample, every guidance branch counted), and what the method adds.
+            `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean over the batch),
+            `network_calls` (rows the network evaluated so far, per sample, every guidance branch counted),
+            and what the method adds.
 
         Raises:
             NonFiniteError: If the latents or the gradient hold NaN or Inf.
@@ -138,7 +156,9 @@ class LatentGuidance:
         batch = rgb.shape[0]
         in_images = self.cfg.loss_space == "image" and not rgb_as_latents
         with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
-            latents = require_finite(f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT)
+            latents = require_finite(
+                f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT
+            )
         rows = self.rows
         view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
         with torch.no_grad():
@@ -169,7 +189,11 @@ class LatentGuidance:
     def images(self, rgb: Tensor) -> Tensor:
         """Renders `[B, H, W, 3]` as images `[B, 3, h, w]` at the model's resolution."""
         images, size = rgb.permute(0, 3, 1, 2), (self.prior.resolution, self.prior.resolution)
-        return images if images.shape[-2:] == size else F.interpolate(images, size, mode="bilinear", align_corners=False)
+        return (
+            images
+            if images.shape[-2:] == size
+            else F.interpolate(images, size, mode="bilinear", align_corners=False)
+        )
 
     def decoded(self, target: Tensor) -> Tensor:
         """The target as images `[B, 3, h, w]`.
@@ -177,8 +201,12 @@ class LatentGuidance:
         Raises:
             NonFiniteError: If they hold NaN or Inf.
         """
-        if self.last_decoded is None or self.last_decoded[0] is not target:  # a target may be fitted for several steps
-            images = require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
+        if (
+            self.last_decoded is None or self.last_decoded[0] is not target
+        ):  # a target may be fitted for several steps
+            images = require_finite(
+                f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT
+            )
             self.last_decoded = target, images
         return self.last_decoded[1]
 
@@ -188,11 +216,16 @@ class LatentGuidance:
         return Prior(self.denoiser(prompt_utils, view, scale), self.prior.network.schedule)
 
     def denoiser(
-        self, prompt_utils: PromptProcessorOutput, view: View, scale: float, view_dependent: bool | None = None
+        self,
+        prompt_utils: PromptProcessorOutput,
+        view: View,
+        scale: float,
+        view_dependent: bool | None = None,
     ) -> Denoiser:
         """The pretrained model with classifier-free guidance, or Perp-Neg where the prompt processor asks for it.
 
-        `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no Perp-Neg.
+        `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no
+        Perp-Neg.
         """
         network, condition = self.prior.network, self.prior.condition
         if view_dependent is None:
@@ -241,7 +274,9 @@ class LatentGuidance:
         """Take up `checkpoint_state` again."""
         self.network_calls = state["network_calls"]
 
-    def evaluation(self, estimate: Estimate, prompt_utils: PromptProcessorOutput, view: View) -> dict[str, Any]:
+    def evaluation(
+        self, estimate: Estimate, prompt_utils: PromptProcessorOutput, view: View
+    ) -> dict[str, Any]:
         """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, its clean estimate, the target."""
 
         def decode(latents: Tensor) -> Tensor:

@@ -20,25 +20,30 @@ class MSDGuidance(LatentGuidance, BaseObject):
     """Pulls renders to x', the mean of the product of the model's distribution and a Gaussian kernel around them (Eq. 5-12).
 
     Returns, beside what every guidance returns (see `LatentGuidance.__call__`):
-    `loss_msd`; `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`, lambda; `converged`, 1 once every
-    sample's shift is at most `stop_threshold`.
+    `loss_msd`; `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`, lambda;
+    `converged`, 1 once every sample's shift is at most `stop_threshold`.
     """
 
     @dataclass
     class Config(LatentGuidance.Config):
         """Settings of `msd-guidance`."""
 
-        # product sampler: {type: posterior | split | tweedie, ...}, with the arguments of that class of `distillation.product`
+        # product sampler: {type: posterior | split | tweedie, ...}, with the arguments of that class of
+        # `distillation.product`
         sampler: dict = field(default_factory=lambda: {"type": "split", "steps": 8})
-        # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive, start, end, ...}
+        # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive,
+        # start, end, ...}
         bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 8.0, "end": 1.0})
         # M, product samples averaged per estimate (Eq. 10); the paper uses 1
         samples: int = 1
-        # fresh: new noise every step; fixed: every particle keeps its noise, which makes its x' a smooth function of the render
+        # fresh: new noise every step; fixed: every particle keeps its noise, which makes its x' a smooth
+        # function of the render
         noise: str = "fresh"
-        # estimate x' every k-th step only and fit it in between at no network calls; needs the same particles at every step
+        # estimate x' every k-th step only and fit it in between at no network calls; needs the same particles
+        # at every step
         refresh_every: int = 1
-        # stop once the root mean square of every sample's shift is at most this, in units of latents; 0 never stops
+        # stop once the root mean square of every sample's shift is at most this, in units of latents; 0 never
+        # stops
         stop_threshold: float = 0.0
 
         def __post_init__(self) -> None:
@@ -52,7 +57,9 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
         def parts(self) -> tuple[ProductSampler, Bandwidth]:
             """The product sampler and the bandwidth schedule that the config describes."""
-            return build_part(SAMPLERS, self.sampler, "sampler"), build_part(SCHEDULES, self.bandwidth, "bandwidth")
+            return build_part(SAMPLERS, self.sampler, "sampler"), build_part(
+                SCHEDULES, self.bandwidth, "bandwidth"
+            )
 
     cfg: Config
     name = "msd"
@@ -69,13 +76,20 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """Estimate x', or take the last one while it is to be fitted.
 
         Raises:
-            ValueError: If a setting needs the same particles at every step and the batch does not say which these are.
+            ValueError: If a setting needs the same particles at every step and the batch does not say which
+                these are.
         """
         if self.cfg.refresh_every > 1 or isinstance(self.bandwidth, Adaptive):
             self._require_same_particles(index)
-        if self.cfg.refresh_every == 1 or "target" not in self.kept or self.step % self.cfg.refresh_every == 0:
+        if (
+            self.cfg.refresh_every == 1
+            or "target" not in self.kept
+            or self.step % self.cfg.refresh_every == 0
+        ):
             step = 0 if self.cfg.noise == "fixed" else self.step
-            estimate = self.estimator(latents, prior, self.noise(latents.shape[0], index, step), self.progress)
+            estimate = self.estimator(
+                latents, prior, self.noise(latents.shape[0], index, step), self.progress
+            )
             self.bandwidth.observe(estimate.target - latents)
             self._keep(estimate)
             return estimate
@@ -98,7 +112,9 @@ class MSDGuidance(LatentGuidance, BaseObject):
         super().load_checkpoint_state(state)
         self.kept = {name: tensor.to(self.device) for name, tensor in state["kept"].items()}
         if isinstance(self.bandwidth, Adaptive):
-            self.bandwidth.state.update({name: tensor.to(self.device) for name, tensor in state["adaptive"].items()})
+            self.bandwidth.state.update(
+                {name: tensor.to(self.device) for name, tensor in state["adaptive"].items()}
+            )
 
     def _require_same_particles(self, index: Tensor | None) -> None:
         if index is None or not torch.equal(index, self.kept.setdefault("index", index)):

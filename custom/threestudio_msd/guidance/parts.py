@@ -31,11 +31,15 @@ def build_part(kinds: Mapping[str, type[Part]], spec: Mapping[str, Any], what: s
     if kind is None:
         raise ValueError(f"{what}.type is missing: expected one of {', '.join(kinds)}")
     if kind not in kinds:
-        raise ValueError(f"{what}.type: unknown {kind!r}{suggestion(str(kind), kinds)}; expected one of {', '.join(kinds)}")
+        raise ValueError(
+            f"{what}.type: unknown {kind!r}{suggestion(str(kind), kinds)}; expected one of {', '.join(kinds)}"
+        )
     known = [field.name for field in fields(kinds[kind]) if field.init and field.name != "state"]
     for key in settings:
         if key not in known:
-            raise ValueError(f"{what}.{key}: {kind} has no such key{suggestion(key, known)}; it has {', '.join(known)}")
+            raise ValueError(
+                f"{what}.{key}: {kind} has no such key{suggestion(key, known)}; it has {', '.join(known)}"
+            )
     try:
         return kinds[kind](**settings)
     except (TypeError, ValueError) as error:
@@ -55,5 +59,7 @@ def require_time_range(low: float, high: float) -> tuple[float, float]:
         ValueError: If it is empty or leaves [0, 1].
     """
     if not 0 <= low <= high <= 1:
-        raise ValueError(f"min_step_percent and max_step_percent must satisfy 0 <= min <= max <= 1, got {low} and {high}")
+        raise ValueError(
+            f"min_step_percent and max_step_percent must satisfy 0 <= min <= max <= 1, got {low} and {high}"
+        )
     return low, high

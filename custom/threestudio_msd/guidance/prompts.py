@@ -19,9 +19,10 @@ from ..priors import PriorError
 class PipelinePromptProcessor(PromptProcessor):
     """Text embeddings of any diffusers pipeline that has `encode_prompt`: Stable Diffusion XL and 3 above all.
 
-    Their networks also want a pooled embedding. It travels as one more token behind the others, zeros to its right, so that
-    views, Perp-Neg and everything else that threestudio does with embeddings applies to it too; `LatentPrior.condition` takes
-    the two apart again. The encoders are loaded at the start and freed; there is no cache.
+    Their networks also want a pooled embedding. It travels as one more token behind the others, zeros to its
+    right, so that views, Perp-Neg and everything else that threestudio does with embeddings applies to it
+    too; `LatentPrior.condition` takes the two apart again. The encoders are loaded at the start and freed;
+    there is no cache.
     """
 
     @dataclass
@@ -41,7 +42,9 @@ class PipelinePromptProcessor(PromptProcessor):
         self.text_embeddings = embeddings[self.prompt][None]
         self.uncond_text_embeddings = embeddings[self.negative_prompt][None]
         self.text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.prompts_vd])
-        self.uncond_text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.negative_prompts_vd])
+        self.uncond_text_embeddings_vd = torch.stack(
+            [embeddings[prompt] for prompt in self.negative_prompts_vd]
+        )
 
     @torch.no_grad()
     def embed(self, prompts: list[str]) -> Tensor:

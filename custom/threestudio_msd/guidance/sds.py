@@ -17,7 +17,8 @@ from .parts import require_time_range
 class SDSGuidance(LatentGuidance, BaseObject):
     """g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 - abar_t (DreamFusion, Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
 
-    The defaults are those of threestudio's `stable-diffusion-guidance`, whose scale of 100 multiplies (cond - uncond) on top of
+    The defaults are those of threestudio's `stable-diffusion-guidance`, whose scale of 100 multiplies (cond -
+    uncond) on top of
     cond: 101 here, where 1 means no guidance. Returns `loss_sds` beside what every guidance returns.
     """
 

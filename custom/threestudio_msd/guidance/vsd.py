@@ -24,22 +24,24 @@ from .parts import require_time_range
 class VSDGuidance(LatentGuidance, BaseModule):
     """g = w(t) (eps_hat(z_t) - eps_phi(z_t)), w(t) = 1 - abar_t (ProlificDreamer, Wang et al. 2023b, Eq. 9).
 
-    phi, the denoiser of the renders' own distribution, is the pretrained UNet with low-rank adapters. They are this module's
-    parameters, trained by `loss_lora`, phi's denoising loss on the current renders, and want an optimiser group of their own:
+    phi, the denoiser of the renders' own distribution, is the pretrained UNet with low-rank adapters. They
+    are this module's parameters, trained by `loss_lora`, phi's denoising loss on the current renders, and
+    want an optimiser group of their own:
 
         optimizer.params.guidance.lr: 1.0e-4
 
     All particles of a batch share phi, which is conditioned on the prompt without its view and, with
     `camera_condition_type`, on the camera. The defaults are the source's, as in threestudio's
-    `stable-diffusion-vsd-guidance`. Returns `loss_vsd` and `loss_lora` beside what every guidance returns; `network_calls`
-    counts phi's training call too, but no backward passes.
+    `stable-diffusion-vsd-guidance`. Returns `loss_vsd` and `loss_lora` beside what every guidance returns;
+    `network_calls` counts phi's training call too, but no backward passes.
     """
 
     @dataclass
     class Config(LatentGuidance.Config, BaseModule.Config):
         """Settings of `msd-vsd-guidance`."""
 
-        # of the pretrained model (7.5) and of phi, there against a phi that does not know the camera (1 is none)
+        # of the pretrained model (7.5) and of phi, there against a phi that does not know the camera (1 is
+        # none)
         guidance_scale: Any = 7.5
         guidance_scale_lora: Any = 1.0
         # t is drawn uniformly between these parts of the training timesteps; phi is trained at all of them
@@ -57,7 +59,9 @@ class VSDGuidance(LatentGuidance, BaseModule):
             if self.lora_rank < 1:
                 raise ValueError(f"lora_rank must be at least 1, got {self.lora_rank}")
             if self.camera_condition_type not in CAMERAS:
-                raise ValueError(f"camera_condition_type must be {', '.join(CAMERAS)}, got {self.camera_condition_type!r}")
+                raise ValueError(
+                    f"camera_condition_type must be {', '.join(CAMERAS)}, got {self.camera_condition_type!r}"
+                )
             if not 0 <= self.camera_dropout <= 1:
                 raise ValueError(f"camera_dropout must lie in [0, 1], got {self.camera_dropout}")
 
@@ -71,7 +75,9 @@ class VSDGuidance(LatentGuidance, BaseModule):
         camera = self.cfg.camera_condition_type != "none"
         unet, network = self.prior.backbone, self.prior.network
         if not isinstance(network, VPNetwork):
-            raise PriorError(f"{self.cfg.pretrained_model_name_or_path}: VSD needs a UNet, not a {type(unet).__name__}")
+            raise PriorError(
+                f"{self.cfg.pretrained_model_name_or_path}: VSD needs a UNet, not a {type(unet).__name__}"
+            )
         self.lora = LoRANetwork(unet, network.network, self.cfg.lora_rank, camera, self.cfg.seed)
         self.phi = self.prior.network.with_network(self.lora)
 
@@ -104,7 +110,9 @@ class VSDGuidance(LatentGuidance, BaseModule):
         name = CAMERAS[self.cfg.camera_condition_type]
         matrices = getattr(view, name)
         if matrices is None:
-            raise ValueError(f"camera_condition_type {self.cfg.camera_condition_type}: the batch has no {name}")
+            raise ValueError(
+                f"camera_condition_type {self.cfg.camera_condition_type}: the batch has no {name}"
+            )
         return {**self.prior.condition(cond), "class_labels": matrices.flatten(1)}
 
     def further_losses(

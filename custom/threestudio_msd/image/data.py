@@ -24,8 +24,9 @@ class ImageDataModuleConfig:
 
     # images optimised, each from its own seed
     n_particles: int = 1
-    # particles rendered at once, a divisor of n_particles; 0 is all. With fewer than all, set trainer.accumulate_grad_batches
-    # to n_particles / batch_size: an optimiser step is then still one step of every particle, in less memory
+    # particles rendered at once, a divisor of n_particles; 0 is all. With fewer than all, set
+    # trainer.accumulate_grad_batches to n_particles / batch_size: an optimiser step is then still one step of
+    # every particle, in less memory
     batch_size: int = 0
     # pixels, in training, and in validation and test
     height: int = 64
@@ -36,7 +37,9 @@ class ImageDataModuleConfig:
     def __post_init__(self) -> None:
         require_positive(self, "n_particles", "height", "width", "eval_height", "eval_width")
         if self.batch_size < 0 or (self.batch_size and self.n_particles % self.batch_size):
-            raise ValueError(f"batch_size must be 0 or a divisor of n_particles = {self.n_particles}, got {self.batch_size}")
+            raise ValueError(
+                f"batch_size must be 0 or a divisor of n_particles = {self.n_particles}, got {self.batch_size}"
+            )
 
 
 def pixel_centres(height: int, width: int) -> Tensor:
@@ -55,10 +58,17 @@ def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
         index: Which particles, `[B]`.
 
     Returns:
-        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`, `azimuth`, `camera_distances`, zeros `[B]`.
+        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`, `azimuth`, `camera_distances`,
+        zeros `[B]`.
     """
     cameras = {name: torch.zeros(len(index)) for name in ("elevation", "azimuth", "camera_distances")}
-    return {"coordinates": pixel_centres(height, width), "height": height, "width": width, "index": index, **cameras}
+    return {
+        "coordinates": pixel_centres(height, width),
+        "height": height,
+        "width": width,
+        "index": index,
+        **cameras,
+    }
 
 
 class ImageIterableDataset(IterableDataset, Updateable):

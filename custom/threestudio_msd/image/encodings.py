@@ -1,6 +1,7 @@
 """Encodings of 2D coordinates for many particles at once: `[N, 2]` to `[P, N, n_output_dims]`.
 
-Every particle has its own encoding, drawn from its own generator, so that it is the same whatever the number of particles.
+Every particle has its own encoding, drawn from its own generator, so that it is the same whatever the number
+of particles.
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class FourierEncoding(BaseModule):
 
         # rows of B; twice as many features
         n_frequencies: int = 64
-        # standard deviation of the frequencies, in periods per image: larger shows finer detail, too large shows noise
+        # standard deviation of the frequencies, in periods per image: larger shows finer detail, too large
+        # shows noise
         scale: float = 4.0
 
         def __post_init__(self) -> None:
@@ -59,7 +61,9 @@ class FourierEncoding(BaseModule):
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
         """Encode `[N, 2]` for the particles `index` (all by default): `[P, N, n_output_dims]`."""
         angles = 2 * math.pi * select(self.frequencies, index).repeat(1, 1, 2)
-        quarter_turns = torch.tensor([math.pi / 2, 0.0], device=angles.device).repeat_interleave(self.cfg.n_frequencies)
+        quarter_turns = torch.tensor([math.pi / 2, 0.0], device=angles.device).repeat_interleave(
+            self.cfg.n_frequencies
+        )
         # cos a = sin(a + pi / 2): one large tensor, where joining cosines and sines would make four
         return torch.baddbmm(quarter_turns, coordinates.expand(len(angles), -1, -1), angles).sin_()
 
@@ -68,8 +72,8 @@ class FourierEncoding(BaseModule):
 class HashGridEncoding(BaseModule):
     """Multiresolution hash grid in 2D (Müller et al., arXiv 2201.05989), with tinycudann's names of settings.
 
-    All particles are looked up at the same vertices with the same weights, so one weighted look-up of rows that hold all
-    particles' features side by side serves them all.
+    All particles are looked up at the same vertices with the same weights, so one weighted look-up of rows
+    that hold all particles' features side by side serves them all.
     """
 
     @dataclass
@@ -94,7 +98,9 @@ class HashGridEncoding(BaseModule):
     def configure(self, generators: Sequence[torch.Generator]) -> None:
         """Make the tables, one a generator."""
         cfg = self.cfg
-        self.resolutions = [int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)]
+        self.resolutions = [
+            int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)
+        ]
         self.sizes = [min((r + 1) ** 2, 2**cfg.log2_hashmap_size) for r in self.resolutions]
         shape = (sum(self.sizes), cfg.n_features_per_level)
         rows = [torch.empty(shape).uniform_(-1e-4, 1e-4, generator=g) for g in generators]
@@ -105,8 +111,12 @@ class HashGridEncoding(BaseModule):
         """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default): `[P, N, n_output_dims]`."""
         entries, weights = self.lookup(coordinates)
         tables = select(self.tables, index).transpose(0, 1)  # [entry, particle, feature]
-        bags = F.embedding_bag(entries.flatten(0, 1), tables.flatten(1), per_sample_weights=weights.flatten(0, 1), mode="sum")
-        features = bags.reshape(len(self.sizes), len(coordinates), *tables.shape[1:])  # [level, N, particle, feature]
+        bags = F.embedding_bag(
+            entries.flatten(0, 1), tables.flatten(1), per_sample_weights=weights.flatten(0, 1), mode="sum"
+        )
+        features = bags.reshape(
+            len(self.sizes), len(coordinates), *tables.shape[1:]
+        )  # [level, N, particle, feature]
         return features.permute(2, 1, 0, 3).flatten(2)
 
     def lookup(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:

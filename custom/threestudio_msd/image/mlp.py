@@ -42,7 +42,8 @@ class ParticleLinear(nn.Module):
 class ImageMLP(BaseModule):
     """`n_particles` images, each an independent network from coordinates in [0, 1]^2 to RGB in [0, 1].
 
-    Particle i is initialised from (seed, i) alone, so it is the same network whatever the number of particles.
+    Particle i is initialised from (seed, i) alone, so it is the same network whatever the number of
+    particles.
 
     Example:
         >>> import threestudio, threestudio_msd, torch
@@ -64,7 +65,8 @@ class ImageMLP(BaseModule):
         depth: int = 2
         width: int = 64
         activation: str = "relu"
-        # grey level in (0, 1) that every image starts from, and the size of what is random around it; 0: exactly that grey
+        # grey level in (0, 1) that every image starts from, and the size of what is random around it; 0:
+        # exactly that grey
         init_grey: float = 0.5
         init_scale: float = 0.1
 
@@ -81,7 +83,9 @@ class ImageMLP(BaseModule):
     def configure(self) -> None:
         """Draw all particles' networks."""
         cfg = self.cfg
-        generators = [torch.Generator().manual_seed(seed_from(cfg.seed, "particle", i)) for i in range(cfg.n_particles)]
+        generators = [
+            torch.Generator().manual_seed(seed_from(cfg.seed, "particle", i)) for i in range(cfg.n_particles)
+        ]
         self.encoding = threestudio.find(cfg.encoding_type)(cfg.encoding, generators)
         self.activation = get_activation(cfg.activation)
         widths = [self.encoding.n_output_dims, *[cfg.width] * cfg.depth]

@@ -27,8 +27,9 @@ NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the la
 class ImageSystem(BaseSystem):
     """Optimises images, many particles at once, so that a guidance's loss falls.
 
-    Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and after training `itSTEP-test/I.png`, one a
-    particle, `itSTEP-test.mp4`, the frames as a video, and `path.png`: start, path and result of every particle.
+    Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and after training
+    `itSTEP-test/I.png`, one a particle, `itSTEP-test.mp4`, the frames as a video, and `path.png`: start, path
+    and result of every particle.
     """
 
     @dataclass
@@ -80,7 +81,8 @@ class ImageSystem(BaseSystem):
         """Check that every optimiser step reaches every particle once.
 
         Raises:
-            ConfigValueError: If the data's particles are not the geometry's, or groups do not add up to an optimiser step.
+            ConfigValueError: If the data's particles are not the geometry's, or groups do not add up to an
+                optimiser step.
         """
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
         if data.n_particles != particles:
@@ -104,15 +106,18 @@ class ImageSystem(BaseSystem):
         rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
         out = self.guidance(rgb, self.prompt_utils, **batch)
         loss = require_finite(f"loss at step {step}", self.weighted_loss(out), NAN_HINT)
-        calls = out.get("network_calls", 0.0) / self.trainer.accumulate_grad_batches  # a particle is in one batch of those only
+        calls = (
+            out.get("network_calls", 0.0) / self.trainer.accumulate_grad_batches
+        )  # a particle is in one batch of those only
         self._log_scalars({**out, "loss": loss, "network_calls": calls}, len(rgb))
         self.bandwidth = float(out["bandwidth"]) if "bandwidth" in out else None
         if step % self.cfg.progress_every == 0:
             self._save_frame(batch)
         if out.get("converged"):
             self.converged = self.trainer.should_stop = True
-        # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a particle's gradient, and
-        # with it its whole path, does not depend on how many others there are (Adam would forgive the factor, SGD would not)
+        # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a
+        # particle's gradient, and with it its whole path, does not depend on how many others there are (Adam
+        # would forgive the factor, SGD would not)
         return loss * self.geometry.cfg.n_particles
 
     def weighted_loss(self, out: dict[str, Any]) -> Tensor:
@@ -121,7 +126,9 @@ class ImageSystem(BaseSystem):
         Raises:
             ConfigValueError: If there is no loss or a loss has no weight.
         """
-        losses = {name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")}
+        losses = {
+            name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")
+        }
         for name in losses:
             if f"lambda_{name}" not in self.cfg.loss:
                 near = difflib.get_close_matches(f"lambda_{name}", list(self.cfg.loss), n=1)
@@ -149,7 +156,9 @@ class ImageSystem(BaseSystem):
             return
         for name, parameter in self.named_parameters():
             if parameter.grad is not None:
-                require_finite(f"gradient of {name} at step {self.true_global_step}", parameter.grad, NAN_HINT)
+                require_finite(
+                    f"gradient of {name} at step {self.true_global_step}", parameter.grad, NAN_HINT
+                )
 
     def on_train_end(self) -> None:
         """Keep the last frame, and, where the guidance stopped early, the state it stopped at."""
@@ -188,7 +197,9 @@ class ImageSystem(BaseSystem):
         if not frames:
             return
         step = self.true_global_step
-        self.save_img_sequence(f"it{step}-test", "progress", r"(\d+)\.png", save_format="mp4", fps=15, name="test", step=step)
+        self.save_img_sequence(
+            f"it{step}-test", "progress", r"(\d+)\.png", save_format="mp4", fps=15, name="test", step=step
+        )
         shown = spread(frames, self.cfg.path_columns)
         particles = self.geometry.cfg.n_particles
         tiles = [read_tiles(self.get_save_path(f"progress/{frame.step}.png"), particles) for frame in shown]

@@ -1,7 +1,8 @@
 """Guidance: from a conditional denoiser and what it is conditioned on to a plain denoiser `(z, sigma) -> x0`.
 
-All branches of a guide go through the network as one batch. Guides are linear in D exactly as they are in epsilon, since
-eps = (z - D) / sigma. A guide for B conditions takes batches of `B * M` rows laid sample by sample.
+All branches of a guide go through the network as one batch. Guides are linear in D exactly as they are in
+epsilon, since eps = (z - D) / sigma. A guide for B conditions takes batches of `B * M` rows laid sample by
+sample.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from ..distillation import Denoiser, expand
 from .networks import Condition, ConditionalDenoiser
 
 
-def evaluate(network: ConditionalDenoiser, z: Tensor, sigma: Tensor, conditions: Sequence[Condition]) -> list[Tensor]:
+def evaluate(
+    network: ConditionalDenoiser, z: Tensor, sigma: Tensor, conditions: Sequence[Condition]
+) -> list[Tensor]:
     """Denoise the same rows under several conditions, in one batch.
 
     Args:
@@ -30,7 +33,8 @@ def evaluate(network: ConditionalDenoiser, z: Tensor, sigma: Tensor, conditions:
     """
     rows, branches = z.shape[0], len(conditions)
     stacked = {
-        name: torch.cat([c[name].repeat_interleave(rows // c[name].shape[0], 0) for c in conditions]) for name in conditions[0]
+        name: torch.cat([c[name].repeat_interleave(rows // c[name].shape[0], 0) for c in conditions])
+        for name in conditions[0]
     }
     sigma = sigma.expand(rows).repeat(branches)
     return list(network(z.repeat(branches, *[1] * (z.ndim - 1)), sigma, stacked).chunk(branches))
@@ -67,7 +71,8 @@ class CFG:
 class PerpNeg:
     """Perp-Neg (Armandpour et al. 2023): negative prompts act only perpendicular to the positive one.
 
-    D = D_uncond + w (d + sum_i w_i perp(d_i, d)), d = D_cond - D_uncond, d_i = D_neg_i - D_uncond, with threestudio's weights.
+    D = D_uncond + w (d + sum_i w_i perp(d_i, d)), d = D_cond - D_uncond, d_i = D_neg_i - D_uncond, with
+    threestudio's weights.
 
     Attributes:
         network: The conditional denoiser.
@@ -87,7 +92,9 @@ class PerpNeg:
 
     def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
         """The guided denoiser."""
-        cond, uncond, *negatives = evaluate(self.network, z, sigma, [self.condition, self.unconditional, *self.negatives])
+        cond, uncond, *negatives = evaluate(
+            self.network, z, sigma, [self.condition, self.unconditional, *self.negatives]
+        )
         positive = direction = cond - uncond
         weights = self.weights.repeat_interleave(z.shape[0] // self.weights.shape[0], 0)
         for i, negative in enumerate(negatives):

@@ -64,7 +64,9 @@ class LatentPrior:
         return getattr(self.vae.config, "shift_factor", None) or 0.0
 
 
-def load_prior(model: str, revision: str | None = None, dtype: str = "auto", device: torch.device | str = "cpu") -> LatentPrior:
+def load_prior(
+    model: str, revision: str | None = None, dtype: str = "auto", device: torch.device | str = "cpu"
+) -> LatentPrior:
     """Load a pipeline's network, VAE and noise levels, without its text encoders: Stable Diffusion 1, 2, XL and 3.
 
     Args:
@@ -77,14 +79,19 @@ def load_prior(model: str, revision: str | None = None, dtype: str = "auto", dev
         The prior, frozen and in evaluation mode.
 
     Raises:
-        PriorError: If the dtype is unknown, the model cannot be found, reached or read, or is of an unsupported kind.
+        PriorError: If the dtype is unknown, the model cannot be found, reached or read, or is of an
+            unsupported kind.
     """
     if dtype not in (*DTYPES, "auto"):
         raise PriorError(f"unknown dtype {dtype!r}: expected auto, {', '.join(DTYPES)}")
     on_gpu = torch.device(device).type == "cuda"
     weights_dtype = DTYPES["float16" if on_gpu else "float32"] if dtype == "auto" else DTYPES[dtype]
     pipeline = _load_pipeline(model, revision, weights_dtype)
-    factor = 2 ** (len(pipeline.vae.config.block_out_channels) - 1) if getattr(pipeline, "vae", None) is not None else 1
+    factor = (
+        2 ** (len(pipeline.vae.config.block_out_channels) - 1)
+        if getattr(pipeline, "vae", None) is not None
+        else 1
+    )
     backbone, network, condition = _denoiser(model, pipeline, factor, weights_dtype)
     for module in (backbone, pipeline.vae):
         module.requires_grad_(False).eval().to(device)
@@ -108,7 +115,11 @@ def _denoiser(
             times = 6 * unet.config.addition_time_embed_dim
             pooled = unet.config.projection_class_embeddings_input_dim - times
             condition = partial(sdxl_condition, pooled=pooled, size=unet.config.sample_size * factor)
-        return unet, VPNetwork(UNetCall(unet), schedule, pipeline.scheduler.config.prediction_type, dtype), condition
+        return (
+            unet,
+            VPNetwork(UNetCall(unet), schedule, pipeline.scheduler.config.prediction_type, dtype),
+            condition,
+        )
     if isinstance(transformer, SD3Transformer2DModel):
         times = pipeline.scheduler.sigmas.flip(0).double()
         times = times[(times > 0) & (times < 1)]
@@ -128,7 +139,11 @@ def text_condition(embeddings: Tensor) -> Condition:
 def sdxl_condition(embeddings: Tensor, pooled: int, size: int) -> Condition:
     """Stable Diffusion XL: hidden states, the pooled embedding behind them, and the sizes of an uncropped training image."""
     sizes = embeddings.new_tensor([size, size, 0, 0, size, size]).expand(len(embeddings), 6)
-    return {"encoder_hidden_states": embeddings[:, :-1], "text_embeds": embeddings[:, -1, :pooled], "time_ids": sizes}
+    return {
+        "encoder_hidden_states": embeddings[:, :-1],
+        "text_embeds": embeddings[:, -1, :pooled],
+        "time_ids": sizes,
+    }
 
 
 def sd3_condition(embeddings: Tensor, pooled: int) -> Condition:
@@ -164,13 +179,20 @@ def _load_pipeline(model: str, revision: str | None, dtype: torch.dtype):
     from diffusers.utils.logging import disable_progress_bar
 
     skipped = dict.fromkeys(("safety_checker", "feature_extractor", "image_encoder"))
-    skipped |= dict.fromkeys(f"{part}{number}" for part in ("tokenizer", "text_encoder") for number in ("", "_2", "_3"))
+    skipped |= dict.fromkeys(
+        f"{part}{number}" for part in ("tokenizer", "text_encoder") for number in ("", "_2", "_3")
+    )
     # diffusers warns of the parts left out on purpose, and shows a bar for three small files
     logging.getLogger("diffusers.pipelines.pipeline_utils").setLevel(logging.ERROR)
     disable_progress_bar()
     try:
         return DiffusionPipeline.from_pretrained(
-            model, revision=revision, torch_dtype=dtype, use_safetensors=True, requires_safety_checker=False, **skipped
+            model,
+            revision=revision,
+            torch_dtype=dtype,
+            use_safetensors=True,
+            requires_safety_checker=False,
+            **skipped,
         )
     except (OSError, ValueError) as error:
         raise PriorError(_advice(model, revision, error)) from error

@@ -15,15 +15,17 @@ CAMERA_NUMBERS = 16  # of a 4 x 4 matrix
 class LoRANetwork(nn.Module):
     """A UNet with adapters on its attention layers, which are on during its own calls and off for everybody else.
 
-    Called as `network(sample, timestep, **condition)`, like the UNet it wraps. Holds the adapters' parameters, and none of the
-    frozen UNet's: these alone are optimised and saved.
+    Called as `network(sample, timestep, **condition)`, like the UNet it wraps. Holds the adapters'
+    parameters, and none of the frozen UNet's: these alone are optimised and saved.
 
     Args:
         unet: A diffusers UNet2DConditionModel, frozen; it is given the adapters.
         call: How it is called: `call(sample, timestep, **condition)`.
         rank: Of the adapters.
-        camera: Whether calls bring `class_labels`, a camera matrix a row, `[N, 16]`, for which an embedding is learned.
-        seed: Of the initialisation (A normal with standard deviation 1 / rank, B zero: the UNet itself at first).
+        camera: Whether calls bring `class_labels`, a camera matrix a row, `[N, 16]`, for which an embedding
+            is learned.
+        seed: Of the initialisation (A normal with standard deviation 1 / rank, B zero: the UNet itself at
+            first).
     """
 
     def __init__(
@@ -39,9 +41,14 @@ class LoRANetwork(nn.Module):
         self._call = call
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            unet.add_adapter(LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ATTENTION), "phi")
+            unet.add_adapter(
+                LoraConfig(r=rank, lora_alpha=rank, init_lora_weights="gaussian", target_modules=ATTENTION),
+                "phi",
+            )
             width = unet.time_embedding.linear_2.out_features
-            self.camera_embedding = TimestepEmbedding(CAMERA_NUMBERS, width).to(unet.device) if camera else None
+            self.camera_embedding = (
+                TimestepEmbedding(CAMERA_NUMBERS, width).to(unet.device) if camera else None
+            )
         cast_training_params(unet)  # adapters are trained in float32 on a UNet of any precision
         adapters = {name.replace(".", "/"): p for name, p in unet.named_parameters() if p.requires_grad}
         self.adapters = nn.ParameterDict(adapters)
@@ -67,7 +74,9 @@ class LoRANetwork(nn.Module):
         unet.disable_adapters()
         unet.class_embedding = None
         for parameter in self.adapters.values():
-            parameter.requires_grad_(True)  # peft freezes what it disables, and gradients still to come would be lost
+            parameter.requires_grad_(
+                True
+            )  # peft freezes what it disables, and gradients still to come would be lost
 
     def _embed_camera(self, matrices: Tensor) -> Tensor:
         return self.camera_embedding(matrices.to(self.camera_embedding.linear_1.weight.dtype))

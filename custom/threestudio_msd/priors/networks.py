@@ -1,8 +1,8 @@
 """Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
 
-Siblings by what the network was trained to predict: `VPNetwork` (epsilon, v or sample prediction of a variance-preserving
-model, as Stable Diffusion) and `FlowNetwork` (the velocity of a rectified flow, as Stable Diffusion 3). Each counts the rows
-it evaluated, which is what budgets are stated in.
+Siblings by what the network was trained to predict: `VPNetwork` (epsilon, v or sample prediction of a
+variance-preserving model, as Stable Diffusion) and `FlowNetwork` (the velocity of a rectified flow, as Stable
+Diffusion 3). Each counts the rows it evaluated, which is what budgets are stated in.
 """
 
 from __future__ import annotations
@@ -59,14 +59,18 @@ class ConditionalDenoiser(ABC):
 
     def predict(self, sample: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The network's raw output for its own kind of input, in the dtype of `sample`."""
-        condition = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in condition.items()}
+        condition = {
+            name: value.to(self.dtype) if value.is_floating_point() else value
+            for name, value in condition.items()
+        }
         return self.network(sample.to(self.dtype), time, **condition).to(sample.dtype)
 
 
 class VPNetwork(ConditionalDenoiser):
     """A variance-preserving model with discrete training timesteps.
 
-    The input is z / sqrt(1 + sigma^2) at the timestep of sigma, interpolated in log sigma between training timesteps.
+    The input is z / sqrt(1 + sigma^2) at the timestep of sigma, interpolated in log sigma between training
+    timesteps.
 
     Args:
         network: See `ConditionalDenoiser`; its time is a timestep, `[N]`, with its fraction.
@@ -87,7 +91,9 @@ class VPNetwork(ConditionalDenoiser):
     ) -> None:
         super().__init__(network, dtype)
         if prediction_type not in ("epsilon", "v_prediction", "sample"):
-            raise ValueError(f"unknown prediction type {prediction_type!r}: expected epsilon, v_prediction or sample")
+            raise ValueError(
+                f"unknown prediction type {prediction_type!r}: expected epsilon, v_prediction or sample"
+            )
         self.schedule = schedule
         self.prediction_type = prediction_type
 

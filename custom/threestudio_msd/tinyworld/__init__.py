@@ -2,7 +2,17 @@
 
 from .judge import Judge, Verdict, load_judge
 from .render import Cameras, render, sample_cameras, true_renders
-from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, check_prompt, held_out_pairs, parse_prompt, seen_pairs
+from .world import (
+    COLOURS,
+    HELD_OUT,
+    OBJECTS,
+    VIEWS,
+    Caption,
+    check_prompt,
+    held_out_pairs,
+    parse_prompt,
+    seen_pairs,
+)
 
 __all__ = [
     "COLOURS",

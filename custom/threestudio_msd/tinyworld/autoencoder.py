@@ -17,7 +17,9 @@ KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
-QUIET = -6.0  # log-variance of the untrained posterior: at 0 its noise drowns the colours, and they are never learned
+QUIET = (
+    -6.0
+)  # log-variance of the untrained posterior: at 0 its noise drowns the colours, and they are never learned
 
 
 def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
@@ -42,7 +44,8 @@ def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
 def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     """Another contrast, saturation and tint for each image, up to clipping.
 
-    A normalised encoder may not tell a washed-out or a garish image from the right one; distillation then drifts there.
+    A normalised encoder may not tell a washed-out or a garish image from the right one; distillation then
+    drifts there.
     """
     b = len(images)
     contrast = torch.exp(torch.empty(b, 1, 1, 1).uniform_(-1.2, 1.2, generator=generator))
@@ -61,7 +64,8 @@ def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
         generator: The randomness.
 
     Returns:
-        The input, and the target to reconstruct (the input without its noise); about two in three are left alone.
+        The input, and the target to reconstruct (the input without its noise); about two in three are left
+        alone.
     """
     b = len(images)
 
@@ -69,7 +73,9 @@ def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
         return (torch.rand(b, generator=generator) < share)[:, None, None, None]
 
     flat = torch.rand(b, 3, 1, 1, generator=generator).expand_as(images)
-    field = F.interpolate(torch.rand(b, 3, 4, 4, generator=generator), images.shape[-2:], mode="bicubic").clamp(0, 1)
+    field = F.interpolate(
+        torch.rand(b, 3, 4, 4, generator=generator), images.shape[-2:], mode="bicubic"
+    ).clamp(0, 1)
     contrast = torch.rand(b, 1, 1, 1, generator=generator)
     mix = torch.rand(b, 1, 1, 1, generator=generator)
     blurred = F.interpolate(F.avg_pool2d(images, 4), images.shape[-2:], mode="bilinear")
@@ -78,7 +84,9 @@ def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
     target = torch.where(chosen(0.06), mix * images + (1 - mix) * images.flip(0), target)
     target = torch.where(chosen(0.05), blurred, target)
     target = torch.where(chosen(0.15), _recolour(target, generator), target)
-    noise = 0.15 * torch.rand(b, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
+    noise = (
+        0.15 * torch.rand(b, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
+    )
     return torch.where(chosen(0.08), (target + noise).clamp(0, 1), target), target
 
 
@@ -89,14 +97,20 @@ def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
 def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
     """L1 on the pixels and on their differences at two scales, which keeps small details crisp, and squares for the colours.
 
-    Colour is what the objects differ by and the last that an autoencoder learns, so its part of the square weighs more.
+    Colour is what the objects differ by and the last that an autoencoder learns, so its part of the square
+    weighs more.
     """
     error = images - target
     chroma = error - error.mean(1, keepdim=True)
-    loss = error.abs().mean() + SQUARED_WEIGHT * error.square().mean() + CHROMA_WEIGHT * chroma.square().mean()
+    loss = (
+        error.abs().mean() + SQUARED_WEIGHT * error.square().mean() + CHROMA_WEIGHT * chroma.square().mean()
+    )
     for scale in (1, 2):
         a, b = (F.avg_pool2d(x, scale) for x in (images, target))
-        loss = loss + EDGE_WEIGHT * sum((u - v).abs().mean() for u, v in zip(_edges(a), _edges(b), strict=True)) / 2
+        loss = (
+            loss
+            + EDGE_WEIGHT * sum((u - v).abs().mean() for u, v in zip(_edges(a), _edges(b), strict=True)) / 2
+        )
     return loss
 
 
@@ -128,7 +142,10 @@ def train_autoencoder(
 def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple[Tensor, Tensor]:
     """Posterior mean and deviation of every image's latent, both ``[n, 4, 16, 16]``, before scaling."""
     with torch.autocast("cpu", torch.bfloat16):
-        parts = [vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist for i in range(0, len(images), batch)]
+        parts = [
+            vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist
+            for i in range(0, len(images), batch)
+        ]
     return torch.cat([p.mean.float() for p in parts]), torch.cat([p.std.float() for p in parts])
 
 

@@ -66,7 +66,9 @@ def render_images(config: DataConfig, progress: bool = True) -> Images:
     albedo = torch.tensor(list(COLOURS.values()))
     generator = torch.Generator().manual_seed(config.seed)
     chunks: Iterable[tuple[str, int]] = [
-        (name, min(_CHUNK, config.views - start)) for name in OBJECTS for start in range(0, config.views, _CHUNK)
+        (name, min(_CHUNK, config.views - start))
+        for name in OBJECTS
+        for start in range(0, config.views, _CHUNK)
     ]
     rgb, labels = [], []
     for turn, (name, n) in enumerate(track(chunks, "rendering", disable=not progress)):
@@ -85,7 +87,9 @@ def render_images(config: DataConfig, progress: bool = True) -> Images:
 def cached_images(config: DataConfig, cache: Path, progress: bool = True) -> Images:
     """[`render_images`][] through a cache folder; a changed world or configuration is a different file."""
     world = json.dumps([asdict(config), OBJECTS, COLOURS, MATERIALS]).encode()
-    sources = b"".join((Path(__file__).parent / name).read_bytes() for name in ("shapes.py", "render.py", "data.py"))
+    sources = b"".join(
+        (Path(__file__).parent / name).read_bytes() for name in ("shapes.py", "render.py", "data.py")
+    )
     path = cache / f"images-{hashlib.sha256(world + sources).hexdigest()[:16]}.safetensors"
     if not path.is_file():
         images = render_images(config, progress)

@@ -78,7 +78,9 @@ def latent_statistics(vae: AutoencoderKL, images: Images) -> dict[str, float]:
     }
 
 
-def save_sheet(pipeline: StableDiffusionPipeline, path: Path, guidance_scale: float, steps: int = 50, seed: int = 0) -> None:
+def save_sheet(
+    pipeline: StableDiffusionPipeline, path: Path, guidance_scale: float, steps: int = 50, seed: int = 0
+) -> None:
     """Draws one guided DDIM sample of every object (rows) in every colour (columns)."""
     captions = [Caption(name, colour) for name in OBJECTS for colour in COLOURS]
     images = sample(pipeline, [caption.text for caption in captions], guidance_scale, steps, seed)

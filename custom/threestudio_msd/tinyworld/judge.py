@@ -1,7 +1,7 @@
 """A small classifier that says what an image of the tiny world shows: object, colour, view.
 
-It is trained on true renders only, never on what a model generates, and its own accuracy on fresh renders is kept beside its
-weights, to be printed with every figure that rests on it.
+It is trained on true renders only, never on what a model generates, and its own accuracy on fresh renders is
+kept beside its weights, to be printed with every figure that rests on it.
 """
 
 from __future__ import annotations
@@ -88,7 +88,9 @@ class Judge(nn.Module):
         """
         best = {head: logits.softmax(-1).max(-1) for head, logits in self(images).items()}
         names = {head: [HEADS[head][i] for i in found.indices.tolist()] for head, found in best.items()}
-        return Verdict(**names, **{f"{head}_probability": found.values.tolist() for head, found in best.items()})
+        return Verdict(
+            **names, **{f"{head}_probability": found.values.tolist() for head, found in best.items()}
+        )
 
 
 def load_judge(folder: str | Path = JUDGE_FOLDER) -> Judge:
@@ -102,7 +104,9 @@ def load_judge(folder: str | Path = JUDGE_FOLDER) -> Judge:
     weights, config = folder / "judge.safetensors", folder / "config.json"
     for path in (weights, config):
         if not path.is_file():
-            raise FileNotFoundError(f"no judge in {folder}: {path.name} is missing (scripts/train_prior.py makes it)")
+            raise FileNotFoundError(
+                f"no judge in {folder}: {path.name} is missing (scripts/train_prior.py makes it)"
+            )
     settings = json.loads(config.read_text(encoding="utf-8"))
     if {head: tuple(names) for head, names in settings["heads"].items()} != HEADS:
         raise ValueError(f"the judge in {folder} was trained for another world: {settings['heads']}")

@@ -49,7 +49,9 @@ class TinyPrior(nn.Module):
             cross_attention_dim=config.text_width,
             attention_head_dim=config.heads,
         )
-        self.unet.set_attn_processor(AttnProcessor())  # the fused kernel takes nearly twice as long in bfloat16 on a CPU
+        self.unet.set_attn_processor(
+            AttnProcessor()
+        )  # the fused kernel takes nearly twice as long in bfloat16 on a CPU
         self.text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(tokenizer),
@@ -126,8 +128,9 @@ def train_prior(
 ) -> TinyPrior:
     """Trains the denoiser and the text encoder on the autoencoder's latents of captioned renders.
 
-    The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion Training via Min-SNR
-    Weighting Strategy", gamma = 5). The pipeline folder is written afresh, with averaged weights, at every save.
+    The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion
+    Training via Min-SNR Weighting Strategy", gamma = 5). The pipeline folder is written afresh, with averaged
+    weights, at every save.
 
     Args:
         vae: The trained autoencoder.
@@ -159,7 +162,8 @@ def train_prior(
     def loss(generator: torch.Generator) -> Tensor:
         index = torch.randint(len(images), (config.batch,), generator=generator)
         captions = [
-            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator) for o, c, v in (names[i] for i in index.tolist())
+            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
+            for o, c, v in (names[i] for i in index.tolist())
         ]
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
@@ -179,7 +183,9 @@ def train_prior(
     return prior
 
 
-def save_prior(folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler) -> None:
+def save_prior(
+    folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
+) -> None:
     """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are replaced."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
@@ -205,7 +211,9 @@ def _half(module: nn.Module) -> nn.Module:
     return copy.half()
 
 
-def load_prior(folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.float32) -> StableDiffusionPipeline:
+def load_prior(
+    folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.float32
+) -> StableDiffusionPipeline:
     """The tiny prior as a diffusers pipeline.
 
     Raises:
@@ -214,7 +222,9 @@ def load_prior(folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.flo
     folder = Path(folder)
     if not (folder / "model_index.json").is_file():
         raise FileNotFoundError(f"no pipeline in {folder} (scripts/train_prior.py makes it)")
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, safety_checker=None, torch_dtype=dtype, local_files_only=True)
+    pipeline = StableDiffusionPipeline.from_pretrained(
+        folder, safety_checker=None, torch_dtype=dtype, local_files_only=True
+    )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -235,7 +245,11 @@ def sample(
         generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(chunk))]
         images.append(
             pipeline(
-                chunk, guidance_scale=guidance_scale, num_inference_steps=steps, generator=generators, output_type="pt"
+                chunk,
+                guidance_scale=guidance_scale,
+                num_inference_steps=steps,
+                generator=generators,
+                output_type="pt",
             ).images
         )
     return torch.cat(images).permute(0, 2, 3, 1).float()

@@ -1,7 +1,7 @@
 """Renders of the tiny world: sphere tracing once per camera, then cheap shading in any colour and light.
 
-Cameras follow threestudio: the camera stands at ``distance * (cos el cos az, cos el sin az, sin el)``, z is up, it looks at
-the origin, and azimuth 0 sees the front (+x).
+Cameras follow threestudio: the camera stands at ``distance * (cos el cos az, cos el sin az, sin el)``, z is
+up, it looks at the origin, and azimuth 0 sees the front (+x).
 """
 
 from __future__ import annotations
@@ -46,12 +46,16 @@ class Cameras:
     @property
     def views(self) -> list[str]:
         """The view's name for each camera."""
-        return [view_name(*angles) for angles in zip(self.elevation.tolist(), self.azimuth.tolist(), strict=True)]
+        return [
+            view_name(*angles) for angles in zip(self.elevation.tolist(), self.azimuth.tolist(), strict=True)
+        ]
 
     def rays(self, size: int) -> Tensor:
         """Unit ray directions ``[n, size, size, 3]``, the first row at the top."""
         forward = -F.normalize(self.position, dim=-1)
-        right = F.normalize(torch.linalg.cross(forward, forward.new_tensor([[0.0, 0, 1]]).expand_as(forward)), dim=-1)
+        right = F.normalize(
+            torch.linalg.cross(forward, forward.new_tensor([[0.0, 0, 1]]).expand_as(forward)), dim=-1
+        )
         up = torch.linalg.cross(right, forward)
         grid = (torch.arange(size) + 0.5) / size * 2 - 1
         v, u = torch.meshgrid(-grid, grid, indexing="ij")
@@ -66,7 +70,8 @@ def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) 
     Args:
         n: How many.
         generator: The randomness.
-        view: Only cameras of this view (see [`view_name`][threestudio_msd.tinyworld.world.view_name]); any if ``None``.
+        view: Only cameras of this view (see [`view_name`][threestudio_msd.tinyworld.world.view_name]); any if
+            ``None``.
     """
     draws = torch.rand(n if view is None else 32 * n + 64, 4, generator=generator)
     low, high = torch.tensor([-10.0, -180, 1.5, 40]), torch.tensor([70.0, 180, 2.0, 70])
@@ -170,7 +175,9 @@ def sample_lighting(cameras: Cameras, generator: torch.Generator) -> Lighting:
 
 
 @torch.no_grad()
-def shade(geometry: Geometry, colour: Tensor, lighting: Lighting, supersampling: int = SUPERSAMPLING) -> Tensor:
+def shade(
+    geometry: Geometry, colour: Tensor, lighting: Lighting, supersampling: int = SUPERSAMPLING
+) -> Tensor:
     """Lambertian shading, then an average over `supersampling` x `supersampling` pixels.
 
     Args:

@@ -1,7 +1,8 @@
 """The objects of the tiny world as signed distance fields.
 
-Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and faces +x, and is a list of parts
-``(distance [N], material)`` at points ``[N, 3]``. Primitives follow Quilez's catalogue of distance functions.
+Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and faces +x, and is a
+list of parts ``(distance [N], material)`` at points ``[N, 3]``. Primitives follow Quilez's catalogue of
+distance functions.
 """
 
 from __future__ import annotations
@@ -45,14 +46,20 @@ def ellipsoid(p: Tensor, centre: tuple[float, float, float], radii: tuple[float,
     return k0 * (k0 - 1) / k1.clamp_min(1e-6)
 
 
-def box(p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0) -> Tensor:
+def box(
+    p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0
+) -> Tensor:
     """Distance to a box of half sizes `half`, its edges rounded by `rounding` (inside the half sizes)."""
     q = (p - p.new_tensor(centre)).abs() - (p.new_tensor(half) - rounding)
     return q.clamp_min(0).norm(dim=-1) + q.amax(-1).clamp_max(0) - rounding
 
 
 def capsule(
-    p: Tensor, a: tuple[float, float, float], b: tuple[float, float, float], ra: float, rb: float | None = None
+    p: Tensor,
+    a: tuple[float, float, float],
+    b: tuple[float, float, float],
+    ra: float,
+    rb: float | None = None,
 ) -> Tensor:
     """Distance to a capsule from `a` to `b`; with `rb`, one that tapers (first-order distance)."""
     start, axis = p.new_tensor(a), p.new_tensor(b) - p.new_tensor(a)
@@ -63,7 +70,12 @@ def capsule(
 
 
 def cylinder(
-    p: Tensor, centre: tuple[float, float, float], axis: int, radius: float, half: float, top: float | None = None
+    p: Tensor,
+    centre: tuple[float, float, float],
+    axis: int,
+    radius: float,
+    half: float,
+    top: float | None = None,
 ) -> Tensor:
     """Distance to a cylinder along `axis` (0, 1, 2); with `top`, a cone that ends in that radius (first order)."""
     q = p - p.new_tensor(centre)
@@ -111,7 +123,9 @@ def boat(p: Tensor) -> list[Part]:
     """A sailing boat: hull, cabin with windows in front of the mast, one sail."""
     m = _mirrored(p)
     hull = torch.maximum(ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)), p[:, 2] + 0.16)
-    deck = torch.maximum(ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)) + 0.03, (p[:, 2] + 0.155).abs() - 0.015)
+    deck = torch.maximum(
+        ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)) + 0.03, (p[:, 2] + 0.155).abs() - 0.015
+    )
     edge = (p[:, 2] - 0.52) * 0.62 + (-p[:, 0] - 0.0) * 0.78  # the sloping edge of the sail
     sail = torch.maximum(torch.maximum(box(p, (-0.21, 0, 0.18), (0.19, 0.018, 0.30)), edge), -0.06 - p[:, 2])
     return [
@@ -128,7 +142,9 @@ def boat(p: Tensor) -> list[Part]:
 def car(p: Tensor) -> list[Part]:
     """A car: bonnet and headlights in front, cabin towards the back, dark wheels."""
     m = _mirrored(p)
-    wheels = torch.minimum(cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05))
+    wheels = torch.minimum(
+        cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05)
+    )
     return [
         (box(p, (0.0, 0, -0.06), (0.50, 0.25, 0.12), 0.06), "body"),
         (box(p, (-0.08, 0, 0.10), (0.26, 0.20, 0.13), 0.08), "body"),
@@ -190,7 +206,9 @@ def fish(p: Tensor) -> list[Part]:
     """A fish: big eyes and a white mouth in front, tail fin behind."""
     m = _mirrored(p)
     tail = torch.maximum(
-        torch.maximum(box(p, (-0.43, 0, 0.0), (0.12, 0.025, 0.26), 0.02), (p[:, 2].abs() + p[:, 0] + 0.27) * 0.75),
+        torch.maximum(
+            box(p, (-0.43, 0, 0.0), (0.12, 0.025, 0.26), 0.02), (p[:, 2].abs() + p[:, 0] + 0.27) * 0.75
+        ),
         -(p[:, 2].abs() * 0.6 + p[:, 0] + 0.62) * 0.85,
     )
     return [
@@ -281,5 +299,6 @@ def teapot(p: Tensor) -> list[Part]:
 
 
 SHAPES: dict[str, Callable[[Tensor], list[Part]]] = {
-    shape.__name__: shape for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
+    shape.__name__: shape
+    for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
 }

@@ -27,9 +27,10 @@ FRESH_SEED = 1_000_003
 class Recipe:
     """Everything that decides the weights.
 
-    `autoencoder_channels` are the autoencoder's widths, `scales` the guidance scales that are measured, `sheet_scale` the
-    one that the sample sheet is drawn with, `per_pair` how many samples of each (object, colour), `sampling_steps` their DDIM
-    steps, `fresh_views` how many fresh cameras for each object measure the judge and the autoencoder.
+    `autoencoder_channels` are the autoencoder's widths, `scales` the guidance scales that are measured,
+    `sheet_scale` the one that the sample sheet is drawn with, `per_pair` how many samples of each (object,
+    colour), `sampling_steps` their DDIM steps, `fresh_views` how many fresh cameras for each object measure
+    the judge and the autoencoder.
     """
 
     data: DataConfig
@@ -46,7 +47,10 @@ class Recipe:
 
     def seeded(self, seed: int) -> Recipe:
         """The same with another seed everywhere."""
-        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "judge", "autoencoder", "prior")}
+        parts = {
+            name: replace(getattr(self, name), seed=seed)
+            for name in ("data", "judge", "autoencoder", "prior")
+        }
         return replace(self, **parts)
 
 
@@ -87,7 +91,8 @@ class Training:
     Args:
         recipe: What to train.
         out: Where the results go: ``tiny-prior/``, ``judge/``, ``figures.json``, ``sample_sheet.png``.
-        cache: Where renders and resumable states are kept; those of another recipe or another program are left alone.
+        cache: Where renders and resumable states are kept; those of another recipe or another program are
+            left alone.
         progress: Whether to show bars.
     """
 
@@ -111,7 +116,9 @@ class Training:
         accuracy = measure_judge(judge, self.recipe.fresh_views, seed, self.progress)
         settings = {"width": judge.width, "features": judge.embed.out_features, "accuracy": accuracy}
         save_judge(judge, self.out / "judge", {**settings, "training": asdict(self.recipe.judge)})
-        print("judge on fresh renders: " + ", ".join(f"{head} {value:.4g}" for head, value in accuracy.items()))
+        print(
+            "judge on fresh renders: " + ", ".join(f"{head} {value:.4g}" for head, value in accuracy.items())
+        )
 
     def autoencoder(self) -> AutoencoderKL:
         """Trains the autoencoder, or reads it if it is trained."""
@@ -119,10 +126,14 @@ class Training:
         if not (folder / "config.json").is_file():
             state = self.states / "vae.pt"
             recipe = self.recipe
-            vae = train_autoencoder(self.data().seen(), recipe.autoencoder, state, recipe.autoencoder_channels, self.progress)
+            vae = train_autoencoder(
+                self.data().seen(), recipe.autoencoder, state, recipe.autoencoder_channels, self.progress
+            )
             vae.save_pretrained(folder)
         vae = AutoencoderKL.from_pretrained(folder).eval()
-        vae.register_to_config(_name_or_path="")  # would be saved with the pipeline, and names a folder of this machine
+        vae.register_to_config(
+            _name_or_path=""
+        )  # would be saved with the pipeline, and names a folder of this machine
         return vae
 
     def prior(self) -> None:

@@ -58,7 +58,12 @@ def save_tokenizer(folder: Path) -> int:
     tokens = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in merges), _START, _END]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
-    settings = {"tokenizer_class": "CLIPTokenizer", "model_max_length": LENGTH, "do_lower_case": True, **special}
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": LENGTH,
+        "do_lower_case": True,
+        **special,
+    }
     save_text(json.dumps(vocabulary, ensure_ascii=False), folder / "vocab.json")
     save_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n", folder / "merges.txt")
     save_text(json.dumps(settings, indent=2) + "\n", folder / "tokenizer_config.json")

@@ -22,8 +22,9 @@ Loss = Callable[[torch.Generator], Tensor]
 class TrainConfig:
     """AdamW with warm-up and cosine decay to zero.
 
-    `gamma` is the exponent of the power-function EMA (Karras et al. 2024, "Analyzing and Improving the Training Dynamics of
-    Diffusion Models", eq. 123: at step t the average keeps ``(1 - 1/t)^(gamma + 1)``); ``None`` keeps no average.
+    `gamma` is the exponent of the power-function EMA (Karras et al. 2024, "Analyzing and Improving the
+    Training Dynamics of Diffusion Models", eq. 123: at step t the average keeps ``(1 - 1/t)^(gamma + 1)``);
+    ``None`` keeps no average.
     """
 
     steps: int
@@ -59,7 +60,8 @@ def fit(
 ) -> nn.Module:
     """Trains `module` in place and leaves it with its averaged weights, in evaluation mode.
 
-    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` goes on as if never stopped.
+    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` goes on as if
+    never stopped.
 
     Args:
         name: For the progress bar and the messages.
@@ -73,7 +75,9 @@ def fit(
     Raises:
         FloatingPointError: If the loss is not finite; the last checkpoint is left as it was.
     """
-    optimiser = torch.optim.AdamW(module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay)
+    optimiser = torch.optim.AdamW(
+        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+    )
     average = [p.detach().clone() for p in module.parameters()]
     first = 0
     if checkpoint.is_file():
@@ -94,7 +98,9 @@ def fit(
                 group["lr"] = learning_rate(config, step)
             value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
             if not torch.isfinite(value):
-                raise FloatingPointError(f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched")
+                raise FloatingPointError(
+                    f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
+                )
             optimiser.zero_grad(set_to_none=True)
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), config.clip)
@@ -110,7 +116,10 @@ def fit(
                 }  # fmt: skip
                 save_state(state, checkpoint)
                 if not progress:
-                    print(f"{name} step {step + 1}/{config.steps} loss {smooth:.4f} {rate:.2f} steps/s", flush=True)
+                    print(
+                        f"{name} step {step + 1}/{config.steps} loss {smooth:.4f} {rate:.2f} steps/s",
+                        flush=True,
+                    )
                 if on_save is not None:
                     with _lent(module, average):
                         on_save(step + 1)

@@ -1,7 +1,7 @@
 """What the tiny world holds, and how a prompt names it.
 
-The world is every coloured object of [`OBJECTS`][] x [`COLOURS`][], seen from all round. Captions are written as
-threestudio's prompt processor writes them: ``"a red mug"``, with its view ``"a red mug, side view"``.
+The world is every coloured object of [`OBJECTS`][] x [`COLOURS`][], seen from all round. Captions are written
+as threestudio's prompt processor writes them: ``"a red mug"``, with its view ``"a red mug, side view"``.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ def parse_prompt(prompt: str) -> Caption:
         The caption; its view is ``None`` where the prompt names none.
 
     Raises:
-        ValueError: If the prompt does not name exactly one object and one colour; the message says what the world
-            holds and, for a misspelt word, the nearest name.
+        ValueError: If the prompt does not name exactly one object and one colour; the message says what the
+            world holds and, for a misspelt word, the nearest name.
 
     Example:
         >>> parse_prompt("a DSLR photo of a blue house, front view")
@@ -107,7 +107,9 @@ def parse_prompt(prompt: str) -> Caption:
     faults = []
     for kind, found, known in (("object", objects, OBJECTS), ("colour", colours, tuple(COLOURS))):
         if len(found) > 1:
-            faults.append(f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time")
+            faults.append(
+                f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time"
+            )
         elif not found:
             near = [m for word in words for m in difflib.get_close_matches(word, known, n=1, cutoff=0.75)]
             hint = f" (did you mean {near[0]!r}?)" if near else ""

@@ -113,11 +113,17 @@ def bias(run: Run) -> Section:
 
 def figure1(run: Run) -> Section:
     """Data, DDIM, SDS and MSD side by side."""
-    problems, methods = (Problem("fractal", "learned"), Problem("fractal", "learned", "cfg")), ("DDIM", "SDS", "MSD")
+    problems, methods = (
+        (Problem("fractal", "learned"), Problem("fractal", "learned", "cfg")),
+        ("DDIM", "SDS", "MSD"),
+    )
     named = _optimised([(p, method) for p in problems for method in methods], run, "figure1")
     data = fractal().sample(run.scale.grid**2, torch.Generator().manual_seed(0))
     rows = [
-        (replace(p.target(), name=str(p)), [("data", data), *((method, named[p, method]) for method in methods)])
+        (
+            replace(p.target(), name=str(p)),
+            [("data", data), *((method, named[p, method]) for method in methods)],
+        )
         for p in problems
     ]
     file = run.picture("figure1.png", partial(figures.save, figures.gallery(rows, 2.7)))
@@ -125,7 +131,9 @@ def figure1(run: Run) -> Section:
         "The fractal under the learned denoiser, plain and with classifier-free guidance. SDS gathers its points around the "
         "data's mean, and guidance drives them off the density altogether; MSD leaves them on it."
     )
-    return Section("figure1", "Figure 1: where the points end", text, pictures=[(file, "Data, DDIM samples, SDS, MSD.")])
+    return Section(
+        "figure1", "Figure 1: where the points end", text, pictures=[(file, "Data, DDIM samples, SDS, MSD.")]
+    )
 
 
 def points(run: Run) -> Section:
@@ -135,7 +143,10 @@ def points(run: Run) -> Section:
     problems += [Problem(name, "learned") for name in ("fractal", "spiral", "pinwheel")]
     learnt = {"fractal", "spiral", "pinwheel"}  # elsewhere the network only starts VSD's phi
     short = replace(
-        run, scale=replace(run.scale, training=replace(run.scale.training, steps=min(run.scale.training.steps, 128)))
+        run,
+        scale=replace(
+            run.scale, training=replace(run.scale.training, steps=min(run.scale.training.steps, 128))
+        ),
     )
     wanted = lambda keep: [(p, m) for p in problems for m in MAIN_METHODS if (p.density in learnt) == keep]  # noqa: E731
     named = _optimised(wanted(True), run, "points") | _optimised(wanted(False), short, "points")
@@ -148,7 +159,9 @@ def points(run: Run) -> Section:
         ]
         file = run.picture(f"points-{denoiser}.png", partial(figures.save, figures.gallery(rows)))
         pictures.append((file, f"Final points under the {denoiser} denoiser."))
-    return Section("points", "All methods, all densities", "Where the same grid of points ends.", pictures=pictures)
+    return Section(
+        "points", "All methods, all densities", "Where the same grid of points ends.", pictures=pictures
+    )
 
 
 def landscape(run: Run) -> Section:
@@ -173,7 +186,9 @@ def _landscapes(problem: Problem, run: Run) -> tuple[list[Cell], Path]:
     density, size = problem.target(), 96 if run.scale.grid >= 48 else 32
     experiments.train_networks([problem], run.scale)
     moments = [("SDS", 0.5), ("VSD", 0.5), ("SDI", 0.5), ("MSD", 0.5), ("MSD", 1.0)]
-    work = [Job(f"{name} at {at:.0%}", _mean_field, (problem, name, at, size, run.scale)) for name, at in moments]
+    work = [
+        Job(f"{name} at {at:.0%}", _mean_field, (problem, name, at, size, run.scale)) for name, at in moments
+    ]
     (x0, y0), (x1, y1) = density.view
     spacing = (x1 - x0) / size, (y1 - y0) / size
     fields = [("true −log p", -density.logp(density.grid(size)).double(), None)]
@@ -182,7 +197,9 @@ def _landscapes(problem: Problem, run: Run) -> tuple[list[Cell], Path]:
         loss, curl = potential(field.reshape(size, size, 2), spacing)
         title = f"MSD, λ = {BANDWIDTH(at):.2g}" if name == "MSD" else name
         fields.append((title, loss.flatten(), curl))
-        cells.append(Cell(problem.density, problem.denoiser, "none", title, "curl", curl, None, 1, None, calls))
+        cells.append(
+            Cell(problem.density, problem.denoiser, "none", title, "curl", curl, None, 1, None, calls)
+        )
     drawn = figures.landscapes(density, fields, metrics.modes(density), size)
     return cells, run.picture(f"landscape-{problem.denoiser}.png", partial(figures.save, drawn))
 
@@ -219,16 +236,25 @@ def bandwidth(run: Run) -> Section:
         "A small λ finds the nearest part of the density, a large one the density's centre: λ starts large to reach every "
         "point and falls, so that what is reached is a mode."
     )
-    return Section("bandwidth", "The bandwidth", text, pictures=[(file, "Product samples for five bandwidths.")])
+    return Section(
+        "bandwidth", "The bandwidth", text, pictures=[(file, "Product samples for five bandwidths.")]
+    )
 
 
 def frontier(run: Run) -> Section:
     """Precision against recall over the starting bandwidth."""
-    problems = [Problem("fractal"), Problem("fractal", "learned"), Problem("spiral", "learned"), Problem("pinwheel", "learned")]
+    problems = [
+        Problem("fractal"),
+        Problem("fractal", "learned"),
+        Problem("spiral", "learned"),
+        Problem("pinwheel", "learned"),
+    ]
     experiments.train_networks(problems, run.scale)
     small = replace(run.scale, grid=min(run.scale.grid, 48))
     pairs = [(p, start) for p in problems for start in run.scale.starts]
-    found = jobs.run([Job(f"{p}, λ from {start:g}", _frontier_point, (p, start, small)) for p, start in pairs], "frontier")
+    found = jobs.run(
+        [Job(f"{p}, λ from {start:g}", _frontier_point, (p, start, small)) for p, start in pairs], "frontier"
+    )
     cells, curves = [], {}
     for (problem, start), (measured, calls) in zip(pairs, found, strict=True):
         curves.setdefault(str(problem), []).append((measured["recall"], measured["precision"]))
@@ -268,18 +294,27 @@ COMMANDS: dict[str, Callable[[Run], Section]] = {
 }
 
 
-def _optimised(pairs: Sequence[tuple[Problem, str]], run: Run, title: str, **options: int) -> dict[tuple[Problem, str], Tensor]:
+def _optimised(
+    pairs: Sequence[tuple[Problem, str]], run: Run, title: str, **options: int
+) -> dict[tuple[Problem, str], Tensor]:
     """Final points (or, with `record_every`, paths) of several methods, seed 0."""
     experiments.train_networks([problem for problem, _ in pairs], run.scale)
-    work = [Job(f"{method}: {problem}", _final_points, (problem, method, run.scale, options)) for problem, method in pairs]
+    work = [
+        Job(f"{method}: {problem}", _final_points, (problem, method, run.scale, options))
+        for problem, method in pairs
+    ]
     return dict(zip(pairs, jobs.run(work, title), strict=True))
 
 
-def _final_points(problem: Problem, method: str, scale: Scale, options: dict[str, int], progress: Callable) -> Tensor:
+def _final_points(
+    problem: Problem, method: str, scale: Scale, options: dict[str, int], progress: Callable
+) -> Tensor:
     return experiments.final_points(problem, method, 0, scale, progress, **options)[0]
 
 
-def _mean_field(problem: Problem, method: str, at: float, size: int, scale: Scale, progress: Callable) -> tuple[Tensor, int]:
+def _mean_field(
+    problem: Problem, method: str, at: float, size: int, scale: Scale, progress: Callable
+) -> tuple[Tensor, int]:
     """A method's mean gradient on a grid when the part `at` of an optimisation is done, and the calls of one estimate."""
     prior, network = problem.prior(scale.training)
     y, noise = problem.target().grid(size), SharedNoise(seed_from(0, method))
@@ -290,10 +325,19 @@ def _mean_field(problem: Problem, method: str, at: float, size: int, scale: Scal
     return g.mean(0), calls
 
 
-def _frontier_point(problem: Problem, start: float, scale: Scale, progress: Callable) -> tuple[dict[str, float], int]:
+def _frontier_point(
+    problem: Problem, start: float, scale: Scale, progress: Callable
+) -> tuple[dict[str, float], int]:
     density, prior = problem.target(), problem.prior(scale.training)[0]
     noise = SharedNoise(seed_from(0, "frontier"))
-    moved = distil(density.grid(scale.grid), msd(replace(BANDWIDTH, start=start)), prior, noise, scale.steps, progress=progress)
+    moved = distil(
+        density.grid(scale.grid),
+        msd(replace(BANDWIDTH, start=start)),
+        prior,
+        noise,
+        scale.steps,
+        progress=progress,
+    )
     return experiments.measure(moved.points, density, 0), moved.calls
 
 
@@ -304,12 +348,24 @@ def parser() -> argparse.ArgumentParser:
     )
     parse.add_argument("command", choices=[*COMMANDS, "all"])
     parse.add_argument(
-        "--quick", action="store_true", help="a small version of everything, for a first look: its figures prove nothing"
+        "--quick",
+        action="store_true",
+        help="a small version of everything, for a first look: its figures prove nothing",
     )
     parse.add_argument("--seeds", type=int, default=None, help="seeds to average over (3; with --quick 1)")
-    parse.add_argument("--json", type=Path, default=None, metavar="OUT", help="write one object a figure to this file")
-    parse.add_argument("--markdown", type=Path, default=None, metavar="OUT", help="write the tables to this file as Markdown")
-    parse.add_argument("--out", type=Path, default=Path("outputs/toy"), metavar="DIR", help="folder for pictures and the page")
+    parse.add_argument(
+        "--json", type=Path, default=None, metavar="OUT", help="write one object a figure to this file"
+    )
+    parse.add_argument(
+        "--markdown", type=Path, default=None, metavar="OUT", help="write the tables to this file as Markdown"
+    )
+    parse.add_argument(
+        "--out",
+        type=Path,
+        default=Path("outputs/toy"),
+        metavar="DIR",
+        help="folder for pictures and the page",
+    )
     return parse
 
 
@@ -336,7 +392,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             report([])
     except KeyboardInterrupt:
         console.print(
-            "stopped; finished figures are in the JSON file, trained networks in the cache" if arguments.json else "stopped"
+            "stopped; finished figures are in the JSON file, trained networks in the cache"
+            if arguments.json
+            else "stopped"
         )
         return 130
     except (NonFiniteError, OSError) as error:

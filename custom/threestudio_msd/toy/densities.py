@@ -110,7 +110,11 @@ class GaussianMixture:
 
 
 def mixture(
-    means: Tensor, covariances: Tensor, weights: Tensor | None = None, view: tuple | None = None, name: str = "mixture"
+    means: Tensor,
+    covariances: Tensor,
+    weights: Tensor | None = None,
+    view: tuple | None = None,
+    name: str = "mixture",
 ) -> GaussianMixture:
     """A mixture from covariance matrices.
 
@@ -126,7 +130,9 @@ def mixture(
     """
     weights = torch.ones(len(means)) if weights is None else weights
     if covariances.shape != (*means.shape, means.shape[1]) or weights.shape != means.shape[:1]:
-        raise ValueError(f"shapes disagree: {tuple(means.shape)}, {tuple(covariances.shape)}, {tuple(weights.shape)}")
+        raise ValueError(
+            f"shapes disagree: {tuple(means.shape)}, {tuple(covariances.shape)}, {tuple(weights.shape)}"
+        )
     variances, vectors = torch.linalg.eigh(covariances.double())
     if not bool((variances > 0).all()):
         raise ValueError("a covariance is not positive definite")
@@ -135,7 +141,12 @@ def mixture(
         margin = 0.25 * (high - low).max()
         view = (tuple((low - margin).tolist()), tuple((high + margin).tolist()))
     return GaussianMixture(
-        means.float(), vectors.mT.float().contiguous(), variances.float(), (weights / weights.sum()).float(), view, name
+        means.float(),
+        vectors.mT.float().contiguous(),
+        variances.float(),
+        (weights / weights.sum()).float(),
+        view,
+        name,
     )
 
 
@@ -186,10 +197,14 @@ def union(parts: Sequence[GaussianMixture], name: str) -> GaussianMixture:
     join = lambda field: torch.cat([getattr(part, field) for part in parts])  # noqa: E731
     corners = torch.tensor([part.view for part in parts])
     view = (tuple(corners[:, 0].amin(0).tolist()), tuple(corners[:, 1].amax(0).tolist()))
-    return GaussianMixture(join("means"), join("axes"), join("variances"), join("weights") / len(parts), view, name)
+    return GaussianMixture(
+        join("means"), join("axes"), join("variances"), join("weights") / len(parts), view, name
+    )
 
 
-def _branches(rng: np.random.RandomState, position: np.ndarray, angle: float, depth: int, deepest: int) -> Iterator[tuple]:
+def _branches(
+    rng: np.random.RandomState, position: np.ndarray, angle: float, depth: int, deepest: int
+) -> Iterator[tuple]:
     """The branches of a tree, depth first: (position, direction, length, depth)."""
     length = 0.292 * 0.8**depth * (1 + 0.2 * rng.randn())
     direction = np.array([math.cos(angle), math.sin(angle)])
@@ -212,7 +227,8 @@ def fractal(
 ) -> GaussianMixture:
     """The tree-shaped density of Figure 1: eight thin Gaussians along every branch of one binary tree a class.
 
-    Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five levels of branches and vertical trunks.
+    Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five levels of branches and
+    vertical trunks.
 
     Args:
         classes: `"A"`, `"B"`, or `"AB"`, the unconditional density.
@@ -259,15 +275,18 @@ def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
         return chart
 
     noise = scale * math.hypot(0.1, 0.5 / math.sqrt(12) / 3)
-    return union([pushforward(arm(s), latents, (0.5 / count, 0.0), noise=noise) for s in (1.0, -1.0)], "spiral")
+    return union(
+        [pushforward(arm(s), latents, (0.5 / count, 0.0), noise=noise) for s in (1.0, -1.0)], "spiral"
+    )
 
 
 def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 9) -> GaussianMixture:
     """FFJORD's `pinwheel` (Grathwohl et al. 2019): Gaussian arms bent by 0.25 exp(radius), nine Gaussians an arm.
 
-    The paper's mixture is not published. Its NLLs tell two things of it: DDIM samples have -1.19, and its best points have
-    -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16. Nine Gaussians an arm, three
-    standard deviations apart and one of them at its centre, have an entropy of -1.19 at a scale of 0.35 and a peak of 2.38.
+    The paper's mixture is not published. Its NLLs tell two things of it: DDIM samples have -1.19, and its
+    best points have -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16.
+    Nine Gaussians an arm, three standard deviations apart and one of them at its centre, have an entropy of
+    -1.19 at a scale of 0.35 and a peak of 2.38.
     """
     radii = torch.linspace(1 - 0.75, 1 + 0.75, count)
     std = 1.5 / (count - 1) / 3

@@ -58,7 +58,9 @@ class Scale:
     starts: tuple[float, ...] = (0.1, 0.2, 0.3, 0.5, 0.8, 1.2)
 
 
-QUICK = Scale(grid=16, steps=50, training=Training(steps=256, batch=512), draws=64, places=6, starts=(0.1, 0.3, 1.2))
+QUICK = Scale(
+    grid=16, steps=50, training=Training(steps=256, batch=512), draws=64, places=6, starts=(0.1, 0.3, 1.2)
+)
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ class Cell:
         guidance: `none`, `cfg` or `autoguidance`.
         method: Estimator or sampler.
         metric: What was measured.
-        mean: Mean over the seeds; infinite where an estimator is deterministic (efficiency) or exact (oracle efficiency), minus
-            infinite where it has no signal.
+        mean: Mean over the seeds; infinite where an estimator is deterministic (efficiency) or exact (oracle
+            efficiency), minus infinite where it has no signal.
         std: Standard deviation over the seeds (n - 1); None for a single seed or an infinite mean.
         seeds: Number of seeds.
         paper: The paper's figure, where it has one.
@@ -132,7 +134,9 @@ def compare(
     )
 
 
-def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progress: Callable) -> tuple[Measured, int]:
+def final_metrics(
+    problem: Problem, method: str, seed: int, scale: Scale, progress: Callable
+) -> tuple[Measured, int]:
     """Optimise (or sample) once; metrics of the final points, and the calls a point took."""
     points, calls = final_points(problem, method, seed, scale, progress)
     return measure(points, problem.target(), seed), calls
@@ -140,7 +144,9 @@ def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progre
 
 def measure(points: Tensor, density: GaussianMixture, seed: int, references: int | None = None) -> Measured:
     """Every metric of a set of points `[N, 2]`, against reference samples, as many as there are points by default."""
-    reference = density.sample(references or len(points), torch.Generator().manual_seed(seed_from(seed, "reference")))
+    reference = density.sample(
+        references or len(points), torch.Generator().manual_seed(seed_from(seed, "reference"))
+    )
     precision, recall = metrics.precision_recall(points, reference)
     return {
         "nll": metrics.nll(points, density),
@@ -161,11 +167,15 @@ def final_points(
     if method == "DDIM":
         grid = density.grid(scale.grid)
         sigmas = karras_sigmas(DDIM_STEPS, SCHEDULE.sigma_min, SCHEDULE.sigma_max, SCHEDULE.rho)
-        return sample(prior.denoiser, density.moments()[0] + SCHEDULE.sigma_max * noise(grid), sigmas), DDIM_STEPS
+        return sample(
+            prior.denoiser, density.moments()[0] + SCHEDULE.sigma_max * noise(grid), sigmas
+        ), DDIM_STEPS
     phi = OnlinePhi(network) if method == "VSD" else None
     start = density.grid(scale.grid)
     lr = LEARNING_RATES[method]
-    moved = distil(start, METHODS[method](), prior, noise, scale.steps, lr, phi=phi, progress=progress, **options)
+    moved = distil(
+        start, METHODS[method](), prior, noise, scale.steps, lr, phi=phi, progress=progress, **options
+    )
     return (moved.path if options else moved.points), moved.calls
 
 
@@ -196,15 +206,20 @@ def efficiencies(seeds: int, scale: Scale, report: Report) -> list[Cell]:
     return _measure(work, "table3", report)
 
 
-def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, progress: Callable) -> tuple[Measured, int]:
+def gradient_efficiency(
+    problem: Problem, method: str, seed: int, scale: Scale, progress: Callable
+) -> tuple[Measured, int]:
     """Both efficiencies of one estimator, in natural logarithms, halfway through an optimisation.
 
-    The points y are taken from two places: from p_lambda, the density blurred by the present bandwidth, which is where an
-    optimisation is by then and where a denoiser was trained; and, `OVER_THE_VIEW`, uniformly from the whole view.
+    The points y are taken from two places: from p_lambda, the density blurred by the present bandwidth, which
+        is where an
+    optimisation is by then and where a denoiser was trained; and, `OVER_THE_VIEW`, uniformly from the whole
+    view.
 
-    Eq. 17 in ratios of means over y: ln( mean ||E g||^2 / (mean E ||g - E g||^2 cost) ); the squared norm of the mean is
-    corrected for the draws' own variance. The oracle efficiency is ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the
-    exact mean shift m and the one scale s that serves the estimator best, since a step size is free.
+    Eq. 17 in ratios of means over y: ln( mean ||E g||^2 / (mean E ||g - E g||^2 cost) ); the squared norm of
+    the mean is corrected for the draws' own variance. The oracle efficiency is ln( mean ||m||^2 / (mean E ||s
+    g + m||^2 cost) ) with the exact mean shift m and the one scale s that serves the estimator best, since a
+    step size is free.
     """
     density, count = problem.target(), scale.places**2
     prior, network = problem.prior(scale.training)
@@ -216,7 +231,9 @@ def gradient_efficiency(problem: Problem, method: str, seed: int, scale: Scale, 
     measured, calls = {}, 0
     for index, (where, y) in enumerate({"": near, OVER_THE_VIEW: anywhere}.items()):
         noise = SharedNoise(seed_from(seed, method))
-        present = replace(prior, phi=halfway_phi(network, y, noise, scale).denoise) if method == "VSD" else prior
+        present = (
+            replace(prior, phi=halfway_phi(network, y, noise, scale).denoise) if method == "VSD" else prior
+        )
         tell = lambda done, of, index=index: progress(index * of + done, 2 * of)  # noqa: E731
         g, calls = gradient_draws(efficiency_rows()[method](), y, present, noise, scale.draws, tell)
         for name, value in _efficiencies(g, y - density.denoise(y, BANDWIDTH(0.5)), calls).items():
@@ -294,7 +311,9 @@ def biases(seeds: int, scale: Scale, report: Report, density: str = "fractal") -
     return _measure(work, "bias", report)
 
 
-def sampler_bias(problem: Problem, name: str, steps: int, seed: int, scale: Scale, progress: Callable) -> tuple[Measured, int]:
+def sampler_bias(
+    problem: Problem, name: str, steps: int, seed: int, scale: Scale, progress: Callable
+) -> tuple[Measured, int]:
     """Relative bias ||E x - x'|| / ||m|| and relative spread at every bandwidth, each the median over a grid of y."""
     density = problem.target()
     prior = Prior(density.denoise, SCHEDULE)
@@ -305,7 +324,9 @@ def sampler_bias(problem: Problem, name: str, steps: int, seed: int, scale: Scal
         g, calls = gradient_draws(estimator, y, prior, noise, scale.draws)
         exact = (y - density.denoise(y, lam)).double()
         norm, variance = exact.norm(dim=-1), g.var(0).sum(-1)
-        squared = (g.mean(0) - exact).square().sum(-1) - variance / len(g)  # unbiased: the draws' own noise is taken off
+        squared = (g.mean(0) - exact).square().sum(-1) - variance / len(
+            g
+        )  # unbiased: the draws' own noise is taken off
         measured[f"bias at {lam:g}"] = float((squared.clamp(min=0).sqrt() / norm).median())
         measured[f"spread at {lam:g}"] = float((variance.sqrt() / norm).median())
         measured[f"resolution at {lam:g}"] = float(((variance / len(g)).sqrt() / norm).median())
@@ -334,13 +355,22 @@ def _cells(problem: Problem, method: str, results: list[tuple[Measured, int]]) -
     calls = results[0][1]
     cells = []
     for metric in results[0][0]:
-        values = sorted(measured[metric] for measured, _ in results)  # in an order that does not depend on who ended first
+        values = sorted(
+            measured[metric] for measured, _ in results
+        )  # in an order that does not depend on who ended first
         mean = fmean(values)
         std = stdev(values) if math.isfinite(mean) and len(values) > 1 else None
         paper = PUBLISHED.get((problem, method, metric))
         cells.append(
             Cell(
-                **asdict(problem), method=method, metric=metric, mean=mean, std=std, seeds=len(values), paper=paper, calls=calls
+                **asdict(problem),
+                method=method,
+                metric=metric,
+                mean=mean,
+                std=std,
+                seeds=len(values),
+                paper=paper,
+                calls=calls,
             )
         )
     return cells

@@ -23,14 +23,23 @@ from .densities import GaussianMixture
 
 INK, POINT, MODE = "#1b1f24", "#c2410c", "#0f766e"
 DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
-plt.rcParams.update({"font.size": 9, "axes.titlesize": 10, "text.color": INK, "axes.titlecolor": INK, "savefig.dpi": 110})
+plt.rcParams.update(
+    {"font.size": 9, "axes.titlesize": 10, "text.color": INK, "axes.titlecolor": INK, "savefig.dpi": 110}
+)
 
 
-def panel(axes: Axes, density: GaussianMixture, points: Tensor | None = None, title: str = "", size: float = 1.5) -> None:
+def panel(
+    axes: Axes, density: GaussianMixture, points: Tensor | None = None, title: str = "", size: float = 1.5
+) -> None:
     """Points `[N, 2]` over the density's own colours, without ticks; states how many points lie outside the view."""
     (x0, y0), (x1, y1) = density.view
     axes.imshow(
-        _background(density), extent=(x0, x1, y0, y1), origin="lower", cmap=DENSITY_COLOURS, vmin=-3, interpolation="bilinear"
+        _background(density),
+        extent=(x0, x1, y0, y1),
+        origin="lower",
+        cmap=DENSITY_COLOURS,
+        vmin=-3,
+        interpolation="bilinear",
     )
     if points is not None:
         x, y = points.unbind(1)
@@ -47,11 +56,17 @@ def _background(density: GaussianMixture) -> np.ndarray:
     return density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy()
 
 
-def gallery(rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Tensor]]]], side: float = 1.9) -> Figure:
+def gallery(
+    rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Tensor]]]], side: float = 1.9
+) -> Figure:
     """One row of panels a density; each panel a name and its points."""
     columns = max(len(panels) for _, panels in rows)
     figure, grid = plt.subplots(
-        len(rows), columns, figsize=(side * columns, (side + 0.25) * len(rows)), squeeze=False, layout="constrained"
+        len(rows),
+        columns,
+        figsize=(side * columns, (side + 0.25) * len(rows)),
+        squeeze=False,
+        layout="constrained",
     )
     for axes_row, (density, panels) in zip(grid, rows, strict=True):
         for axes, (name, points) in zip(axes_row, panels, strict=False):
@@ -74,17 +89,35 @@ def landscapes(
     (x0, y0), (x1, y1) = density.view
     columns = 3 if len(fields) > 4 else len(fields)
     rows = -(-len(fields) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(3 * columns, 3.7 * rows), squeeze=False, layout="constrained")
+    figure, grid = plt.subplots(
+        rows, columns, figsize=(3 * columns, 3.7 * rows), squeeze=False, layout="constrained"
+    )
     for axes in grid.flat[len(fields) :]:
         axes.set_axis_off()
     for axes, (name, loss, curl) in zip(grid.flat, fields, strict=False):
-        ranks = loss.argsort().argsort().reshape(size, size) / loss.numel()  # ranks: a loss has no scale of its own
+        ranks = (
+            loss.argsort().argsort().reshape(size, size) / loss.numel()
+        )  # ranks: a loss has no scale of its own
         axes.contourf(
-            np.linspace(x0, x1, size), np.linspace(y0, y1, size), ranks.numpy(), levels=14, cmap="Blues_r", vmin=0, vmax=1.1
+            np.linspace(x0, x1, size),
+            np.linspace(y0, y1, size),
+            ranks.numpy(),
+            levels=14,
+            cmap="Blues_r",
+            vmin=0,
+            vmax=1.1,
         )
         axes.scatter(*modes.unbind(1), s=9, c=MODE, linewidths=0, label="modes of the density")
         lowest = density.grid(size)[loss.argmin()]
-        axes.scatter(*lowest, s=110, marker="*", c=POINT, edgecolors="white", linewidths=0.8, label="lowest point of the loss")
+        axes.scatter(
+            *lowest,
+            s=110,
+            marker="*",
+            c=POINT,
+            edgecolors="white",
+            linewidths=0.8,
+            label="lowest point of the loss",
+        )
         note = "" if curl is None else f"\nno loss explains {curl:.1%} of the field"
         axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=name + note)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
@@ -93,19 +126,27 @@ def landscapes(
 
 def bandwidths(density: GaussianMixture, y: Tensor, draws: Sequence[tuple[float, Tensor, Tensor]]) -> Figure:
     """Samples of the product density around one y, for several bandwidths: (lambda, samples `[N, 2]`, exact mean `[2]`)."""
-    figure, grid = plt.subplots(1, len(draws), figsize=(2.9 * len(draws), 3.9), squeeze=False, layout="constrained")
+    figure, grid = plt.subplots(
+        1, len(draws), figsize=(2.9 * len(draws), 3.9), squeeze=False, layout="constrained"
+    )
     for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
         panel(axes, density, samples, f"λ = {lam:g}", 3)
         axes.add_patch(Circle(y.tolist(), lam, fill=False, color=INK, linestyle=":", linewidth=1))
         axes.scatter(*y, s=30, c=INK, label="y, and its kernel's radius λ")
         axes.scatter(*samples.mean(0), s=45, marker="x", c="#7c2d12", label="mean of the samples")
-        axes.scatter(*mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)")
+        axes.scatter(
+            *mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)"
+        )
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
 
 
 def animate(
-    density: GaussianMixture, paths: Sequence[tuple[str, Tensor]], file: Path, side: int = 260, seconds: float = 5.0
+    density: GaussianMixture,
+    paths: Sequence[tuple[str, Tensor]],
+    file: Path,
+    side: int = 260,
+    seconds: float = 5.0,
 ) -> None:
     """Write an animation of points moving, one panel a method; the format follows the file's suffix (.gif or .mp4).
 
@@ -116,7 +157,9 @@ def animate(
         side: Width of a panel in pixels.
         seconds: Duration; the last state then stays for a second more.
     """
-    figure, grid = plt.subplots(1, len(paths), figsize=(side * len(paths) / 100, side * 1.25 / 100), dpi=100, squeeze=False)
+    figure, grid = plt.subplots(
+        1, len(paths), figsize=(side * len(paths) / 100, side * 1.25 / 100), dpi=100, squeeze=False
+    )
     figure.subplots_adjust(0.01, 0.01, 0.99, 0.9, 0.04)
     clouds = []
     for axes, (name, path) in zip(grid[0], paths, strict=True):

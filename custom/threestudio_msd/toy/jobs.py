@@ -12,7 +12,14 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 _board: Any = None
 
@@ -33,7 +40,10 @@ class Job:
 
 
 def run(
-    jobs: Sequence[Job], title: str, workers: int | None = None, on_result: Callable[[Job, Any], None] | None = None
+    jobs: Sequence[Job],
+    title: str,
+    workers: int | None = None,
+    on_result: Callable[[Job, Any], None] | None = None,
 ) -> list:
     """Run every job and return the results in the jobs' order, whatever order they end in.
 
@@ -79,7 +89,9 @@ def _run_pool(jobs: Sequence[Job], workers: int, bars: Progress, finish: Callabl
             done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
             for index, (step, steps, note) in board.items():
                 tasks.setdefault(index, bars.add_task("", total=None) if index not in tasks else None)
-                bars.update(tasks[index], completed=step, total=steps, description=f"  {jobs[index].name} {note}")
+                bars.update(
+                    tasks[index], completed=step, total=steps, description=f"  {jobs[index].name} {note}"
+                )
             for future in done:
                 index = pending.pop(future)
                 result = future.result()
@@ -121,5 +133,11 @@ def _call(index: int, job: Job) -> Any:
 
 
 def _bars() -> Progress:
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, console=Console(stderr=True), transient=True)

@@ -26,11 +26,18 @@ def potential(field: Tensor, spacing: tuple[float, float]) -> tuple[Tensor, floa
     g = field.double().numpy()
     difference = lambda n, h: sparse.diags([-1.0, 1.0], [0, 1], shape=(n - 1, n)) / h  # noqa: E731
     gradient = sparse.vstack(
-        [sparse.kron(sparse.eye(ny), difference(nx, spacing[0])), sparse.kron(difference(ny, spacing[1]), sparse.eye(nx))]
+        [
+            sparse.kron(sparse.eye(ny), difference(nx, spacing[0])),
+            sparse.kron(difference(ny, spacing[1]), sparse.eye(nx)),
+        ]
     ).tocsc()
-    between = np.concatenate([((g[:, 1:, 0] + g[:, :-1, 0]) / 2).ravel(), ((g[1:, :, 1] + g[:-1, :, 1]) / 2).ravel()])
+    between = np.concatenate(
+        [((g[:, 1:, 0] + g[:, :-1, 0]) / 2).ravel(), ((g[1:, :, 1] + g[:-1, :, 1]) / 2).ravel()]
+    )
     laplacian, divergence = (gradient.T @ gradient).tocsc(), gradient.T @ between
-    loss = np.concatenate([[0.0], spsolve(laplacian[1:, 1:], divergence[1:])])  # a loss is known up to a constant
+    loss = np.concatenate(
+        [[0.0], spsolve(laplacian[1:, 1:], divergence[1:])]
+    )  # a loss is known up to a constant
     total = np.square(between).sum()
     curl = float(np.square(between - gradient @ loss).sum() / total) if total > 0 else 0.0
     return torch.from_numpy(loss - loss.mean()).reshape(ny, nx), curl

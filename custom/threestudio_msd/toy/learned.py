@@ -55,7 +55,9 @@ class DensityNetwork(nn.Module):
 
     def __init__(self, width: int = 64, layers: int = 4) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([UnitLinear(4, width), *(UnitLinear(width, width) for _ in range(layers))])
+        self.layers = nn.ModuleList(
+            [UnitLinear(4, width), *(UnitLinear(width, width) for _ in range(layers))]
+        )
         self.gain = nn.Parameter(torch.ones([]))
 
     def forward(self, z: Tensor, sigma: float | Tensor) -> Tensor:
@@ -76,7 +78,9 @@ class DensityNetwork(nn.Module):
     def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
         """D(z, sigma) = z + sigma^2 score(z, sigma): `[N, 2]`."""
         sigma = torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).expand(len(z), 1)
-        scores = [self.score(rows, levels) for rows, levels in zip(z.split(CHUNK), sigma.split(CHUNK), strict=True)]
+        scores = [
+            self.score(rows, levels) for rows, levels in zip(z.split(CHUNK), sigma.split(CHUNK), strict=True)
+        ]
         return z + sigma.square() * torch.cat(scores)
 
 

@@ -24,8 +24,8 @@ def nll(points: Tensor, density: GaussianMixture) -> float:
 def precision_recall(points: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
     """Precision and recall of Kynkäänniemi et al. 2019 on coordinates, by `prdc`.
 
-    Precision is the share of `points` `[N, d]` that lie within the k-th neighbour's distance of some reference point, recall
-    the same with the roles exchanged; a point is not its own neighbour.
+    Precision is the share of `points` `[N, d]` that lie within the k-th neighbour's distance of some
+    reference point, recall the same with the roles exchanged; a point is not its own neighbour.
     """
     with contextlib.redirect_stdout(io.StringIO()):  # prdc prints its sample counts
         found = compute_prdc(reference.double().numpy(), points.double().numpy(), neighbours)
@@ -39,10 +39,15 @@ def mmd(points: Tensor, reference: Tensor, bandwidth: float = MMD_BANDWIDTH) -> 
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
-        total = sum(float((-torch.cdist(rows, b).square() / (2 * bandwidth**2)).exp().double().sum()) for rows in a.split(512))
+        total = sum(
+            float((-torch.cdist(rows, b).square() / (2 * bandwidth**2)).exp().double().sum())
+            for rows in a.split(512)
+        )
         return (total - len(a)) / (len(a) * (len(a) - 1)) if a is b else total / (len(a) * len(b))
 
-    return mean_kernel(points, points) + mean_kernel(reference, reference) - 2 * mean_kernel(points, reference)
+    return (
+        mean_kernel(points, points) + mean_kernel(reference, reference) - 2 * mean_kernel(points, reference)
+    )
 
 
 @lru_cache(maxsize=16)

@@ -52,7 +52,8 @@ def distil(
         steps: Optimiser steps.
         lr: Adam's learning rate, in the units of the plane.
         record_every: Steps between recorded states; 0 records the first and the last only.
-        phi: VSD's network of the points' own distribution, which takes one training step after each optimiser step.
+        phi: VSD's network of the points' own distribution, which takes one training step after each optimiser
+            step.
         progress: Told (step, steps).
 
     Raises:

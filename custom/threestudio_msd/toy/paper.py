@@ -5,7 +5,9 @@ from __future__ import annotations
 from .problems import TABLE1, TABLE2, TABLE3, Problem
 
 
-def _by_problem(problems: tuple[Problem, ...], rows: dict[str, dict[str, tuple]]) -> dict[tuple[Problem, str, str], float]:
+def _by_problem(
+    problems: tuple[Problem, ...], rows: dict[str, dict[str, tuple]]
+) -> dict[tuple[Problem, str, str], float]:
     return {
         (problem, method, metric): value
         for method, metrics in rows.items()

@@ -67,14 +67,18 @@ class Problem:
 
         SDI inverts at the mirrored scale, eps_cond - (w - 1)(eps_cond - eps_uncond), as its authors do.
         """
-        network, *guides = (learned(density, how, progress=progress) for density, how in self.networks(training))
+        network, *guides = (
+            learned(density, how, progress=progress) for density, how in self.networks(training)
+        )
         if self.denoiser == "ideal":
             return Prior(self.target().denoise, SCHEDULE), network
         w = GUIDANCE[self.guidance]
         if not guides:
             return Prior(network.denoise, SCHEDULE), network
         weak = guides[0].denoise
-        return Prior(guided(network.denoise, weak, w), SCHEDULE, inversion=guided(network.denoise, weak, 2 - w)), network
+        return Prior(
+            guided(network.denoise, weak, w), SCHEDULE, inversion=guided(network.denoise, weak, 2 - w)
+        ), network
 
 
 @cache
@@ -99,8 +103,14 @@ TABLE1 = (
     Problem("fractal", "learned", "cfg"),
     Problem("fractal", "learned", "autoguidance"),
 )
-TABLE2 = tuple(Problem(density, denoiser) for density in ("spiral", "pinwheel") for denoiser in ("ideal", "learned"))
-TABLE3 = tuple(Problem(density, denoiser) for density in ("fractal", "spiral", "pinwheel") for denoiser in ("ideal", "learned"))
+TABLE2 = tuple(
+    Problem(density, denoiser) for density in ("spiral", "pinwheel") for denoiser in ("ideal", "learned")
+)
+TABLE3 = tuple(
+    Problem(density, denoiser)
+    for density in ("fractal", "spiral", "pinwheel")
+    for denoiser in ("ideal", "learned")
+)
 
 BANDWIDTH = Exponential(0.5, 0.03)
 
@@ -115,7 +125,9 @@ METHODS: dict[str, Callable[[], Estimator]] = {
     "VSD": VSD,
     "SDI": SDI,
     "MSD": msd,
-    "MSD adaptive": lambda: msd(Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.8, tau=0.2, patience=10), steps=8),
+    "MSD adaptive": lambda: msd(
+        Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.8, tau=0.2, patience=10), steps=8
+    ),
     "MSD split": lambda: MSD(Split(), BANDWIDTH),
     "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
 }

@@ -75,7 +75,10 @@ def _grid(metric: str, cells: Sequence[Cell]) -> Grid:
     for cell in cells:
         entries.setdefault(cell.method, {})[_column(cell)] = entry(cell)
         calls[cell.method] = str(cell.calls)
-    rows = [(method, calls[method], [row.get(column, Entry("")) for column in columns]) for method, row in entries.items()]
+    rows = [
+        (method, calls[method], [row.get(column, Entry("")) for column in columns])
+        for method, row in entries.items()
+    ]
     return Grid(NAMES.get(metric, metric), columns, rows)
 
 
@@ -89,7 +92,9 @@ def entry(cell: Cell) -> Entry:
     factor = 1000 if cell.metric == "mmd" else 1
     if math.isfinite(cell.mean):
         digits = 3 if abs(cell.mean) * factor < 1 else 2
-        text = f"{cell.mean * factor:.{digits}f}" + ("" if cell.std is None else f" ± {cell.std * factor:.{digits}f}")
+        text = f"{cell.mean * factor:.{digits}f}" + (
+            "" if cell.std is None else f" ± {cell.std * factor:.{digits}f}"
+        )
     else:
         text = INFINITE[cell.metric.removesuffix(OVER_THE_VIEW)] if cell.mean > 0 else "−∞ (no signal)"
     if cell.paper is None:
@@ -122,10 +127,17 @@ def write_json(cells: Sequence[Cell], file: Path) -> None:
 
 def write_markdown(sections: Sequence[Section], command: str, file: Path) -> None:
     """Every table as Markdown, under the command that made it."""
-    lines = [f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."]
+    lines = [
+        f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."
+    ]
     for section in sections:
         for grid in grids(section.cells):
-            lines += ["", f"**{section.title}: {grid.metric}**", "", f"| method | calls | {' | '.join(grid.columns)} |"]
+            lines += [
+                "",
+                f"**{section.title}: {grid.metric}**",
+                "",
+                f"| method | calls | {' | '.join(grid.columns)} |",
+            ]
             lines.append("|---" * (len(grid.columns) + 2) + "|")
             for method, calls, row in grid.rows:
                 lines.append(f"| {method} | {calls} | {' | '.join(map(_plain, row))} |")

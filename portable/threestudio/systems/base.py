@@ -51,7 +51,9 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
 
     def load_weights(self, weights: str, ignore_modules: list[str] | None = None) -> None:
         """Load a checkpoint's weights, and bring everything to its step."""
-        state_dict, epoch, global_step = load_module_weights(weights, ignore_modules=ignore_modules, map_location="cpu")
+        state_dict, epoch, global_step = load_module_weights(
+            weights, ignore_modules=ignore_modules, map_location="cpu"
+        )
         self.load_state_dict(state_dict, strict=False)
         self.do_update_step(epoch, global_step, on_load_weights=True)
 
@@ -175,9 +177,13 @@ class BaseLift3DSystem(BaseSystem):
 
         geometry_type: str = ""
         geometry: dict = field(default_factory=dict)
-        geometry_convert_from: str | None = None  # a checkpoint of an earlier stage, to convert the geometry of
+        geometry_convert_from: str | None = (
+            None  # a checkpoint of an earlier stage, to convert the geometry of
+        )
         geometry_convert_inherit_texture: bool = False
-        geometry_convert_override: dict = field(default_factory=dict)  # settings of that earlier geometry to replace
+        geometry_convert_override: dict = field(
+            default_factory=dict
+        )  # settings of that earlier geometry to replace
 
         material_type: str = ""
         material: dict = field(default_factory=dict)
@@ -226,7 +232,9 @@ class BaseLift3DSystem(BaseSystem):
         cfg = parse_structured(self.Config, load_config(saved_config).system)
         settings = {**cfg.geometry, **self.cfg.geometry_convert_override}
         geometry = threestudio.find(cfg.geometry_type)(settings)
-        weights, epoch, global_step = load_module_weights(checkpoint, module_name="geometry", map_location="cpu")
+        weights, epoch, global_step = load_module_weights(
+            checkpoint, module_name="geometry", map_location="cpu"
+        )
         geometry.load_state_dict(weights, strict=False)
         geometry.do_update_step(epoch, global_step, on_load_weights=True)
         return geometry.to(get_device())
@@ -234,7 +242,9 @@ class BaseLift3DSystem(BaseSystem):
     def on_fit_start(self) -> None:
         """Say where pictures go."""
         if self._save_dir is None:
-            threestudio.warn("Saving directory not set for the system, visualization results will not be saved")
+            threestudio.warn(
+                "Saving directory not set for the system, visualization results will not be saved"
+            )
         else:
             threestudio.info(f"Validation results will be saved to {self._save_dir}")
 
@@ -271,17 +281,22 @@ class BaseLift3DSystem(BaseSystem):
         if self._save_dir is not None:
             threestudio.info(f"Export assets saved to {self._save_dir}")
 
-    def guidance_evaluation_save(self, comp_rgb: Float[Tensor, "B H W 3"], guidance_eval_out: dict[str, Any]) -> None:
+    def guidance_evaluation_save(
+        self, comp_rgb: Float[Tensor, "B H W 3"], guidance_eval_out: dict[str, Any]
+    ) -> None:
         """Save what a guidance's evaluation shows beside the renders, one row per sample.
 
         Args:
             comp_rgb: The renders.
-            guidance_eval_out: Pictures [B, h, w, 3] `imgs_noisy`, `imgs_1step`, `imgs_1orig`, `imgs_final`, and `texts`.
+            guidance_eval_out: Pictures [B, h, w, 3] `imgs_noisy`, `imgs_1step`, `imgs_1orig`, `imgs_final`,
+                and `texts`.
         """
         height, width = comp_rgb.shape[1:3]
 
         def column(img: Float[Tensor, "B h w 3"]) -> dict[str, Any]:
-            sized = F.interpolate(img.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False)
+            sized = F.interpolate(
+                img.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False
+            )
             rows: Tensor = torch.cat(list(sized.permute(0, 2, 3, 1)))
             return {"type": "rgb", "img": rows, "kwargs": {"data_format": "HWC"}}
 

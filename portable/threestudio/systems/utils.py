@@ -37,8 +37,8 @@ def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
     """The optimiser that a config describes.
 
     Args:
-        config: `name` (of torch.optim), `args`, and optionally `params`: arguments per module (dotted names), in which
-            case nothing else is optimised.
+        config: `name` (of torch.optim), `args`, and optionally `params`: arguments per module (dotted names),
+            in which case nothing else is optimised.
         model: Whose parameters.
 
     Raises:
@@ -48,7 +48,10 @@ def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
     # plain containers: an optimiser's settings go into checkpoints, which hold tensors and primitives only
     settings = config_to_primitive(config)
     params = (
-        [{"params": get_parameters(model, name), "name": name, **args} for name, args in settings["params"].items()]
+        [
+            {"params": get_parameters(model, name), "name": name, **args}
+            for name, args in settings["params"].items()
+        ]
         if "params" in config
         else model.parameters()
     )

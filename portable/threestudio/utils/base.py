@@ -42,7 +42,11 @@ class Updateable:
         held = dict(vars(self))
         if isinstance(self, nn.Module):
             held.update(self._modules)
-        return (value for name, value in held.items() if not name.startswith("_") and isinstance(value, Updateable))
+        return (
+            value
+            for name, value in held.items()
+            if not name.startswith("_") and isinstance(value, Updateable)
+        )
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Hook before each batch. With `on_load_weights`, tensors may still be on different devices."""
@@ -100,7 +104,9 @@ class BaseModule(nn.Module, Updateable):
         self.configure(*args, **kwargs)
         if self.cfg.weights is not None:
             path, module_name = self.cfg.weights.rsplit(":", 1)
-            weights, epoch, global_step = load_module_weights(path, module_name=module_name, map_location="cpu")
+            weights, epoch, global_step = load_module_weights(
+                path, module_name=module_name, map_location="cpu"
+            )
             self.load_state_dict(weights)
             self.do_update_step(epoch, global_step, on_load_weights=True)
         self.register_buffer("_dummy", torch.zeros(0), persistent=False)

@@ -61,7 +61,9 @@ class CodeSnapshotCallback(VersionedCallback):
         try:
             self.save_code_snapshot()
         except (OSError, subprocess.CalledProcessError):
-            rank_zero_warn("Code snapshot is not saved: that needs git and a git repository as the current folder.")
+            rank_zero_warn(
+                "Code snapshot is not saved: that needs git and a git repository as the current folder."
+            )
 
 
 class ConfigSnapshotCallback(VersionedCallback):

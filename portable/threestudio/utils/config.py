@@ -142,7 +142,8 @@ def load_config(*yamls: str, cli_args: list | None = None, from_string: bool = F
     """Merge YAML files (or strings), then `key=value` arguments, then keywords, into an `ExperimentConfig`.
 
     Raises:
-        ConfigError: A file is not YAML, an interpolation cannot be resolved, or a key is unknown or of a wrong type.
+        ConfigError: A file is not YAML, an interpolation cannot be resolved, or a key is unknown or of a
+            wrong type.
         FileNotFoundError: A file does not exist.
     """
     try:
@@ -158,15 +159,17 @@ def parse_structured(fields: Any, cfg: Mapping | DictConfig | None = None) -> An
     """`cfg` as an instance of the dataclass `fields`, wrapped so that types stay checked.
 
     Raises:
-        ConfigError: A key is unknown (the message has its full path and the nearest known one), a value has the wrong
-            type, or the dataclass itself refuses a value.
+        ConfigError: A key is unknown (the message has its full path and the nearest known one), a value has
+            the wrong type, or the dataclass itself refuses a value.
     """
     path = cfg._get_full_key(None) if isinstance(cfg, DictConfig) else ""
     where = f"{path}." if path else ""
     known = [f.name for f in dataclasses.fields(fields) if f.init]
     for key in cfg or {}:
         if key not in known:
-            raise ConfigError(f"unknown key '{where}{key}' for {fields.__qualname__}{did_you_mean(key, known)}")
+            raise ConfigError(
+                f"unknown key '{where}{key}' for {fields.__qualname__}{did_you_mean(key, known)}"
+            )
     try:
         return OmegaConf.structured(fields(**(config_to_primitive(cfg) or {})))
     except OmegaConfBaseException as error:

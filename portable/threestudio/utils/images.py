@@ -51,7 +51,9 @@ def uv_picture(img: np.ndarray, data_format: str, data_range: Sequence[float], c
 
 def grayscale_picture(img: np.ndarray, data_range: Sequence[float] | None, cmap: str | None) -> np.ndarray:
     """One value per pixel, through a colour map: None (grey), "jet", "magma" (reversed) or "spectral"."""
-    unit = _unit_range(img, (img.min(), max(img.max(), img.min() + 1e-12)) if data_range is None else data_range)
+    unit = _unit_range(
+        img, (img.min(), max(img.max(), img.min() + 1e-12)) if data_range is None else data_range
+    )
     if cmap is None:
         return np.repeat(_to_uint8(unit)[..., None], 3, axis=-1)
     if cmap == "jet":

@@ -61,7 +61,9 @@ def load_module_weights(
     weights = ckpt["state_dict"]
     if module_name is not None:
         prefix = f"{module_name}."
-        weights = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+        weights = {
+            key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)
+        }
     if ignore_modules is not None:
         ignored = tuple(f"{module}." for module in ignore_modules)
         weights = {key: value for key, value in weights.items() if not key.startswith(ignored)}
@@ -72,8 +74,8 @@ def C(value: Any, epoch: int, global_step: int, interpolation: str = "linear") -
     """A scheduled scalar's value now.
 
     Args:
-        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs `v, step` behind those four, which makes
-            it piecewise. It is constant before the first step and after the last.
+        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs `v, step` behind those four,
+            which makes it piecewise. It is constant before the first step and after the last.
         epoch: What float steps are compared with.
         global_step: What integer steps are compared with.
         interpolation: Between two knots, "linear" or "exp" (linear in the logarithm).

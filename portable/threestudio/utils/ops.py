@@ -17,7 +17,9 @@ def dot(x: Num[Tensor, "*B D"], y: Num[Tensor, "*B D"]) -> Num[Tensor, "*B 1"]:
     return torch.sum(x * y, -1, keepdim=True)
 
 
-def scale_tensor(dat: Num[Tensor, "*B D"], inp_scale: ValidScale | None, tgt_scale: ValidScale | None) -> Num[Tensor, "*B D"]:
+def scale_tensor(
+    dat: Num[Tensor, "*B D"], inp_scale: ValidScale | None, tgt_scale: ValidScale | None
+) -> Num[Tensor, "*B D"]:
     """Map the range `inp_scale` linearly onto `tgt_scale`; None stands for (0, 1)."""
     low, high = (0, 1) if inp_scale is None else inp_scale
     to_low, to_high = (0, 1) if tgt_scale is None else tgt_scale
@@ -99,7 +101,9 @@ def chunk_batch(func: Callable[..., Any], chunk_size: int, *args: Any, **kwargs:
 
         return func(*map(part, args), **{key: part(value) for key, value in kwargs.items()})
 
-    return _join([run(start) for start in range(0, max(1, len(tensors[0])), chunk_size)])  # one call on an empty batch
+    return _join(
+        [run(start) for start in range(0, max(1, len(tensors[0])), chunk_size)]
+    )  # one call on an empty batch
 
 
 def _join(parts: list[Any]) -> Any:
@@ -131,7 +135,11 @@ def shifted_cosine_decay(a: float, b: float, c: float, r: Tensor) -> Tensor:
     return a * torch.cos(b * r + c) + a
 
 
-def perpendicular_component(x: Float[Tensor, "B C H W"], y: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H W"]:
+def perpendicular_component(
+    x: Float[Tensor, "B C H W"], y: Float[Tensor, "B C H W"]
+) -> Float[Tensor, "B C H W"]:
     """The part of `x` that is perpendicular to `y`, sample by sample (Perp-Neg, arXiv 2304.04968)."""
-    along = (x * y).sum(dim=(1, 2, 3), keepdim=True) / (y * y).sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-6)
+    along = (x * y).sum(dim=(1, 2, 3), keepdim=True) / (y * y).sum(dim=(1, 2, 3), keepdim=True).clamp(
+        min=1e-6
+    )
     return x - along * y

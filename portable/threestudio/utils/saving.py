@@ -20,8 +20,8 @@ from threestudio.utils.files import atomic_path
 class SaverMixin:
     """Writes pictures, videos and data below one folder, each file whole or not at all.
 
-    Arrays may be tensors or numpy arrays. File names are relative to the folder. Methods return the path written. With a
-    `name`, pictures are also sent to Weights & Biases where that is enabled, at `step`.
+    Arrays may be tensors or numpy arrays. File names are relative to the folder. Methods return the path
+    written. With a `name`, pictures are also sent to Weights & Biases where that is enabled, at `step`.
     """
 
     _save_dir: str | None = None
@@ -74,7 +74,9 @@ class SaverMixin:
             return [self.convert_data(item) for item in data]
         if isinstance(data, dict):
             return {key: self.convert_data(value) for key, value in data.items()}
-        raise TypeError(f"cannot save {type(data).__name__}: only arrays, tensors, and lists and dicts of them")
+        raise TypeError(
+            f"cannot save {type(data).__name__}: only arrays, tensors, and lists and dicts of them"
+        )
 
     def create_loggers(self, cfg_loggers: DictConfig) -> None:
         """Set up Weights & Biases where `loggers.wandb.enable` is true."""
@@ -96,7 +98,9 @@ class SaverMixin:
         step: int | None = None,
     ) -> str:
         """Save colours; `data_range` is mapped to black and white."""
-        return self._write(filename, images.rgb_picture(self.convert_data(img), data_format, data_range), name, step)
+        return self._write(
+            filename, images.rgb_picture(self.convert_data(img), data_format, data_range), name, step
+        )
 
     def save_uv_image(
         self,
@@ -119,7 +123,9 @@ class SaverMixin:
         step: int | None = None,
     ) -> str:
         """Save one value per pixel [H, W]; `data_range` None stretches the values that occur."""
-        return self._write(filename, images.grayscale_picture(self.convert_data(img), data_range, cmap), name, step)
+        return self._write(
+            filename, images.grayscale_picture(self.convert_data(img), data_range, cmap), name, step
+        )
 
     def save_image_grid(
         self,
@@ -134,8 +140,8 @@ class SaverMixin:
 
         Args:
             filename: Where.
-            imgs: Items `{"type": "rgb" | "uv" | "grayscale", "img": array, "kwargs": {...}}`, or rows of them; the
-                keywords are those of `save_rgb_image`, `save_uv_image`, `save_grayscale_image`.
+            imgs: Items `{"type": "rgb" | "uv" | "grayscale", "img": array, "kwargs": {...}}`, or rows of
+                them; the keywords are those of `save_rgb_image`, `save_uv_image`, `save_grayscale_image`.
             align: The size that pictures are scaled to: "max", "min", a number of pixels or (height, width).
             name: What Weights & Biases calls it.
             step: The step it belongs to.
@@ -203,7 +209,11 @@ class SaverMixin:
             raise FileNotFoundError(f"no picture in {folder} matches {matcher}")
         frames = [np.asarray(Image.open(os.path.join(folder, f)).convert("RGB")) for f in files]
         # even sides are all that the codec asks for; imageio would round up to multiples of 16
-        options = {"fps": fps, "macro_block_size": 2} if save_format == "mp4" else {"duration": 1000 / fps, "loop": 0}
+        options = (
+            {"fps": fps, "macro_block_size": 2}
+            if save_format == "mp4"
+            else {"duration": 1000 / fps, "loop": 0}
+        )
         with atomic_path(path) as temporary:
             imageio.mimsave(temporary, frames, format=save_format, **options)
         if name and self._wandb_logger:

@@ -96,8 +96,10 @@ class PromptProcessorOutput:
             view_dependent_prompting: Must be true.
 
         Returns:
-            Four blocks of B: the interpolated prompt; the negative prompt; and two views to stay away from, sample by
-            sample (both of the first sample, both of the second, ...). And the (negative) weights of those two.
+            Four blocks of B: the interpolated prompt; the negative prompt; and two views to stay away from,
+                sample by
+            sample (both of the first sample, both of the second, ...). And the (negative) weights of those
+            two.
 
         Raises:
             ValueError: View-dependent prompting is off.
@@ -110,7 +112,8 @@ class PromptProcessorOutput:
         in_front = turn < 1
         r = torch.where(in_front, 1 - turn, 2 - turn)  # 1 at the front (or side), 0 at the side (or back)
         side, front, back, above = (
-            self.text_embeddings_vd[self.direction2idx[name]] for name in ("side", "front", "back", "overhead")
+            self.text_embeddings_vd[self.direction2idx[name]]
+            for name in ("side", "front", "back", "overhead")
         )
         uncond = self.uncond_text_embeddings_vd[idx]
 
@@ -123,7 +126,9 @@ class PromptProcessorOutput:
         def decay(coefficients: tuple[float, float, float], r: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
             return -shifted_expotional_decay(*coefficients, r)
 
-        in_front_weights = torch.stack([decay(self.perp_neg_f_fs, r), decay(self.perp_neg_f_sf, 1 - r)], dim=1)
+        in_front_weights = torch.stack(
+            [decay(self.perp_neg_f_fs, r), decay(self.perp_neg_f_sf, 1 - r)], dim=1
+        )
         behind_weights = torch.stack([decay(self.perp_neg_f_sb, r), decay(self.perp_neg_f_fsb, r)], dim=1)
         weights = torch.where(in_front[:, None], in_front_weights, behind_weights)
         weights = weights.masked_fill(overhead[:, None], 0.0)
@@ -142,14 +147,17 @@ def _where(condition: Bool[Tensor, "B"], a: Tensor, b: Tensor) -> Float[Tensor, 
     return torch.where(condition[:, None, None], a, b)
 
 
-def _mix(r: Float[Tensor, "B"], a: Float[Tensor, "N Nf"], b: Float[Tensor, "N Nf"]) -> Float[Tensor, "B N Nf"]:
+def _mix(
+    r: Float[Tensor, "B"], a: Float[Tensor, "N Nf"], b: Float[Tensor, "N Nf"]
+) -> Float[Tensor, "B N Nf"]:
     return r[:, None, None] * a + (1 - r[:, None, None]) * b
 
 
 class PromptProcessor(BaseObject):
     """Turns the prompts of a config into embeddings; subclasses bring the text encoder.
 
-    A subclass implements `get_text_embeddings`, and `text_encoder_stamp` where its encoder can change under one name.
+    A subclass implements `get_text_embeddings`, and `text_encoder_stamp` where its encoder can change under
+    one name.
     """
 
     @dataclass
@@ -172,7 +180,9 @@ class PromptProcessor(BaseObject):
         back_threshold: float = 45.0
         view_dependent_prompt_front: bool = False  # "side view of X" instead of "X, side view"
         use_cache: bool = True
-        spawn: bool = True  # threestudio's choice of a separate process; here the encoder is freed in this one
+        spawn: bool = (
+            True  # threestudio's choice of a separate process; here the encoder is freed in this one
+        )
 
         use_perp_neg: bool = False
         # a exp(-b r) + c, each as (a, b, c): side-back, front-side-back, front-side, side-front
@@ -195,9 +205,12 @@ class PromptProcessor(BaseObject):
         self.negative_prompt = self.cfg.negative_prompt
         threestudio.info(f"Using prompt [{self.prompt}] and negative prompt [{self.negative_prompt}]")
         self.prompts_vd = [
-            self.cfg.get(f"prompt_{direction.name}") or direction.prompt(self.prompt) for direction in self.directions
+            self.cfg.get(f"prompt_{direction.name}") or direction.prompt(self.prompt)
+            for direction in self.directions
         ]
-        self.negative_prompts_vd = [direction.negative_prompt(self.negative_prompt) for direction in self.directions]
+        self.negative_prompts_vd = [
+            direction.negative_prompt(self.negative_prompt) for direction in self.directions
+        ]
         shown = " ".join(f"[{d.name}]:[{p}]" for d, p in zip(self.directions, self.prompts_vd, strict=True))
         threestudio.info(f"Using view-dependent prompts {shown}")
         self.load_text_embeddings()
@@ -238,7 +251,9 @@ class PromptProcessor(BaseObject):
         keywords = prompt.removeprefix("lib:").lower().split("_")
         found = [entry for entry in library if all(keyword in entry.lower() for keyword in keywords)]
         if len(found) != 1:
-            raise ConfigError(f"prompt '{prompt}': {len(found)} prompts of the library have these keywords, not 1")
+            raise ConfigError(
+                f"prompt '{prompt}': {len(found)} prompts of the library have these keywords, not 1"
+            )
         threestudio.info(f"Find matched prompt in library: {found[0]}")
         return found[0]
 
@@ -249,7 +264,9 @@ class PromptProcessor(BaseObject):
         self.text_embeddings = embeddings[self.prompt][None]
         self.uncond_text_embeddings = embeddings[self.negative_prompt][None]
         self.text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.prompts_vd])
-        self.uncond_text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.negative_prompts_vd])
+        self.uncond_text_embeddings_vd = torch.stack(
+            [embeddings[prompt] for prompt in self.negative_prompts_vd]
+        )
 
     def _embed(self, prompts: list[str]) -> dict[str, Float[Tensor, "N Nf"]]:
         paths = {prompt: self.cache_path(prompt) for prompt in prompts}

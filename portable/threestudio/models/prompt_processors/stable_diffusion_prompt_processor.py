@@ -37,10 +37,15 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         Raises:
             OSError: The model is neither a folder nor to be had from the hub.
         """
-        from transformers import AutoTokenizer, CLIPTextModel  # seconds to import; not needed when all is cached
+        from transformers import (
+            AutoTokenizer,
+            CLIPTextModel,
+        )  # seconds to import; not needed when all is cached
 
         self.tokenizer = self._load(AutoTokenizer, "tokenizer")
-        self.text_encoder = self._load(CLIPTextModel, "text_encoder").to(self.device).eval().requires_grad_(False)
+        self.text_encoder = (
+            self._load(CLIPTextModel, "text_encoder").to(self.device).eval().requires_grad_(False)
+        )
 
     def _load(self, cls: Any, subfolder: str) -> Any:
         model = self.cfg.pretrained_model_name_or_path
@@ -73,6 +78,10 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         for prompt, ids in zip(prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True):
             if len(ids) > longest:
                 lost = self.tokenizer.decode(ids[longest - 1 : -1])
-                threestudio.warn(f"the prompt [{prompt}] is too long for the text encoder, which ignores: {lost}")
-        padded = self.tokenizer(prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt")
+                threestudio.warn(
+                    f"the prompt [{prompt}] is too long for the text encoder, which ignores: {lost}"
+                )
+        padded = self.tokenizer(
+            prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
+        )
         return self.text_encoder(padded.input_ids.to(self.device))[0]

@@ -1,0 +1,33 @@
+"""What a user can mend: one base class for its errors, and the words that help."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """What was asked for cannot be done; the message is one line that names the key, file, model or package.
+
+    `launch.py` and the scripts print it and return 2. Anything else that they meet is a bug and shows its
+    traceback.
+    """
+
+
+def did_you_mean(word: object, known: Iterable[object]) -> str:
+    """`; did you mean 'x'?` for the nearest known word, or nothing.
+
+    >>> did_you_mean("stpes", ["steps", "solver"])
+    "; did you mean 'steps'?"
+    """
+    nearest = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
+    return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def first_line(error: BaseException) -> str:
+    """An error's message up to its first line break, or its type's name where there is none.
+
+    >>> first_line(KeyError())
+    'KeyError'
+    """
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
