@@ -10,9 +10,8 @@ import torch
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import threestudio  # noqa: E402, F401  (before the extension, which then registers itself)
-
-import threestudio_msd  # noqa: E402, F401
+import threestudio  # noqa: F401  (before the extension, which then registers itself)
+import threestudio_msd  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
