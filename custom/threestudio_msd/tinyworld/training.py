@@ -13,6 +13,7 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor, nn
 
+from ..averages import power_average
 from ..files import save_state
 
 Loss = Callable[[torch.Generator], Tensor]
@@ -22,9 +23,8 @@ Loss = Callable[[torch.Generator], Tensor]
 class TrainConfig:
     """AdamW with warm-up and cosine decay to zero.
 
-    `gamma` is the exponent of the power-function EMA (Karras et al. 2024, "Analyzing and Improving the
-    Training Dynamics of Diffusion Models", eq. 123: at step t the average keeps ``(1 - 1/t)^(gamma + 1)``);
-    ``None`` keeps no average.
+    `gamma` is the exponent of the power-function average
+    ([`power_average`][threestudio_msd.averages.power_average]); ``None`` keeps no average.
     """
 
     steps: int
@@ -42,11 +42,6 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     """The rate at a step (counted from 0)."""
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-
-
-def _update_average(average: list[Tensor], module: nn.Module, step: int, gamma: float | None) -> None:
-    keep = 0.0 if gamma is None else (1 - 1 / (step + 1)) ** (gamma + 1)
-    torch._foreach_lerp_(average, [p.detach() for p in module.parameters()], 1 - keep)
 
 
 def fit(
@@ -105,7 +100,7 @@ def fit(
             value.backward()
             nn.utils.clip_grad_norm_(module.parameters(), config.clip)
             optimiser.step()
-            _update_average(average, module, step, config.gamma)
+            power_average(average, module.parameters(), step + 1, config.gamma)
             smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
             rate = (step + 1 - first) / (time.monotonic() - started)
             bar.update(task, completed=step + 1, note=f"loss {smooth:.4f}  {rate:.2f} steps/s")
