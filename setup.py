@@ -38,7 +38,7 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
-        "3d": ["nerfacc>=0.5.3", "trimesh>=4"],
+        "3d": ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4"],
         "cluster": ["ray>=2.40"],
         "dev": [

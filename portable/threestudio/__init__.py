@@ -70,4 +70,4 @@ def _lookup(name: str) -> type:
     return __modules__[name]
 
 
-from . import models, systems  # noqa: E402, F401  (they register themselves, with the functions above)
+from . import data, models, systems  # noqa: E402, F401  (they register themselves, with the functions above)

@@ -1,3 +1,3 @@
 """Models that register themselves."""
 
-from . import prompt_processors  # noqa: F401
+from . import background, exporters, geometry, materials, prompt_processors, renderers  # noqa: F401

@@ -1,3 +1,3 @@
 """Base classes of training systems, and their optimisers and schedulers."""
 
-from . import base  # noqa: F401
+from . import base, dreamfusion, prolificdreamer  # noqa: F401

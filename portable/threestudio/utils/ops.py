@@ -6,6 +6,12 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Num
+from threestudio.utils.cameras import (  # noqa: F401  (threestudio has them here)
+    get_mvp_matrix,
+    get_projection_matrix,
+    get_ray_directions,
+    get_rays,
+)
 from threestudio.utils.config import ConfigError
 from torch import Tensor
 

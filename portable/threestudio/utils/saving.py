@@ -229,6 +229,25 @@ class SaverMixin:
             save(temporary, **data) if isinstance(data, dict) else save(temporary, data)
         return path
 
+    def save_mesh_file(self, filename: str, mesh: Any, save_normal: bool = False) -> str:
+        """Save a `threestudio.models.mesh.Mesh` with the colours of its vertices, as the suffix says: .obj or .glb."""
+        import trimesh
+
+        path = self.get_save_path(filename)
+        colours = (
+            None if mesh.v_rgb is None else (self.convert_data(mesh.v_rgb) * 255).round().astype(np.uint8)
+        )
+        shape = trimesh.Trimesh(
+            self.convert_data(mesh.v_pos),
+            self.convert_data(mesh.t_pos_idx),
+            vertex_colors=colours,
+            vertex_normals=self.convert_data(mesh.v_nrm) if save_normal else None,
+            process=False,
+        )
+        with atomic_path(path) as temporary:
+            shape.export(temporary, file_type=os.path.splitext(path)[1][1:])
+        return path
+
     def save_state_dict(self, filename: str, data: dict[str, Any]) -> str:
         """Save tensors with `torch.save`."""
         path = self.get_save_path(filename)

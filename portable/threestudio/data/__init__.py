@@ -1,0 +1,3 @@
+"""Data modules; they register themselves."""
+
+from . import uncond  # noqa: F401

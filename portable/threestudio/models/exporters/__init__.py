@@ -1,0 +1,3 @@
+"""Exporters; they register themselves."""
+
+from . import base, mesh_exporter  # noqa: F401

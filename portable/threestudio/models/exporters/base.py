@@ -1,0 +1,47 @@
+"""What exporters share."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from threestudio.models.renderers.base import Scene
+from threestudio.utils.base import BaseObject
+from torch import nn
+
+
+@dataclass
+class ExporterOutput:
+    """A file to write: the system's `save_TYPE` is called with the name and the parameters."""
+
+    save_name: str
+    save_type: str
+    params: dict[str, Any]
+
+
+class Exporter(BaseObject):
+    """From a scene to files."""
+
+    @dataclass
+    class Config(BaseObject.Config):
+        """Settings of every exporter."""
+
+        save_video: bool = False
+
+    cfg: Config
+
+    def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
+        """Keep the scene."""
+        self.sub_modules = Scene(geometry, material, background)
+
+    @property
+    def geometry(self) -> nn.Module:
+        """The scene's geometry."""
+        return self.sub_modules.geometry
+
+    @property
+    def material(self) -> nn.Module:
+        """The scene's material."""
+        return self.sub_modules.material
+
+    def __call__(self) -> list[ExporterOutput]:
+        """What is to be written."""
+        raise NotImplementedError

@@ -1,0 +1,3 @@
+"""Materials; they register themselves."""
+
+from . import base, diffuse_with_point_light_material, no_material  # noqa: F401

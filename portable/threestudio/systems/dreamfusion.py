@@ -1,0 +1,119 @@
+"""`dreamfusion-system`: a scene whose renders a guidance judges."""
+
+from typing import Any
+
+import threestudio
+import torch
+from threestudio.systems.base import BaseLift3DSystem
+from threestudio.utils.config import ConfigError
+from threestudio.utils.ops import binary_cross_entropy, dot
+from torch import Tensor
+
+
+class SceneSystem(BaseLift3DSystem):
+    """What DreamFusion's and ProlificDreamer's systems share: losses of the guidance and of the scene, pictures."""
+
+    def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        """Render a batch."""
+        return self.renderer(**batch)
+
+    def guided_loss(self, guidance_out: dict[str, Any]) -> Any:
+        """Log what a guidance returns, and weigh its losses.
+
+        Raises:
+            ConfigError: A loss has no weight.
+        """
+        loss: Any = 0.0
+        for name, value in guidance_out.items():
+            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
+                self.log(f"train/{name}", float(value))
+            if name.startswith("loss_"):
+                loss = loss + value * self.C(self._lambda(name.removeprefix("loss_")))
+        return loss
+
+    def _lambda(self, name: str) -> Any:
+        if f"lambda_{name}" not in self.cfg.loss:
+            raise ConfigError(f"system.loss.lambda_{name}: no value is given")
+        return self.cfg.loss[f"lambda_{name}"]
+
+    def scene_loss(self, out: dict[str, Tensor]) -> Any:
+        """Regularisers of the render: orientation, sparsity, opaqueness, and, where given, z-variance."""
+        opacity = out["opacity"]
+        clamped = opacity.clamp(1e-3, 1 - 1e-3)
+        losses = {
+            "sparsity": lambda: (opacity**2 + 0.01).sqrt().mean(),
+            "opaque": lambda: binary_cross_entropy(clamped, clamped),
+            "orient": lambda: self._orientation(out),
+        }
+        if "lambda_z_variance" in self.cfg.loss and (opacity > 0.5).any():
+            losses["z_variance"] = lambda: out["z_variance"][opacity > 0.5].mean()
+        total: Any = 0.0
+        for name, compute in losses.items():
+            weight = self.C(self._lambda(name))
+            if weight > 0:  # one that is off costs nothing
+                value = compute()
+                self.log(f"train/loss_{name}", value)
+                total = total + value * weight
+        for name, value in self.cfg.loss.items():
+            self.log(f"train_params/{name}", self.C(value))
+        return total
+
+    @staticmethod
+    def _orientation(out: dict[str, Tensor]) -> Tensor:
+        if "normal" not in out:
+            raise ConfigError("system.loss.lambda_orient is positive, but the material needs no normals")
+        away = dot(out["normal"], out["t_dirs"]).clamp(min=0) ** 2
+        return (out["weights"].detach() * away).sum() / (out["opacity"] > 0).sum().clamp(min=1)
+
+    def save_view(self, filename: str, batch: dict[str, Any], name: str) -> None:
+        """Render one view and save colour, normal (where there is one) and opacity side by side."""
+        out = self(batch)
+        colours = [out[key][0] for key in ("comp_rgb", "comp_normal") if key in out]
+        self.save_image_grid(
+            filename,
+            [
+                *({"type": "rgb", "img": img, "kwargs": {"data_format": "HWC"}} for img in colours),
+                {
+                    "type": "grayscale",
+                    "img": out["opacity"][0, :, :, 0],
+                    "kwargs": {"cmap": None, "data_range": (0, 1)},
+                },
+            ],
+            name=name,
+            step=self.true_global_step,
+        )
+
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Save one view."""
+        self.save_view(f"it{self.true_global_step}-{int(batch['index'][0])}.png", batch, "validation_step")
+
+    def on_validation_epoch_end(self) -> None:
+        """Nothing is left to do."""
+
+    def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
+        """Save one view of the video."""
+        self.save_view(f"it{self.true_global_step}-test/{int(batch['index'][0])}.png", batch, "test_step")
+
+    def on_test_epoch_end(self) -> None:
+        """Make the video."""
+        folder = f"it{self.true_global_step}-test"
+        self.save_img_sequence(
+            folder, folder, r"(\d+)\.png", save_format="mp4", fps=30, name="test", step=self.true_global_step
+        )
+
+
+@threestudio.register("dreamfusion-system")
+class DreamFusion(SceneSystem):
+    """Text to 3D; prompt and guidance are only made for training."""
+
+    def on_fit_start(self) -> None:
+        """Make prompt and guidance."""
+        super().on_fit_start()
+        self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
+        self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
+
+    def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, torch.Tensor]:
+        """The loss of one batch of views."""
+        out = self(batch)
+        guidance_out = self.guidance(out["comp_rgb"], self.prompt_processor(), **batch, rgb_as_latents=False)
+        return {"loss": self.guided_loss(guidance_out) + self.scene_loss(out)}
