@@ -4,9 +4,8 @@ import math
 import pytest
 import torch
 from threestudio_msd.distillation import MSD, Constant, Tweedie
-from threestudio_msd.toy import commands, experiments, jobs
+from threestudio_msd.toy import commands, experiments
 from threestudio_msd.toy.experiments import Scale
-from threestudio_msd.toy.jobs import Job
 from threestudio_msd.toy.learned import Training
 from threestudio_msd.toy.paper import PUBLISHED
 from threestudio_msd.toy.problems import TABLE1, TABLE2, TABLE3, Problem
@@ -20,31 +19,8 @@ def private_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def double(x, progress):
-    progress(1, 1)
-    return 2 * x
-
-
-def fail(progress):
-    raise ArithmeticError("boom")
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_jobs_return_in_order(workers):
-    seen = []
-    work = [Job(str(i), double, (i,)) for i in range(5)]
-    assert jobs.run(work, "test", workers, lambda job, result: seen.append(result)) == [0, 2, 4, 6, 8]
-    assert sorted(seen) == [0, 2, 4, 6, 8]
-
-
-@pytest.mark.parametrize("workers", [1, 2])
-def test_a_failing_job_is_heard(workers):
-    with pytest.raises(ArithmeticError, match="boom"):
-        jobs.run([Job("a", fail, ()), Job("b", fail, ())], "test", workers)
-
-
 def test_a_table_has_a_cell_for_every_figure(monkeypatch):
-    monkeypatch.setattr(jobs.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
     reported = []
     cells = experiments.compare(TABLE1[:1], ("DDIM", "MSD"), 2, TINY, "test", reported.append)
     assert {(c.method, c.metric) for c in cells} == {

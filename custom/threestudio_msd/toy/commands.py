@@ -15,12 +15,13 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
+from .. import jobs
 from ..distillation import NonFiniteError, Posterior, Prior, SharedNoise, seed_from
 from ..files import write_whole
-from . import experiments, figures, jobs, metrics
+from ..jobs import Job
+from . import experiments, figures, metrics
 from .densities import DENSITIES, fractal
 from .experiments import QUICK, Cell, Scale
-from .jobs import Job
 from .landscape import potential
 from .optimise import SCHEDULE, distil
 from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, built, msd

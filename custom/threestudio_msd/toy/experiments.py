@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 import torch
 from torch import Tensor
 
+from .. import jobs
 from ..distillation import (
     MSD,
     SDI,
@@ -24,9 +25,9 @@ from ..distillation import (
     sample,
     seed_from,
 )
-from . import jobs, metrics
+from ..jobs import Job
+from . import metrics
 from .densities import GaussianMixture
-from .jobs import Job
 from .learned import PUBLISHED_SETUP, DensityNetwork, Training, learned
 from .optimise import SCHEDULE, OnlinePhi, distil
 from .paper import PUBLISHED
