@@ -21,8 +21,8 @@ GUIDANCE, SAMPLER, BANDWIDTH = "system.guidance", "system.guidance.sampler", "sy
 
 
 def split(**settings: Any) -> dict[str, Any]:
-    """The paper's sampler, its kernel in a limited interval of noise levels; `interval=None` is all of them."""
-    chosen = {"type": "split", "steps": 8, "interval": [0.3, 5.0], **settings}
+    """The paper's sampler, its kernel in a limited interval of noise levels; `kernel_interval=None` is all of them."""
+    chosen = {"type": "split", "steps": 8, "kernel_interval": [0.3, 5.0], **settings}
     return {SAMPLER: {name: value for name, value in chosen.items() if value is not None}}
 
 
@@ -39,15 +39,15 @@ def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) 
 GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     # Fig. 9: the kernel in a limited interval of noise levels, and its centre moved along the inverse ODE
     "heuristics": {
-        "plain": split(interval=None),
+        "plain": split(kernel_interval=None),
         "interval": split(),
-        "inversion": split(interval=None, centre="inversion"),
+        "inversion": split(kernel_interval=None, centre="inversion"),
         "both": split(centre="inversion"),
     },
     "interval": {
-        "all": split(interval=None),
+        "all": split(kernel_interval=None),
         **{
-            f"{low:g} to {high:g}": split(interval=[low, high])
+            f"{low:g} to {high:g}": split(kernel_interval=[low, high])
             for low, high in ((0.3, 10.0), (0.3, 5.0), (0.3, 2.0), (0.0, 5.0))
         },
     },
@@ -69,7 +69,9 @@ GROUPS: dict[str, dict[str, dict[str, Any]]] = {
     "bandwidth-start": {str(start): bandwidth("exponential", start=start) for start in (2.0, 4.0, 8.0, 16.0)},
     "bandwidth-end": {str(end): bandwidth("exponential", end=end) for end in (0.1, 0.3, 1.0, 3.0)},
     "refresh": {str(every): {f"{GUIDANCE}.refresh_every": every} for every in (1, 2, 4, 8)},
-    "noise": {noise: {f"{GUIDANCE}.noise": noise} for noise in ("fresh", "fixed")},
+    "noise": {
+        name: {f"{GUIDANCE}.fixed_noise": fixed} for name, fixed in (("fresh", False), ("fixed", True))
+    },
     "scale": {str(scale): {f"{GUIDANCE}.guidance_scale": scale} for scale in (1.0, 2.0, 4.0, 7.5)},
 }
 

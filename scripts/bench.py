@@ -89,7 +89,7 @@ def particles(prior: LatentPrior) -> tuple[str, Timed, Timed]:
 
 def chunks(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     """The same estimate for sixteen images, one image at a time or all at once."""
-    from threestudio_msd.distillation import MSD, Constant, Posterior, Prior, SampleNoise
+    from threestudio_msd.distillation import MSD, Constant, Posterior, SampleNoise
     from threestudio_msd.priors import CFG
 
     network, y = prior.network, latents(prior, 16)
@@ -98,7 +98,7 @@ def chunks(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     @torch.no_grad()
     def estimate(rows: torch.Tensor) -> object:
         condition = text(prior, len(rows))
-        prompted = Prior(CFG(network, condition, condition, 3.0), network.schedule)
+        prompted = CFG(network, condition, condition, 3.0)
         return msd(rows, prompted, SampleNoise(range(len(rows))), 0.0)
 
     return (

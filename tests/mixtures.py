@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from threestudio_msd.distillation import KarrasSchedule, Prior, expand
+from threestudio_msd.distillation import KarrasSchedule, PlainPrior, expand
 from torch import Tensor
 
 
@@ -41,6 +41,6 @@ def triangle(std: float = 0.1) -> Mixture:
     return Mixture(torch.tensor([[1.0, 0.0], [-1.0, 0.5], [0.0, -1.0]]), std)
 
 
-def exact_prior(mixture: Mixture) -> Prior:
+def exact_prior(mixture: Mixture) -> PlainPrior:
     """The mixture with a continuous schedule."""
-    return Prior(mixture, KarrasSchedule(0.002, 5.0))
+    return PlainPrior(mixture, KarrasSchedule(0.002, 5.0))

@@ -43,9 +43,9 @@ def launch(argv: list[str]) -> int:
         )
     (folder / "csv_logs/version_0").mkdir(parents=True)
     with open(folder / "csv_logs/version_0/metrics.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "train/network_calls"])
+        writer = csv.DictWriter(file, ["step", "train/nfe"])
         writer.writeheader()
-        writer.writerows({"step": step, "train/network_calls": calls * (step + 1)} for step in range(steps))
+        writer.writerows({"step": step, "train/nfe": calls * (step + 1)} for step in range(steps))
     return 0
 
 

@@ -46,7 +46,7 @@ class Guidance(BaseObject):
     class Config(BaseObject.Config):
         noise: float = 0.0
         nan_at: Optional[int] = None  # noqa: UP045  (OmegaConf reads the annotation)
-        converged_at: Optional[int] = None  # noqa: UP045
+        finished_at: Optional[int] = None  # noqa: UP045
 
     def configure(self) -> None:
         self.calls, self.step = 0, 0
@@ -67,9 +67,9 @@ class Guidance(BaseObject):
         return {
             "loss_pull": loss * float("nan") if self.step == self.cfg.nan_at else loss,
             "bandwidth": torch.tensor(6.0 / (1 + self.step)),
-            "network_calls": self.calls,
+            "nfe": self.calls,
             "images": rgb,
-            "converged": float(self.cfg.converged_at is not None and self.step >= self.cfg.converged_at),
+            "finished": float(self.cfg.finished_at is not None and self.step >= self.cfg.finished_at),
         }
 
     def checkpoint_state(self) -> dict[str, Any]:

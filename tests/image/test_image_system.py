@@ -47,7 +47,7 @@ def test_training_fits_every_particle_to_its_own_target_and_writes_everything(tm
     assert [frame["step"] for frame in frames] == [0, 20, 40, 60, 80, 100, 120, 140, 150]
     assert frames[1]["bandwidth"] == pytest.approx(6 / 21)
     written = rows(tmp_path)
-    assert float(written[149]["train/network_calls"]) == 150
+    assert float(written[149]["train/nfe"]) == 150
     assert float(written[149]["train/loss_pull"]) < 0.02 * float(written[0]["train/loss_pull"])
     assert "train/images" not in written[0]
 
@@ -162,7 +162,7 @@ def test_nan_in_the_image_or_in_a_gradient_is_named(tmp_path):
 
 
 def test_stops_when_the_guidance_says_so_and_keeps_that_state(tmp_path):
-    system = image_system(tmp_path, guidance={"converged_at": 6})
+    system = image_system(tmp_path, guidance={"finished_at": 6})
     run = trainer(tmp_path, 50)
     run.fit(system, datamodule=image_data())
     assert run.global_step == 7

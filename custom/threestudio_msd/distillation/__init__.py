@@ -1,20 +1,40 @@
 """The mathematics of mean-shift distillation and its siblings, on plain tensors: torch only.
 
-A denoiser is a callable `(z, sigma) -> x0`; an estimator maps renders to gradients; product samplers,
-bandwidths, solvers and noise levels are the parts an estimator is made of. Everything is in
-variance-exploding form, z = x + sigma n.
+`protocols` says what the parts are to each other and is where to start. An estimator is one file (`msd`, `sds`,
+`vsd`, `sdi`, `csd`, `ism`); product samplers, bandwidths, solvers and noise levels are what they are made of.
+Everything is in variance-exploding form, z = x + sigma n.
 """
 
-from .bandwidth import SCHEDULES, Adaptive, Bandwidth, Constant, Cosine, Exponential, Linear, converged
-from .estimators import MSD, SDI, SDS, VSD, Estimate, Estimator, sds_weight
+from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged
+from .csd import CSD
+from .guided import GuidedPrior, PairPrior, PlainPrior
 from .inversion import Inversion, invert, ladder
-from .noise import Noise, SampleNoise, SharedNoise, seed_from
-from .product import SAMPLERS, Posterior, Prior, Product, ProductSampler, Split, Tweedie, kernel_step
-from .schedule import KarrasSchedule, Schedule, TableSchedule, karras_sigmas
-from .solvers import SOLVERS, Denoiser, sample
+from .ism import ISM
+from .msd import MSD
+from .noise import SampleNoise, SharedNoise, seed_from, uniform, uniform_sigma
+from .product import SAMPLERS, Posterior, Split, Tweedie, kernel_step
+from .protocols import (
+    Bandwidth,
+    Denoiser,
+    Estimate,
+    Estimator,
+    Noise,
+    Prior,
+    Product,
+    ProductSampler,
+    Schedule,
+    State,
+)
+from .schedule import KarrasSchedule, TableSchedule, karras_sigmas
+from .sdi import SDI
+from .sds import SDS, sds_weight
+from .solvers import SOLVERS, sample
 from .tensors import NonFiniteError, expand, require_finite, rms
+from .vsd import VSD
 
 __all__ = [
+    "CSD",
+    "ISM",
     "MSD",
     "SAMPLERS",
     "SCHEDULES",
@@ -30,11 +50,14 @@ __all__ = [
     "Estimate",
     "Estimator",
     "Exponential",
+    "GuidedPrior",
     "Inversion",
     "KarrasSchedule",
     "Linear",
     "Noise",
     "NonFiniteError",
+    "PairPrior",
+    "PlainPrior",
     "Posterior",
     "Prior",
     "Product",
@@ -43,6 +66,7 @@ __all__ = [
     "Schedule",
     "SharedNoise",
     "Split",
+    "State",
     "TableSchedule",
     "Tweedie",
     "converged",
@@ -56,4 +80,6 @@ __all__ = [
     "sample",
     "sds_weight",
     "seed_from",
+    "uniform",
+    "uniform_sigma",
 ]

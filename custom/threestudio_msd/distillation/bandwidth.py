@@ -1,129 +1,124 @@
-"""Bandwidths: lambda as a function of progress, and the convergence criterion.
-
-A schedule is called with the progress of the optimisation in [0, 1] and returns lambda; after each estimate
-the caller tells it the shift by `observe`, which only `Adaptive` listens to.
-"""
+"""Bandwidths: lambda as a function of progress, or of the shifts seen so far; and the criterion of convergence."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
+from ..fields import check_fields, number
+from .protocols import Bandwidth, Batch, Level, PerSample, State
 from .tensors import expand, rms
 
+WIDEST = 1e6
+"""Far beyond any space that a kernel may live in."""
+
 
 @dataclass(frozen=True)
-class Bandwidth:
-    """A bandwidth that falls from `start` to `end`, in the units of the space the kernel lives in.
+class Falling:
+    """A bandwidth that goes from `start` to `end` and remembers nothing.
 
     Raises:
-        ValueError: If an end is not a positive, finite number.
+        FieldError: If an end is not a positive, finite number.
     """
 
-    start: float
-    end: float
+    start: float = number(above=0, most=WIDEST)
+    end: float = number(above=0, most=WIDEST)
 
     def __post_init__(self) -> None:
-        for name in ("start", "end"):
-            value = getattr(self, name)
-            if not (math.isfinite(value) and value > 0):
-                raise ValueError(f"bandwidth {name} must be positive and finite, got {value}")
+        check_fields(self)
 
-    def __call__(self, progress: float) -> float:
+    def init(self, y: Batch) -> State:
+        """Nothing is remembered."""
+        return {}
+
+    def __call__(self, progress: float, state: State | None = None) -> float | PerSample:
         """Lambda at `progress`; values outside [0, 1] count as its ends."""
+        return self.at(min(max(progress, 0.0), 1.0))
+
+    def at(self, progress: float) -> float:
+        """Lambda at `progress` in [0, 1]."""
         raise NotImplementedError
 
-    def observe(self, shift: Tensor) -> None:
-        """Hear the mean-shift vectors `[B, ...]` estimated at the present lambda."""
+    def step(self, state: State, shift: Batch) -> State:
+        """Nothing is remembered."""
+        return state
 
 
 @dataclass(frozen=True)
-class Constant(Bandwidth):
+class Constant(Falling):
     """Lambda stays at `start`."""
 
-    def __call__(self, progress: float) -> float:
+    def at(self, progress: float) -> float:
         """Lambda, whatever the progress."""
         return self.start
 
 
 @dataclass(frozen=True)
-class Linear(Bandwidth):
+class Linear(Falling):
     """Straight line: the paper's schedule on toys (section 4.2)."""
 
-    def __call__(self, progress: float) -> float:
+    def at(self, progress: float) -> float:
         """Lambda at `progress`."""
-        return self.start + _clip(progress) * (self.end - self.start)
+        return self.start + progress * (self.end - self.start)
 
 
 @dataclass(frozen=True)
-class Cosine(Bandwidth):
+class Cosine(Falling):
     """Half a cosine: slow at both ends."""
 
-    def __call__(self, progress: float) -> float:
+    def at(self, progress: float) -> float:
         """Lambda at `progress`."""
-        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * _clip(progress))) / 2
+        return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 
 @dataclass(frozen=True)
-class Exponential(Bandwidth):
+class Exponential(Falling):
     """A constant factor a step: as many steps at every scale."""
 
-    def __call__(self, progress: float) -> float:
+    def at(self, progress: float) -> float:
         """Lambda at `progress`."""
-        return self.start * (self.end / self.start) ** _clip(progress)
+        return self.start * (self.end / self.start) ** progress
 
 
 @dataclass(frozen=True)
-class Adaptive(Bandwidth):
+class Adaptive(Falling):
     """Annealed mean shift: every sample lowers its lambda only once its shift has converged.
 
     The shift is averaged over the estimates made at one lambda, since a single sample of the product density
     carries noise of about lambda itself. The level falls by `rate` when the average satisfies `converged`, or
-    after `patience` estimates.
+    after `patience` estimates. Its state is, of every sample, `lam`, and the `sum` and `count` of the shifts
+    seen at it.
 
     Args:
         rate: Factor by which lambda falls, in (0, 1).
         tau: Threshold of convergence, see `converged`.
-        patience: Most estimates made at one lambda, >= 1.
+        patience: Most estimates made at one lambda.
     """
 
-    rate: float = 0.8
-    tau: float = 0.2
-    patience: int = 20
-    state: dict[str, Tensor] = field(default_factory=dict, compare=False)
+    rate: float = number(0.8, above=0, below=1)
+    tau: float = number(0.2, least=0)
+    patience: int = number(20, least=1)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not 0 < self.rate < 1:
-            raise ValueError(f"bandwidth rate must lie in (0, 1), got {self.rate}")
-        if self.patience < 1:
-            raise ValueError(f"bandwidth patience must be at least 1, got {self.patience}")
+    def init(self, y: Batch) -> State:
+        """Lambda is `start`, and no shift was seen."""
+        per_sample = torch.zeros(len(y), device=y.device)
+        return {"lam": per_sample + self.start, "sum": torch.zeros_like(y), "count": per_sample}
 
-    def __call__(self, progress: float) -> float | Tensor:
-        """Lambda by sample, `[B]`; `start` before anything was observed. Progress plays no part."""
-        return self.state.get("lam", self.start)
+    def __call__(self, progress: float, state: State | None = None) -> float | PerSample:
+        """Lambda by sample; `start` without a state. Progress plays no part."""
+        return state["lam"] if state else self.start
 
-    def observe(self, shift: Tensor) -> None:
-        """Average the shift `[B, ...]` in; lower lambda where it has converged."""
-        if not self.state:
-            batch = shift.shape[0]
-            self.state["lam"] = torch.full((batch,), float(self.start), device=shift.device)
-            self.state["sum"] = torch.zeros_like(shift)
-            self.state["count"] = torch.zeros(batch, device=shift.device)
-        lam, count = self.state["lam"], self.state["count"] + 1
-        total = self.state["sum"] + shift
+    def step(self, state: State, shift: Batch) -> State:
+        """Average the shift in; lower lambda where it has converged."""
+        lam, total, count = state["lam"], state["sum"] + shift, state["count"] + 1
         done = converged(total / expand(count, total), lam, self.tau) | (count >= self.patience)
-        self.state["lam"] = torch.where(done, (lam * self.rate).clamp(min=self.end), lam)
-        self.state["sum"] = torch.where(expand(done.to(total), total) > 0, torch.zeros_like(total), total)
-        self.state["count"] = torch.where(done, torch.zeros_like(count), count)
-
-    @property
-    def finished(self) -> bool:
-        """Whether every sample has reached `end`."""
-        return bool(self.state) and bool((self.state["lam"] <= self.end).all())
+        return {
+            "lam": torch.where(done, (lam * self.rate).clamp(min=self.end), lam),
+            "sum": torch.where(expand(done.to(total), total) > 0, 0.0, total),
+            "count": torch.where(done, 0.0, count),
+        }
 
 
 SCHEDULES: dict[str, type[Bandwidth]] = {
@@ -135,7 +130,7 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
 }
 
 
-def converged(shift: Tensor, lam: float | Tensor, tau: float) -> Tensor:
+def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
     """The method's criterion of convergence: ||m|| <= tau * lambda * sqrt(dim), sample by sample (section 3.2).
 
     Args:
@@ -147,7 +142,3 @@ def converged(shift: Tensor, lam: float | Tensor, tau: float) -> Tensor:
         Booleans, `[B]`.
     """
     return rms(shift) <= tau * torch.as_tensor(lam, dtype=shift.dtype, device=shift.device)
-
-
-def _clip(progress: float) -> float:
-    return min(max(progress, 0.0), 1.0)

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .noise import Noise
+from .protocols import Batch, Denoiser, Level, Noise
 from .schedule import karras_sigmas
-from .solvers import Denoiser
 from .tensors import expand, rms
 
 
@@ -25,7 +24,7 @@ class Inversion:
     sigmas: Tensor
     states: Tensor
 
-    def at(self, sigma: float | Tensor) -> Tensor:
+    def at(self, sigma: float | Tensor) -> Batch:
         """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above it."""
         sigma = torch.as_tensor(sigma, dtype=self.sigmas.dtype, device=self.sigmas.device)
         high = int(torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1))
@@ -35,7 +34,7 @@ class Inversion:
 
 
 def invert(
-    y: Tensor,
+    y: Batch,
     denoiser: Denoiser,
     sigmas: Tensor,
     limit: float | None = None,
@@ -43,7 +42,7 @@ def invert(
     noise: Noise | None = None,
     level: float = 0.0,
 ) -> Inversion:
-    """Run DDIM inversion of `y` up a ladder of levels, one denoiser call a level climbed.
+    """Run DDIM inversion of `y` up a ladder of levels, one denoiser evaluation a level climbed.
 
     The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]`
     stands for it. A render is far from the data there, so its residual y - D is large, and divided by a small
@@ -55,7 +54,7 @@ def invert(
         y: Images or latents at `level`, `[B, ...]`.
         denoiser: The prior, usually at a guidance scale of its own.
         sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first
-            call is made.
+            evaluation is made.
         limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
         eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI
             guidance).
@@ -63,7 +62,7 @@ def invert(
         level: Noise level that `y` is taken to be at; 0, clean, by default.
 
     Returns:
-        States at `level` and at `sigmas[1:]`; `n` calls were made.
+        States at `level` and at `sigmas[1:]`; `n` evaluations were made.
 
     Raises:
         ValueError: If `eta` > 0 without a source of noise.
@@ -82,7 +81,7 @@ def invert(
     return Inversion(reached, torch.stack(states))
 
 
-def limited(eps: Tensor, limit: float | None) -> Tensor:
+def limited(eps: Batch, limit: float | None) -> Batch:
     """Rescale samples whose root mean square exceeds `limit` down to it; None leaves all as they are."""
     if limit is None:
         return eps
@@ -94,7 +93,7 @@ def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float =
     return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 
 
-def _ancestral_std(low: Tensor, high: Tensor) -> Tensor:
+def _ancestral_std(low: Level, high: Level) -> Level:
     """DDIM's posterior standard deviation for a variance-preserving step from `high` to `low`, in VE units at `high`."""
     variance = low**2 * (high**2 - low**2) * (1 + high**2) / ((1 + low**2) * high**2)
     return variance.sqrt()

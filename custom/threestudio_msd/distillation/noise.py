@@ -8,12 +8,11 @@ batch.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-Noise = Callable[[Tensor], Tensor]
+from .protocols import Batch, Noise, PerSample, Schedule
 
 
 def seed_from(*parts: int | str) -> int:
@@ -38,7 +37,7 @@ class SharedNoise:
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
-    def __call__(self, like: Tensor) -> Tensor:
+    def __call__(self, like: Batch) -> Batch:
         """Draw N(0, I) of the shape, dtype and device of `like`."""
         return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
 
@@ -55,7 +54,7 @@ class SampleNoise:
     def __init__(self, seeds: Sequence[int]) -> None:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
-    def __call__(self, like: Tensor) -> Tensor:
+    def __call__(self, like: Batch) -> Batch:
         """Draw N(0, I) of the shape, dtype and device of `like`.
 
         Raises:
@@ -67,15 +66,28 @@ class SampleNoise:
         return torch.stack(rows).to(like.device)
 
 
-def repeated(noise: Noise, samples: int) -> Noise:
-    """Noise for a batch `[B * samples, ...]` whose rows are laid sample by sample, drawn as `samples` batches of `B`.
+def repeated(noise: Noise, draws: int) -> Noise:
+    """Noise for a batch `[B * draws, ...]` whose rows are laid sample by sample, drawn as `draws` batches of `B`.
 
-    Row `b * samples + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
+    Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
     call.
     """
 
-    def draw(like: Tensor) -> Tensor:
-        batch = like[::samples]
-        return torch.stack([noise(batch) for _ in range(samples)], 1).flatten(0, 1)
+    def draw(like: Batch) -> Batch:
+        batch = like[::draws]
+        return torch.stack([noise(batch) for _ in range(draws)], 1).flatten(0, 1)
 
     return draw
+
+
+def uniform(noise: Noise, like: Batch) -> PerSample:
+    """One uniform number in [0, 1) a sample, from a source of normal noise by its distribution function."""
+    return torch.special.ndtr(noise(like.flatten(1)[:, :1]))[:, 0].clamp(max=1 - 2**-24)
+
+
+def uniform_sigma(
+    noise: Noise, like: Batch, schedule: Schedule, time_range: tuple[float, float]
+) -> PerSample:
+    """Noise levels of diffusion times drawn uniformly from `time_range`, one a sample."""
+    low, high = time_range
+    return schedule.sigma(low + (high - low) * uniform(noise, like)).to(like)

@@ -5,57 +5,25 @@ Three siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 - `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed form after each solver
   step;
 - `Posterior`: exact for an exact denoiser, the reverse SDE started at z = y, sigma = lambda;
-- `Tweedie`: the mean itself in one call, D(y, lambda), exact for an exact denoiser.
+- `Tweedie`: the mean itself in one evaluation, D(y, lambda), exact for an exact denoiser.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor
 
+from ..fields import check_fields, choice, number, pair
 from .inversion import Inversion, invert, ladder
-from .noise import Noise
-from .schedule import Schedule, karras_sigmas
-from .solvers import SOLVERS, Denoiser, extrapolate, solver_calls
+from .protocols import Batch, Level, Noise, Prior, Product, ProductSampler
+from .schedule import karras_sigmas
+from .solvers import SOLVERS, extrapolate, solver_nfe
 from .tensors import expand
 
 
-@dataclass(frozen=True)
-class Prior:
-    """A pretrained model as the estimators see it.
-
-    Attributes:
-        denoiser: D(z, sigma), guidance included.
-        schedule: The noise levels it was trained on.
-        inversion: Denoiser to invert with, where its guidance differs; None stands for `denoiser`.
-        phi: VSD's denoiser of the current renders' distribution; None for every other estimator.
-    """
-
-    denoiser: Denoiser
-    schedule: Schedule
-    inversion: Denoiser | None = None
-    phi: Denoiser | None = None
-
-
-class Product(NamedTuple):
-    """Draws from a product density: `[B, ...]`, and the denoiser calls that one sample took."""
-
-    x: Tensor
-    calls: int
-
-
-class ProductSampler(Protocol):
-    """Draws one x from the product density around every y."""
-
-    def __call__(self, y: Tensor, lam: float | Tensor, prior: Prior, noise: Noise) -> Product:
-        """Draw x ~ p(x) N(x; y, lam^2) / Z for every y of `[B, ...]`; `lam` is a number or `[B]`."""
-
-
-def kernel_step(z: Tensor, centre: Tensor, lam: float | Tensor, sigma: Tensor, sigma_next: Tensor) -> Tensor:
+def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
     """Integrate the kernel's score alone from `sigma` to `sigma_next`, in closed form (Eq. 14, 15).
 
     z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is negative, so z is drawn to
@@ -74,45 +42,44 @@ class Split:
         solver: `ddim` (the paper's), `heun` or `dpmpp-2m`.
         centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma eps_inv(sigma) of
             section 4.3.
-        interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
-        inversion_steps: Calls spent on inverting y, for the noise-scaled centre.
+        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
+        inversion_steps: Evaluations spent on inverting y, for the noise-scaled centre.
         inversion_limit: See `invert`; None is plain DDIM inversion.
         sigma_max: First level; the schedule's own by default.
         rho: Spacing of the levels, see `karras_sigmas`.
     """
 
-    steps: int = 16
-    solver: str = "ddim"
-    centre: str = "render"
-    interval: tuple[float, float] = (0.0, float("inf"))
-    inversion_steps: int = 10
-    inversion_limit: float | None = 1.0
-    sigma_max: float | None = None
-    rho: float = 7.0
+    steps: int = number(16, least=1)
+    solver: str = choice("ddim", SOLVERS)
+    centre: str = choice("render", ("render", "inversion"))
+    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
+    inversion_steps: int = number(10, least=1)
+    inversion_limit: float | None = number(1.0, above=0)
+    sigma_max: float | None = number(None, above=0)
+    rho: float = number(7.0, above=0)
 
     def __post_init__(self) -> None:
-        _require_choice("solver", self.solver, SOLVERS)
-        _require_choice("centre", self.centre, ("render", "inversion"))
+        check_fields(self)
 
-    def __call__(self, y: Tensor, lam: float | Tensor, prior: Prior, noise: Noise) -> Product:
+    def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
         sigma_max = self.sigma_max or prior.schedule.sigma_max
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, sigma_max, self.rho).to(y.device)
         centres = self._centres(y, prior, sigma_max)
+        low, high = self.kernel_interval
         step, memory = SOLVERS[self.solver], None
         z = expand(sigmas[0], y) * noise(y)
         for sigma, sigma_next in pairwise(sigmas):
             z, memory = step(prior.denoiser, z, sigma, sigma_next, memory)
-            if self.interval[0] <= sigma <= self.interval[1]:
+            if low <= sigma <= high:
                 z = kernel_step(z, centres.at(sigma_next) if centres else y, lam, sigma, sigma_next)
-        inversion_calls = self.inversion_steps if centres else 0
-        return Product(z, solver_calls(self.solver, self.steps) + inversion_calls)
+        return Product(z, solver_nfe(self.solver, self.steps) + (self.inversion_steps if centres else 0))
 
-    def _centres(self, y: Tensor, prior: Prior, sigma_max: float) -> Inversion | None:
+    def _centres(self, y: Batch, prior: Prior, sigma_max: float) -> Inversion | None:
         if self.centre == "render":
             return None
         levels = ladder(self.inversion_steps, prior.schedule.sigma_min, sigma_max, self.rho).to(y.device)
-        return invert(y, prior.inversion or prior.denoiser, levels, self.inversion_limit)
+        return invert(y, prior.denoiser, levels, self.inversion_limit)
 
 
 @dataclass(frozen=True)
@@ -123,33 +90,32 @@ class Posterior:
     z' = D + (s'/s)^2 (z - D) + s' sqrt(1 - (s'/s)^2) n. No steps are spent above lambda.
 
     Args:
-        steps: Denoiser calls.
+        steps: Denoiser evaluations.
         order: 1, or 2 to extrapolate D within a step as DPM-Solver++(2M) does.
         start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the noise a model finds
             in the render.
-        inversion_steps: Calls spent on inverting y up to lambda, for `start="inversion"`.
+        inversion_steps: Evaluations spent on inverting y up to lambda, for `start="inversion"`.
         inversion_limit: See `invert`; None is plain DDIM inversion.
         rho: Spacing of the levels, see `karras_sigmas`.
     """
 
-    steps: int = 16
-    order: int = 2
-    start: str = "render"
-    inversion_steps: int = 4
-    inversion_limit: float | None = 1.0
-    rho: float = 3.0
+    steps: int = number(16, least=1)
+    order: int = choice(2, (1, 2))
+    start: str = choice("render", ("render", "inversion"))
+    inversion_steps: int = number(4, least=1)
+    inversion_limit: float | None = number(1.0, above=0)
+    rho: float = number(3.0, above=0)
 
     def __post_init__(self) -> None:
-        _require_choice("order", self.order, (1, 2))
-        _require_choice("start", self.start, ("render", "inversion"))
+        check_fields(self)
 
-    def __call__(self, y: Tensor, lam: float | Tensor, prior: Prior, noise: Noise) -> Product:
+    def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
         lam = torch.as_tensor(lam, dtype=torch.float32, device=y.device)
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)
-        z, calls, memory = y, self.steps, None
+        z, nfe, memory = y, self.steps, None
         if self.start == "inversion":
-            z, calls = self._inverted(y, lam, prior), self.steps + self.inversion_steps
+            z, nfe = self._inverted(y, lam, prior), self.steps + self.inversion_steps
         for sigma, sigma_next in pairwise(sigmas):
             denoised = prior.denoiser(z, sigma)
             if self.order == 2:
@@ -158,29 +124,20 @@ class Posterior:
             z = torch.lerp(denoised, z, expand(ratio, z))
             if bool((sigma_next > 0).any()):
                 z = z + expand(sigma_next * (1 - ratio).sqrt(), z) * noise(z)
-        return Product(z, calls)
+        return Product(z, nfe)
 
-    def _inverted(self, y: Tensor, lam: Tensor, prior: Prior) -> Tensor:
+    def _inverted(self, y: Batch, lam: Level, prior: Prior) -> Batch:
         levels = ladder(self.inversion_steps, prior.schedule.sigma_min, lam, self.rho)
-        return invert(y, prior.inversion or prior.denoiser, levels, self.inversion_limit).states[-1]
+        return invert(y, prior.denoiser, levels, self.inversion_limit).states[-1]
 
 
 @dataclass(frozen=True)
 class Tweedie:
-    """The product density's mean in one call: x' = D(y, lambda), by Tweedie's formula."""
+    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's formula."""
 
-    calls: int = field(default=1, init=False)
-
-    def __call__(self, y: Tensor, lam: float | Tensor, prior: Prior, noise: Noise) -> Product:
+    def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """The mean itself, no draw; see `ProductSampler`."""
-        return Product(
-            prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), self.calls
-        )
+        return Product(prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), 1)
 
 
-SAMPLERS: dict[str, type] = {"split": Split, "posterior": Posterior, "tweedie": Tweedie}
-
-
-def _require_choice(name: str, value: object, choices: object) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(str, choices))}, got {value!r}")
+SAMPLERS: dict[str, type[ProductSampler]] = {"split": Split, "posterior": Posterior, "tweedie": Tweedie}

@@ -7,23 +7,9 @@ noise.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
-
-
-class Schedule(Protocol):
-    """The noise levels a prior was trained on."""
-
-    sigma_min: float
-    sigma_max: float
-
-    def sigma(self, u: float | Tensor) -> Tensor:
-        """Noise level at diffusion time `u` in [0, 1]."""
-
-    def time(self, sigma: float | Tensor) -> Tensor:
-        """Diffusion time in [0, 1] of a noise level: the inverse of `sigma`."""
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from .protocols import Batch, Denoiser, Level
 from .tensors import expand
-
-Denoiser = Callable[[Tensor, Tensor], Tensor]
-"""D(z, sigma) = E[x | z]: from `[B, ...]` and a level (0-d or `[B]`) to `[B, ...]`."""
 
 
 class Memory(NamedTuple):
@@ -28,20 +26,21 @@ class Memory(NamedTuple):
 
 
 Step = Callable[[Denoiser, Tensor, Tensor, Tensor, Memory | None], tuple[Tensor, Memory | None]]
+"""See above."""
 
 
 def ddim(
-    denoiser: Denoiser, z: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None = None
-) -> tuple[Tensor, Memory | None]:
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+) -> tuple[Batch, Memory | None]:
     """DDIM with eta = 0, which is Euler's method in sigma (Song et al. 2021a; Karras et al. 2022, Alg. 1)."""
     denoised = denoiser(z, sigma)
     return torch.lerp(denoised, z, expand(sigma_next / sigma, z)), None
 
 
 def heun(
-    denoiser: Denoiser, z: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None = None
-) -> tuple[Tensor, Memory | None]:
-    """Heun's second-order method: two calls a step, one at the last (Karras et al. 2022, Alg. 1)."""
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+) -> tuple[Batch, Memory | None]:
+    """Heun's second-order method: two evaluations a step, one at the last (Karras et al. 2022, Alg. 1)."""
     slope = (z - denoiser(z, sigma)) / expand(sigma, z)
     step = expand(sigma_next - sigma, z)
     euler = z + step * slope
@@ -52,17 +51,17 @@ def heun(
 
 
 def dpmpp_2m(
-    denoiser: Denoiser, z: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None = None
-) -> tuple[Tensor, Memory | None]:
-    """DPM-Solver++(2M): second order from one call a step (Lu et al. 2022, Alg. 2)."""
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+) -> tuple[Batch, Memory | None]:
+    """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Alg. 2)."""
     denoised = denoiser(z, sigma)
     extrapolated, memory = extrapolate(denoised, sigma, sigma_next, memory)
     return torch.lerp(extrapolated, z, expand(sigma_next / sigma, z)), memory
 
 
 def extrapolate(
-    denoised: Tensor, sigma: Tensor, sigma_next: Tensor, memory: Memory | None
-) -> tuple[Tensor, Memory | None]:
+    denoised: Batch, sigma: Level, sigma_next: Level, memory: Memory | None
+) -> tuple[Batch, Memory | None]:
     """The denoised estimate at the middle of a step in log sigma, from this step's and the last one's.
 
     The first step and the step to 0 use this step's alone.
@@ -77,15 +76,16 @@ def extrapolate(
 
 
 SOLVERS: dict[str, Step] = {"ddim": ddim, "heun": heun, "dpmpp-2m": dpmpp_2m}
-CALLS = {"ddim": 1, "heun": 2, "dpmpp-2m": 1}
+NFE = {"ddim": 1, "heun": 2, "dpmpp-2m": 1}
+"""Denoiser evaluations a step."""
 
 
-def solver_calls(solver: str, steps: int) -> int:
-    """Denoiser calls of `steps` steps down to 0: Heun's last step needs one only."""
-    return CALLS[solver] * steps - (CALLS[solver] - 1)
+def solver_nfe(solver: str, steps: int) -> int:
+    """Denoiser evaluations of `steps` steps down to 0: Heun's last step needs one only."""
+    return NFE[solver] * steps - (NFE[solver] - 1)
 
 
-def sample(denoiser: Denoiser, z: Tensor, sigmas: Tensor, solver: str = "ddim") -> Tensor:
+def sample(denoiser: Denoiser, z: Batch, sigmas: Tensor, solver: str = "ddim") -> Batch:
     """Integrate the ODE along a grid: unconstrained sampling, the reference distribution.
 
     Args:

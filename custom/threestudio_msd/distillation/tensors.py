@@ -5,12 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .protocols import Batch, PerSample
+
 
 class NonFiniteError(FloatingPointError):
     """A tensor of the computation holds NaN or Inf."""
 
 
-def expand(value: float | Tensor, like: Tensor) -> Tensor:
+def expand(value: float | Tensor, like: Batch) -> Tensor:
     """Shape a scalar or one value a sample so that it broadcasts against a batch.
 
     Args:
@@ -31,8 +33,8 @@ def expand(value: float | Tensor, like: Tensor) -> Tensor:
     return value.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def rms(x: Tensor) -> Tensor:
-    """Root mean square of every sample of a batch: `[B, ...] -> [B]`."""
+def rms(x: Batch) -> PerSample:
+    """Root mean square of every sample."""
     return x.flatten(1).square().mean(1).sqrt()
 
 

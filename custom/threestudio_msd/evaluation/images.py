@@ -101,8 +101,8 @@ class Run:
         spent: dict[int, float] = {}
         for log in logs:
             with open(log, newline="", encoding="utf-8") as file:
-                rows = [row for row in csv.DictReader(file) if row.get("train/network_calls")]
-            spent.update({int(row["step"]): float(row["train/network_calls"]) for row in rows})
+                rows = [row for row in csv.DictReader(file) if row.get("train/nfe")]
+            spent.update({int(row["step"]): float(row["train/nfe"]) for row in rows})
         return spent
 
     def total_calls(self) -> float:

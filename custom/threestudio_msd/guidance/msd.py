@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import threestudio
 import torch
+from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
 from torch import Tensor
 
-from ..distillation import MSD, SAMPLERS, SCHEDULES, Adaptive, Bandwidth, Estimate, Prior, ProductSampler, rms
-from .base import LatentGuidance
+from ..distillation import MSD, SAMPLERS, SCHEDULES, Estimate, State, rms
+from ..distillation.protocols import Batch
+from ..fields import number
+from .base import LatentGuidance, View
+from .kept import KeptTarget
 from .parts import build_part
 
 
@@ -21,7 +25,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     Returns, beside what every guidance returns (see `LatentGuidance.__call__`):
     `loss_msd`; `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`, lambda;
-    `converged`, 1 once every sample's shift is at most `stop_threshold`.
+    `finished`, 1 once every sample's shift is at most `stop_threshold`.
     """
 
     @dataclass
@@ -34,32 +38,19 @@ class MSDGuidance(LatentGuidance, BaseObject):
         # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive,
         # start, end, ...}
         bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 8.0, "end": 1.0})
-        # M, product samples averaged per estimate (Eq. 10); the paper uses 1
-        samples: int = 1
-        # fresh: new noise every step; fixed: every particle keeps its noise, which makes its x' a smooth
-        # function of the render
-        noise: str = "fresh"
-        # estimate x' every k-th step only and fit it in between at no network calls; needs the same particles
-        # at every step
-        refresh_every: int = 1
+        # M, draws from the product averaged per estimate (Eq. 10); the paper uses 1
+        draws_per_estimate: int = number(1, least=1)
+        # whether every particle keeps its noise, which makes its x' a smooth function of the render
+        fixed_noise: bool = False
+        # estimate a particle's x' at every k-th of its steps only and fit it in between, the network at rest
+        refresh_every: int = number(1, least=1)
         # stop once the root mean square of every sample's shift is at most this, in units of latents; 0 never
         # stops
-        stop_threshold: float = 0.0
+        stop_threshold: float = number(0.0, least=0)
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            self.parts()
-            for name, least in (("samples", 1), ("refresh_every", 1), ("stop_threshold", 0)):
-                if getattr(self, name) < least:
-                    raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
-            if self.noise not in ("fresh", "fixed"):
-                raise ValueError(f"noise must be fresh or fixed, got {self.noise!r}")
-
-        def parts(self) -> tuple[ProductSampler, Bandwidth]:
-            """The product sampler and the bandwidth schedule that the config describes."""
-            return build_part(SAMPLERS, self.sampler, "sampler"), build_part(
-                SCHEDULES, self.bandwidth, "bandwidth"
-            )
+            build_estimator(self)
 
     cfg: Config
     name = "msd"
@@ -67,61 +58,102 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def configure(self) -> None:
         """Load the pretrained model and build the estimator."""
         super().configure()
-        sampler = build_part(SAMPLERS, self.cfg.sampler, "sampler")
-        self.bandwidth = build_part(SCHEDULES, self.cfg.bandwidth, "bandwidth")
-        self.estimator = MSD(sampler, self.bandwidth, self.cfg.samples)
-        self.kept: dict[str, Tensor] = {}
+        self.estimator = build_estimator(self.cfg)
+        self.kept: dict[int, KeptTarget] = {}
+        self.states: dict[int, State] = {}
 
-    def estimate(self, latents: Tensor, prior: Prior, index: Tensor | None) -> Estimate:
-        """Estimate x', or take the last one while it is to be fitted.
+    def estimate(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+    ) -> Estimate:
+        """Estimate x' anew for the particles that are due, and take the others' last one.
 
         Raises:
-            ValueError: If a setting needs the same particles at every step and the batch does not say which
-                these are.
+            ValueError: If a setting concerns particles that come again and the batch does not say which these are.
         """
-        if self.cfg.refresh_every > 1 or isinstance(self.bandwidth, Adaptive):
-            self._require_same_particles(index)
-        if (
-            self.cfg.refresh_every == 1
-            or "target" not in self.kept
-            or self.step % self.cfg.refresh_every == 0
-        ):
-            step = 0 if self.cfg.noise == "fixed" else self.step
-            estimate = self.estimator(
-                latents, prior, self.noise(latents.shape[0], index, step), self.progress
+        remembered = self.estimator.init(latents)
+        if index is None:
+            if remembered or self.cfg.fixed_noise or self.cfg.refresh_every > 1:
+                raise ValueError(
+                    "refresh_every > 1, fixed_noise and the adaptive bandwidth belong to particles or cameras that come "
+                    "again: the batch has no index that says which these are"
+                )
+            return super().estimate(latents, prompt_utils, view, index)
+        keys = index.tolist()
+        due = [row for row, key in enumerate(keys) if self._is_due(key)]
+        if due:
+            self._refresh(latents[due], prompt_utils, view.rows(due), index[due])
+        kept = [self.kept[key] for key in keys]
+        self.kept.update({key: one.older() for key, one in zip(keys, kept, strict=True)})
+        target = torch.stack([one.latents for one in kept])
+        sigma = torch.stack([one.sigma for one in kept])
+        return Estimate(target, latents - target, 0, sigma, denoised=target)
+
+    def _is_due(self, key: int) -> bool:
+        return key not in self.kept or self.kept[key].age >= self.cfg.refresh_every
+
+    def _refresh(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor
+    ) -> None:
+        """Estimate x' of some particles, and keep it with what the bandwidth remembers of them."""
+        keys, prior = index.tolist(), self.conditioned(prompt_utils, view)
+        noise = self.noise(len(keys), index, 0 if self.cfg.fixed_noise else self.step)
+        state = self._gathered(latents, keys)
+        estimate = self.estimator(latents, prior, noise, self.progress, state)
+        sigmas = estimate.sigma.expand(len(keys))
+        for row, key in enumerate(keys):
+            self.kept[key] = KeptTarget(estimate.target[row], sigmas[row])
+            self.states[key] = {name: tensor[row] for name, tensor in estimate.state.items()}
+
+    def _gathered(self, latents: Batch, keys: list[int]) -> State:
+        """What the estimator remembers of the particles of a batch, row by row."""
+        fresh = self.estimator.init(latents)
+        return {
+            name: torch.stack(
+                [self.states.get(key, {}).get(name, first[row]) for row, key in enumerate(keys)]
             )
-            self.bandwidth.observe(estimate.target - latents)
-            self._keep(estimate)
-            return estimate
-        target = self.kept["target"]
-        return Estimate(target, latents - target, 0, self.kept["lam"], denoised=target)
+            for name, first in fresh.items()
+        }
+
+    def target_images(self, target: Batch, index: Tensor | None) -> Batch:
+        """The target as images; a kept one is decoded once. See `LatentGuidance.target_images`."""
+        if index is None:
+            return super().target_images(target, index)
+        keys = index.tolist()
+        new = [row for row, key in enumerate(keys) if self.kept[key].images is None]
+        if new:
+            for row, images in zip(new, super().target_images(target[new], index[new]), strict=True):
+                self.kept[keys[row]] = replace(self.kept[keys[row]], images=images)
+        return torch.stack([self.kept[key].images for key in keys])
 
     def report(self, estimate: Estimate) -> dict[str, Any]:
-        """Shift, bandwidth and whether the optimisation has converged."""
+        """Shift, bandwidth and whether the optimisation may stop."""
         shift = rms(estimate.gradient)
-        done = self.cfg.stop_threshold > 0 and bool((shift <= self.cfg.stop_threshold).all())
-        return {"shift_norm": shift.mean(), "bandwidth": estimate.sigma.mean(), "converged": float(done)}
+        finished = self.cfg.stop_threshold > 0 and bool((shift <= self.cfg.stop_threshold).all())
+        return {"shift_norm": shift.mean(), "bandwidth": estimate.sigma.mean(), "finished": float(finished)}
 
     def checkpoint_state(self) -> dict[str, Any]:
         """See `LatentGuidance.checkpoint_state`."""
-        adaptive = dict(self.bandwidth.state) if isinstance(self.bandwidth, Adaptive) else {}
-        return {**super().checkpoint_state(), "kept": dict(self.kept), "adaptive": adaptive}
+        kept = {key: one.checkpoint() for key, one in self.kept.items()}
+        return {**super().checkpoint_state(), "kept": kept, "states": dict(self.states)}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """See `LatentGuidance.load_checkpoint_state`."""
         super().load_checkpoint_state(state)
-        self.kept = {name: tensor.to(self.device) for name, tensor in state["kept"].items()}
-        if isinstance(self.bandwidth, Adaptive):
-            self.bandwidth.state.update(
-                {name: tensor.to(self.device) for name, tensor in state["adaptive"].items()}
-            )
+        self.kept = {key: KeptTarget.restored(one, self.device) for key, one in state["kept"].items()}
+        self.states = {
+            key: {name: tensor.to(self.device) for name, tensor in one.items()}
+            for key, one in state["states"].items()
+        }
 
-    def _require_same_particles(self, index: Tensor | None) -> None:
-        if index is None or not torch.equal(index, self.kept.setdefault("index", index)):
-            raise ValueError(
-                "refresh_every > 1 and the adaptive bandwidth need the same particles at every step: text-to-2D, all at once"
-            )
 
-    def _keep(self, estimate: Estimate) -> None:
-        if self.cfg.refresh_every > 1:
-            self.kept.update(target=estimate.target, lam=estimate.sigma)
+def build_estimator(cfg: MSDGuidance.Config) -> MSD:
+    """The estimator that the settings describe.
+
+    Raises:
+        FieldError: If a part cannot be built; the message names its key.
+    """
+    return MSD(
+        build_part(SAMPLERS, cfg.sampler, "sampler"),
+        build_part(SCHEDULES, cfg.bandwidth, "bandwidth"),
+        cfg.draws_per_estimate,
+    )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
+
+from ..errors import did_you_mean
+from ..fields import FieldError, check_fields, listed, missing_fields
 
 Part = TypeVar("Part")
 
 
-def build_part(kinds: Mapping[str, type[Part]], spec: Mapping[str, Any], what: str) -> Part:
+def build_part(kinds: Mapping[str, type[Part]], spec: Any, what: str) -> Part:
     """Build the dataclass that `spec["type"]` names from the spec's other keys.
 
     Args:
@@ -19,47 +20,33 @@ def build_part(kinds: Mapping[str, type[Part]], spec: Mapping[str, Any], what: s
         what: The block's name, for messages.
 
     Raises:
-        ValueError: For a missing or unknown type, an unknown or missing key, or a value the part refuses.
+        FieldError: For a block that is no mapping, a missing or unknown type, an unknown or missing key, or a
+            value that its field does not take; the message begins with the key, `what.key`.
 
     Example:
         >>> from threestudio_msd.distillation import SAMPLERS
         >>> build_part(SAMPLERS, {"type": "posterior", "steps": 4}, "sampler").steps
         4
     """
-    settings = {str(key): tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    if not isinstance(spec, Mapping):
+        raise FieldError(f"{what}: expected a mapping with a type, one of {listed(kinds)}, got {spec!r}")
+    settings = {str(key): as_tuple(value) for key, value in spec.items()}
     kind = settings.pop("type", None)
-    if kind is None:
-        raise ValueError(f"{what}.type is missing: expected one of {', '.join(kinds)}")
     if kind not in kinds:
-        raise ValueError(
-            f"{what}.type: unknown {kind!r}{suggestion(str(kind), kinds)}; expected one of {', '.join(kinds)}"
+        raise FieldError(
+            f"{what}.type: expected one of {listed(kinds)}, got {kind!r}{did_you_mean(kind, kinds)}"
+            if kind is not None
+            else f"{what}.type: expected one of {listed(kinds)}, got none"
         )
-    known = [field.name for field in fields(kinds[kind]) if field.init and field.name != "state"]
-    for key in settings:
-        if key not in known:
-            raise ValueError(
-                f"{what}.{key}: {kind} has no such key{suggestion(key, known)}; it has {', '.join(known)}"
-            )
     try:
+        check_fields(kinds[kind], settings)
+        for name in missing_fields(kinds[kind], settings):
+            raise FieldError(f"{name}: no value is given")
         return kinds[kind](**settings)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{what}: {error}") from error
+    except FieldError as error:
+        raise FieldError(f"{what}.{error}") from error
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
-    """` (did you mean 'x'?)` for the nearest known word, or nothing."""
-    nearest = difflib.get_close_matches(word, list(known), n=1)
-    return f" (did you mean {nearest[0]!r}?)" if nearest else ""
-
-
-def require_time_range(low: float, high: float) -> tuple[float, float]:
-    """The range of diffusion times `(low, high)`, once checked.
-
-    Raises:
-        ValueError: If it is empty or leaves [0, 1].
-    """
-    if not 0 <= low <= high <= 1:
-        raise ValueError(
-            f"min_step_percent and max_step_percent must satisfy 0 <= min <= max <= 1, got {low} and {high}"
-        )
-    return low, high
+def as_tuple(value: Any) -> Any:
+    """A config's list as a tuple; anything else as it is."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -36,9 +36,9 @@ def sample_images(
     """
     schedule = guidance.prior.network.schedule
     zeros = torch.zeros(count, device=guidance.device)
-    denoiser = guidance.denoiser(prompt_utils, View(zeros, zeros, zeros), scale, view_dependent=False)
+    prior = guidance.conditioned(prompt_utils, View(zeros, zeros, zeros), view_dependent=False)
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
     sigmas = torch.cat([schedule.sigma(times), torch.zeros(1)]).to(guidance.device)
     noise = SampleNoise([seed_from(seed, "sample", i) for i in range(count)])
     z = sigmas[0] * noise(torch.zeros(count, *guidance.prior.latent_shape, device=guidance.device))
-    return guidance.prior.decode(sample(denoiser, z, sigmas, solver)).permute(0, 2, 3, 1)
+    return guidance.prior.decode(sample(prior.at(scale), z, sigmas, solver)).permute(0, 2, 3, 1)

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import threestudio
 import torch
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseModule
-from threestudio.utils.misc import C
 from torch import Tensor
 
-from ..distillation import VSD, Denoiser, Prior, expand
-from ..distillation.estimators import uniform_sigma
-from ..priors import CFG, Condition, Conditional, PriorError, VPNetwork
+from ..distillation import VSD, Denoiser, Estimate, expand, uniform, uniform_sigma
+from ..distillation.protocols import Batch
+from ..fields import choice, number, scheduled
+from ..priors import CFG, Condition, PriorError, VPNetwork
 from ..priors.lora import LoRANetwork
-from .base import LatentGuidance, View
-from .parts import require_time_range
+from .base import TimedGuidance, View
+
+CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
+"""Where in a batch the matrix lies that `camera_condition_type` names."""
 
 
 @threestudio.register("msd-vsd-guidance")
-class VSDGuidance(LatentGuidance, BaseModule):
+class VSDGuidance(TimedGuidance, BaseModule):
     """g = w(t) (eps_hat(z_t) - eps_phi(z_t)), w(t) = 1 - abar_t (ProlificDreamer, Wang et al. 2023b, Eq. 9).
 
     phi, the denoiser of the renders' own distribution, is the pretrained UNet with low-rank adapters. They
@@ -33,45 +35,29 @@ class VSDGuidance(LatentGuidance, BaseModule):
     All particles of a batch share phi, which is conditioned on the prompt without its view and, with
     `camera_condition_type`, on the camera. The defaults are the source's, as in threestudio's
     `stable-diffusion-vsd-guidance`. Returns `loss_vsd` and `loss_lora` beside what every guidance returns;
-    `network_calls` counts phi's training call too, but no backward passes.
+    `nfe` counts phi's training too, but no backward passes.
     """
 
     @dataclass
-    class Config(LatentGuidance.Config, BaseModule.Config):
+    class Config(TimedGuidance.Config, BaseModule.Config):
         """Settings of `msd-vsd-guidance`."""
 
         # of the pretrained model (7.5) and of phi, there against a phi that does not know the camera (1 is
         # none)
-        guidance_scale: Any = 7.5
-        guidance_scale_lora: Any = 1.0
-        # t is drawn uniformly between these parts of the training timesteps; phi is trained at all of them
-        min_step_percent: float = 0.02
-        max_step_percent: float = 0.98
-        lora_rank: int = 4
+        guidance_scale: Any = scheduled(7.5)
+        guidance_scale_lora: Any = scheduled(1.0)
+        lora_rank: int = number(4, least=1)
         # what phi is told of the camera: none, extrinsics (the batch's c2w) or mvp (its mvp_mtx)
-        camera_condition_type: str = "none"
+        camera_condition_type: str = choice("none", CAMERAS)
         # part of phi's training steps that hide the camera, for its guidance
-        camera_dropout: float = 0.1
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            require_time_range(self.min_step_percent, self.max_step_percent)
-            if self.lora_rank < 1:
-                raise ValueError(f"lora_rank must be at least 1, got {self.lora_rank}")
-            if self.camera_condition_type not in CAMERAS:
-                raise ValueError(
-                    f"camera_condition_type must be {', '.join(CAMERAS)}, got {self.camera_condition_type!r}"
-                )
-            if not 0 <= self.camera_dropout <= 1:
-                raise ValueError(f"camera_dropout must lie in [0, 1], got {self.camera_dropout}")
+        camera_dropout: float = number(0.1, least=0, most=1)
 
     cfg: Config
     name = "vsd"
 
     def configure(self) -> None:
-        """Load the pretrained model, give it adapters, and build the estimator."""
+        """Load the pretrained model and give it adapters."""
         super().configure()
-        self.estimator = VSD((self.cfg.min_step_percent, self.cfg.max_step_percent))
         camera = self.cfg.camera_condition_type != "none"
         unet, network = self.prior.backbone, self.prior.network
         if not isinstance(network, VPNetwork):
@@ -82,21 +68,23 @@ class VSDGuidance(LatentGuidance, BaseModule):
         self.phi = self.prior.network.with_network(self.lora)
 
     @property
-    def rows(self) -> int:
+    def evaluations(self) -> int:
         """Rows of the pretrained model and of phi."""
-        return super().rows + self.phi.rows
+        return super().evaluations + self.phi.rows
 
-    def conditioned(self, prompt_utils: PromptProcessorOutput, view: View) -> Prior:
-        """The pretrained model and phi, under the prompt."""
-        return replace(super().conditioned(prompt_utils, view), phi=self.phi_denoiser(prompt_utils, view))
+    def estimate(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+    ) -> Estimate:
+        """Ask the estimator, with phi under the prompt and the camera."""
+        estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
+        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), index, self.step)
+        return estimator(latents, prior, noise, self.progress)
 
     def phi_denoiser(self, prompt_utils: PromptProcessorOutput, view: View) -> Denoiser:
-        """phi under the prompt and the camera, with guidance towards the camera where a scale other than 1 is set."""
-        scale = C(self.cfg.guidance_scale_lora, self.epoch, self.step)
+        """phi under the prompt and the camera, with guidance towards the camera where there is one."""
         condition = self.phi_condition(prompt_utils, view)
-        if scale == 1 or "class_labels" not in condition:
-            return Conditional(self.phi, condition)
-        return CFG(self.phi, condition, hidden(condition), scale)
+        scale = self.now(self.cfg.guidance_scale_lora) if "class_labels" in condition else 1.0
+        return CFG(self.phi, condition, hidden(condition), scale).denoiser
 
     def phi_condition(self, prompt_utils: PromptProcessorOutput, view: View) -> Condition:
         """The prompt without its view, and the camera's matrix.
@@ -122,17 +110,17 @@ class VSDGuidance(LatentGuidance, BaseModule):
         noise = self.noise(len(latents), index, "lora", self.step)
         condition = self.phi_condition(prompt_utils, view)
         if "class_labels" in condition:
-            kept = torch.rand((), generator=noise.generators[0]) >= self.cfg.camera_dropout
-            condition = condition if kept else hidden(condition)
-        sigma = uniform_sigma(latents, Prior(self.phi, self.phi.schedule), noise, (0.0, 1.0))
+            condition = hidden(condition, uniform(noise, latents) < self.cfg.camera_dropout)
+        sigma = uniform_sigma(noise, latents, self.phi.schedule, (0.0, 1.0))
         z = latents + expand(sigma, latents) * noise(latents)
         error = (self.phi(z, sigma, condition) - latents).square()
         return {"loss_lora": (expand(self.phi.training_weight(sigma), error) * error).mean()}
 
 
-CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
-
-
-def hidden(condition: Condition) -> Condition:
-    """The same condition with the camera's matrix zero, which stands for an unknown camera."""
-    return {**condition, "class_labels": torch.zeros_like(condition["class_labels"])}
+def hidden(condition: Condition, rows: Tensor | None = None) -> Condition:
+    """The same condition with the camera's matrix zero, which stands for an unknown camera: everywhere, or where `rows` says."""
+    if "class_labels" not in condition:
+        return condition
+    matrices = condition["class_labels"]
+    rows = torch.ones(len(matrices), dtype=torch.bool, device=matrices.device) if rows is None else rows
+    return {**condition, "class_labels": matrices.masked_fill(rows[:, None], 0.0)}

@@ -19,7 +19,7 @@ from ..tinyworld.world import check_prompt
 from .encodings import require_positive
 from .progress import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
-IN_BAR = ("loss", "bandwidth", "network_calls")
+IN_BAR = ("loss", "bandwidth", "nfe")
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
 
 
@@ -64,7 +64,7 @@ class ImageSystem(BaseSystem):
         self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
         self.prompt_utils = self.prompt_processor()
         self.bandwidth: float | None = None
-        self.converged = False
+        self.finished = False
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Render the batch's particles: RGB in [0, 1], `[B, H, W, 3]`."""
@@ -107,14 +107,14 @@ class ImageSystem(BaseSystem):
         out = self.guidance(rgb, self.prompt_utils, **batch)
         loss = require_finite(f"loss at step {step}", self.weighted_loss(out), NAN_HINT)
         calls = (
-            out.get("network_calls", 0.0) / self.trainer.accumulate_grad_batches
+            out.get("nfe", 0.0) / self.trainer.accumulate_grad_batches
         )  # a particle is in one batch of those only
-        self._log_scalars({**out, "loss": loss, "network_calls": calls}, len(rgb))
+        self._log_scalars({**out, "loss": loss, "nfe": calls}, len(rgb))
         self.bandwidth = float(out["bandwidth"]) if "bandwidth" in out else None
         if step % self.cfg.progress_every == 0:
             self._save_frame(batch)
-        if out.get("converged"):
-            self.converged = self.trainer.should_stop = True
+        if out.get("finished"):
+            self.finished = self.trainer.should_stop = True
         # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a
         # particle's gradient, and with it its whole path, does not depend on how many others there are (Adam
         # would forgive the factor, SGD would not)
@@ -166,7 +166,7 @@ class ImageSystem(BaseSystem):
         batch = next(iter(dataset))
         self._save_frame({**batch, "coordinates": batch["coordinates"].to(self.device)})
         callback = self.trainer.checkpoint_callback
-        if self.converged and callback is not None and callback.dirpath:
+        if self.finished and callback is not None and callback.dirpath:
             self.trainer.save_checkpoint(os.path.join(callback.dirpath, "last.ckpt"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""Guidance: from a conditional denoiser and what it is conditioned on to a plain denoiser `(z, sigma) -> x0`.
+"""Guidance: conditional priors, from a network wrapped as a conditional denoiser and what it is conditioned on.
 
-All branches of a guide go through the network as one batch. Guides are linear in D exactly as they are in
-epsilon, since eps = (z - D) / sigma. A guide for B conditions takes batches of `B * M` rows laid sample by
-sample.
+All branches of a guide go through the network as one batch, and a branch that has no weight not at all
+(`GuidedPrior`). Guides are linear in D exactly as they are in epsilon, since eps = (z - D) / sigma. A guide for
+B conditions takes batches of `B * M` rows laid sample by sample.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from ..distillation import Denoiser, expand
+from ..distillation import GuidedPrior, Schedule, expand
+from ..distillation.protocols import Batch, Level
 from .networks import Condition, ConditionalDenoiser
 
 
 def evaluate(
-    network: ConditionalDenoiser, z: Tensor, sigma: Tensor, conditions: Sequence[Condition]
-) -> list[Tensor]:
+    network: ConditionalDenoiser, z: Batch, sigma: Level, conditions: Sequence[Condition]
+) -> list[Batch]:
     """Denoise the same rows under several conditions, in one batch.
 
     Args:
@@ -41,83 +41,74 @@ def evaluate(
 
 
 @dataclass(frozen=True)
-class Conditional:
-    """No guidance: the conditional denoiser itself (w = 1)."""
+class CFG(GuidedPrior):
+    """Classifier-free guidance: D = D_uncond + w (D_cond - D_uncond) (Eq. 13; Ho & Salimans 2021).
+
+    Attributes:
+        network: The conditional denoiser.
+        condition: The prompt.
+        empty: The empty prompt.
+        scale: w; 1 means none.
+    """
 
     network: ConditionalDenoiser
     condition: Condition
-
-    def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """D(z, sigma | condition)."""
-        return evaluate(self.network, z, sigma, [self.condition])[0]
-
-
-@dataclass(frozen=True)
-class CFG:
-    """Classifier-free guidance: D = D_uncond + w (D_cond - D_uncond) (Eq. 13; Ho & Salimans 2021); w = 1 means none."""
-
-    network: ConditionalDenoiser
-    condition: Condition
-    unconditional: Condition
+    empty: Condition
     scale: float
 
-    def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """The guided denoiser."""
-        cond, uncond = evaluate(self.network, z, sigma, [self.condition, self.unconditional])
-        return uncond + self.scale * (cond - uncond)
+    @property
+    def schedule(self) -> Schedule:
+        """The network's noise levels."""
+        return self.network.schedule
+
+    def conditional(self, z: Batch, sigma: Level) -> Batch:
+        """D_cond alone."""
+        return evaluate(self.network, z, sigma, [self.condition])[0]
+
+    def unconditional(self, z: Batch, sigma: Level) -> Batch:
+        """D_uncond alone."""
+        return evaluate(self.network, z, sigma, [self.empty])[0]
+
+    def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
+        """D_uncond, and D_cond - D_uncond."""
+        cond, uncond = evaluate(self.network, z, sigma, [self.condition, self.empty])
+        return uncond, cond - uncond
 
 
 @dataclass(frozen=True)
-class PerpNeg:
+class PerpNeg(CFG):
     """Perp-Neg (Armandpour et al. 2023): negative prompts act only perpendicular to the positive one.
 
     D = D_uncond + w (d + sum_i w_i perp(d_i, d)), d = D_cond - D_uncond, d_i = D_neg_i - D_uncond, with
     threestudio's weights.
 
     Attributes:
-        network: The conditional denoiser.
-        condition: The positive prompt.
-        unconditional: The empty prompt.
         negatives: The negative prompts.
         weights: Their weights w_i, usually negative, `[B, len(negatives)]`.
-        scale: w.
     """
 
-    network: ConditionalDenoiser
-    condition: Condition
-    unconditional: Condition
     negatives: Sequence[Condition]
-    weights: Tensor
-    scale: float
+    weights: Batch
 
-    def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """The guided denoiser."""
+    def conditional(self, z: Batch, sigma: Level) -> Batch:
+        """D at w = 1, where the unconditional branch does not cancel: every branch is needed."""
+        unconditional, direction = self.branches(z, sigma)
+        return unconditional + direction
+
+    def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
+        """D_uncond, and the direction with the negative prompts'."""
         cond, uncond, *negatives = evaluate(
-            self.network, z, sigma, [self.condition, self.unconditional, *self.negatives]
+            self.network, z, sigma, [self.condition, self.empty, *self.negatives]
         )
         positive = direction = cond - uncond
         weights = self.weights.repeat_interleave(z.shape[0] // self.weights.shape[0], 0)
         for i, negative in enumerate(negatives):
             direction = direction + expand(weights[:, i], z) * perpendicular(negative - uncond, positive)
-        return uncond + self.scale * direction
+        return uncond, direction
 
 
-@dataclass(frozen=True)
-class Autoguidance:
-    """Guidance by a weaker model: D = D_weak + w (D - D_weak) (Karras et al. 2024)."""
-
-    denoiser: Denoiser
-    weak: Denoiser
-    scale: float
-
-    def __call__(self, z: Tensor, sigma: Tensor) -> Tensor:
-        """The guided denoiser."""
-        weak = self.weak(z, sigma)
-        return weak + self.scale * (self.denoiser(z, sigma) - weak)
-
-
-def perpendicular(x: Tensor, y: Tensor) -> Tensor:
-    """The component of x perpendicular to y, sample by sample, `[B, ...]`; x itself where y is zero."""
+def perpendicular(x: Batch, y: Batch) -> Batch:
+    """The component of x perpendicular to y, sample by sample; x itself where y is zero."""
     dot = expand((x * y).flatten(1).sum(1), x)
     squared = expand(y.square().flatten(1).sum(1), x)
     return x - torch.where(squared > 0, dot / squared.clamp(min=torch.finfo(x.dtype).tiny), 0.0) * y

@@ -16,7 +16,7 @@ from rich.console import Console
 from torch import Tensor
 
 from .. import jobs
-from ..distillation import NonFiniteError, Posterior, Prior, SharedNoise, seed_from
+from ..distillation import NonFiniteError, PlainPrior, Posterior, SharedNoise, seed_from
 from ..files import write_whole
 from ..jobs import Job
 from . import experiments, figures, metrics
@@ -227,7 +227,7 @@ def paths(run: Run) -> Section:
 def bandwidth(run: Run) -> Section:
     """The effect of lambda on one point's product samples."""
     density, y = fractal(), torch.tensor([[0.35, 0.25]])
-    prior, draws = Prior(density.denoise, SCHEDULE), []
+    prior, draws = PlainPrior(density.denoise, SCHEDULE), []
     for lam in (0.05, 0.1, 0.2, 0.5, 1.0):
         samples = Posterior()(y.repeat(400, 1), lam, prior, SharedNoise(seed_from(0, "bandwidth"))).x
         draws.append((lam, samples, density.denoise(y, lam)[0]))
@@ -319,10 +319,9 @@ def _mean_field(
     """A method's mean gradient on a grid when the part `at` of an optimisation is done, and the calls of one estimate."""
     prior, network = problem.prior(scale.training)
     y, noise = problem.target().grid(size), SharedNoise(seed_from(0, method))
-    if method == "VSD":
-        prior = replace(prior, phi=experiments.halfway_phi(network, y, noise, scale).denoise)
+    phi = [experiments.halfway_phi(network, y, noise, scale).denoise] if method == "VSD" else []
     draws = max(scale.draws // 16, 16)
-    g, calls = experiments.gradient_draws(METHODS[method](), y, prior, noise, draws, progress, at)
+    g, calls = experiments.gradient_draws(METHODS[method](*phi), y, prior, noise, draws, progress, at)
     return g.mean(0), calls
 
 
@@ -339,7 +338,7 @@ def _frontier_point(
         scale.steps,
         progress=progress,
     )
-    return experiments.measure(moved.points, density, 0), moved.calls
+    return experiments.measure(moved.points, density, 0), moved.nfe
 
 
 def parser() -> argparse.ArgumentParser:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from statistics import fmean, stdev
 
 import torch
@@ -16,6 +16,7 @@ from ..distillation import (
     SDI,
     Constant,
     Estimator,
+    PlainPrior,
     Posterior,
     Prior,
     SharedNoise,
@@ -174,14 +175,13 @@ def final_points(
     phi = OnlinePhi(network) if method == "VSD" else None
     start = density.grid(scale.grid)
     lr = LEARNING_RATES[method]
-    moved = distil(
-        start, METHODS[method](), prior, noise, scale.steps, lr, phi=phi, progress=progress, **options
-    )
-    return (moved.path if options else moved.points), moved.calls
+    estimator = METHODS[method](phi.denoise) if phi else METHODS[method]()
+    moved = distil(start, estimator, prior, noise, scale.steps, lr, phi=phi, progress=progress, **options)
+    return (moved.path if options else moved.points), moved.nfe
 
 
-def efficiency_rows() -> dict[str, Callable[[], Estimator]]:
-    """Table 3's estimators: every MSD sampler at one bandwidth, that of half the optimisation."""
+def efficiency_rows() -> dict[str, Callable[..., Estimator]]:
+    """Table 3's estimators, as in `METHODS`: every MSD sampler at one bandwidth, that of half the optimisation."""
     half = Constant(BANDWIDTH(0.5), BANDWIDTH(0.5))
     return {
         "SDS": METHODS["SDS"],
@@ -232,11 +232,9 @@ def gradient_efficiency(
     measured, calls = {}, 0
     for index, (where, y) in enumerate({"": near, OVER_THE_VIEW: anywhere}.items()):
         noise = SharedNoise(seed_from(seed, method))
-        present = (
-            replace(prior, phi=halfway_phi(network, y, noise, scale).denoise) if method == "VSD" else prior
-        )
+        phi = [halfway_phi(network, y, noise, scale).denoise] if method == "VSD" else []
         tell = lambda done, of, index=index: progress(index * of + done, 2 * of)  # noqa: E731
-        g, calls = gradient_draws(efficiency_rows()[method](), y, present, noise, scale.draws, tell)
+        g, calls = gradient_draws(efficiency_rows()[method](*phi), y, prior, noise, scale.draws, tell)
         for name, value in _efficiencies(g, y - density.denoise(y, BANDWIDTH(0.5)), calls).items():
             measured[name + where] = value
     return measured, calls
@@ -277,7 +275,7 @@ def gradient_draws(
         now = min(batch, draws - start)
         estimate = estimator(y.repeat(now, 1), prior, noise, at)
         estimates.append(estimate.gradient.double().unflatten(0, (now, len(y))))
-        calls = estimate.calls
+        calls = estimate.nfe
         if progress:
             progress(start + now, draws)
     return torch.cat(estimates), calls
@@ -317,7 +315,7 @@ def sampler_bias(
 ) -> tuple[Measured, int]:
     """Relative bias ||E x - x'|| / ||m|| and relative spread at every bandwidth, each the median over a grid of y."""
     density = problem.target()
-    prior = Prior(density.denoise, SCHEDULE)
+    prior = PlainPrior(density.denoise, SCHEDULE)
     y, measured, calls = density.grid(scale.places), {}, 0
     for index, lam in enumerate(BIAS_BANDWIDTHS):
         estimator = MSD(bias_samplers(steps)[name], Constant(lam, lam))

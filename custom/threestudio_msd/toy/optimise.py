@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..distillation import MSD, Estimator, KarrasSchedule, Noise, Prior, expand, require_finite
+from ..distillation import (
+    Estimator,
+    KarrasSchedule,
+    Noise,
+    Prior,
+    expand,
+    require_finite,
+    uniform,
+)
 from .learned import DensityNetwork
 
 SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
@@ -23,12 +31,12 @@ class Distilled:
     Attributes:
         points: Final points, `[N, d]`.
         path: The points before every recorded step and after the last, `[T, N, d]`.
-        calls: Denoiser calls that one point took.
+        nfe: Denoiser evaluations that one point took.
     """
 
     points: Tensor
     path: Tensor
-    calls: int
+    nfe: int
 
 
 def distil(
@@ -52,33 +60,28 @@ def distil(
         steps: Optimiser steps.
         lr: Adam's learning rate, in the units of the plane.
         record_every: Steps between recorded states; 0 records the first and the last only.
-        phi: VSD's network of the points' own distribution, which takes one training step after each optimiser
-            step.
+        phi: The network of VSD's `phi`, which takes one training step after each optimiser step.
         progress: Told (step, steps).
 
     Raises:
         NonFiniteError: If a gradient is NaN or Inf; names the step.
 
     Example:
-        >>> from threestudio_msd.distillation import MSD, SharedNoise
+        >>> from threestudio_msd.distillation import MSD, PlainPrior, SharedNoise
         >>> from threestudio_msd.toy.densities import fractal
         >>> density = fractal()
-        >>> prior = Prior(density.denoise, SCHEDULE)
+        >>> prior = PlainPrior(density.denoise, SCHEDULE)
         >>> distil(density.grid(8), MSD(), prior, SharedNoise(0), steps=2).points.shape
         torch.Size([64, 2])
     """
     y = points.clone()
-    if phi is not None:
-        prior = replace(prior, phi=phi.denoise)
     optimiser = torch.optim.Adam([y], lr=lr)
-    path, calls = [y.clone()], 0
+    path, nfe, state = [y.clone()], 0, estimator.init(y)
     for step in range(steps):
-        estimate = estimator(y, prior, noise, step / max(steps - 1, 1))
+        estimate = estimator(y, prior, noise, step / max(steps - 1, 1), state)
         y.grad = require_finite(f"gradient at step {step}", estimate.gradient)
         optimiser.step()
-        calls += estimate.calls
-        if isinstance(estimator, MSD):
-            estimator.bandwidth.observe(-estimate.gradient)
+        nfe, state = nfe + estimate.nfe, estimate.state
         if phi is not None:
             phi.step(y, noise)
         if record_every and (step + 1) % record_every == 0:
@@ -87,7 +90,7 @@ def distil(
             progress(step + 1, steps)
     if len(path) == 1 or not torch.equal(path[-1], y):
         path.append(y.clone())
-    return Distilled(y, torch.stack(path), calls)
+    return Distilled(y, torch.stack(path), nfe)
 
 
 class OnlinePhi:
@@ -108,8 +111,7 @@ class OnlinePhi:
 
     def step(self, y: Tensor, noise: Noise) -> None:
         """One step on E ||eps_phi - n||^2, times uniform, at the points `[N, d]`."""
-        time = torch.special.ndtr(noise(y[:, :1]))[:, 0]
-        sigma = SCHEDULE.sigma(time)
+        sigma = SCHEDULE.sigma(uniform(noise, y))
         n = noise(y)
         eps = -expand(sigma, y) * self.network.score(y + expand(sigma, y) * n, sigma, training=True)
         self.optimiser.zero_grad()

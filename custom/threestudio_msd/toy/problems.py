@@ -6,8 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 
-from torch import Tensor
-
 from ..distillation import (
     MSD,
     SDI,
@@ -15,9 +13,10 @@ from ..distillation import (
     VSD,
     Adaptive,
     Bandwidth,
-    Denoiser,
     Estimator,
     Exponential,
+    PairPrior,
+    PlainPrior,
     Posterior,
     Prior,
     Split,
@@ -65,36 +64,22 @@ class Problem:
     def prior(self, training: Training, progress: Progress | None = None) -> tuple[Prior, DensityNetwork]:
         """The prior, and the network that VSD's phi starts from.
 
-        SDI inverts at the mirrored scale, eps_cond - (w - 1)(eps_cond - eps_uncond), as its authors do.
+        SDI inverts at the mirrored scale 2 - w, eps_cond - (w - 1)(eps_cond - eps_uncond), as its authors do.
         """
         network, *guides = (
             learned(density, how, progress=progress) for density, how in self.networks(training)
         )
         if self.denoiser == "ideal":
-            return Prior(self.target().denoise, SCHEDULE), network
-        w = GUIDANCE[self.guidance]
+            return PlainPrior(self.target().denoise, SCHEDULE), network
         if not guides:
-            return Prior(network.denoise, SCHEDULE), network
-        weak = guides[0].denoise
-        return Prior(
-            guided(network.denoise, weak, w), SCHEDULE, inversion=guided(network.denoise, weak, 2 - w)
-        ), network
+            return PlainPrior(network.denoise, SCHEDULE), network
+        return PairPrior(network.denoise, guides[0].denoise, SCHEDULE, GUIDANCE[self.guidance]), network
 
 
 @cache
 def built(density: str) -> GaussianMixture:
     """A density of `DENSITIES`, made once in a process."""
     return DENSITIES[density]()
-
-
-def guided(strong: Denoiser, weak: Denoiser, w: float) -> Denoiser:
-    """Guidance of either kind: D = D_weak + w (D_strong - D_weak) (Eq. 13)."""
-
-    def denoise(z: Tensor, sigma: Tensor) -> Tensor:
-        away = weak(z, sigma)
-        return away + w * (strong(z, sigma) - away)
-
-    return denoise
 
 
 TABLE1 = (
@@ -117,10 +102,10 @@ BANDWIDTH = Exponential(0.5, 0.03)
 
 def msd(bandwidth: Bandwidth = BANDWIDTH, steps: int = 4) -> MSD:
     """Mean-shift distillation with sixteen calls an estimate: by default four draws by four steps each."""
-    return MSD(Posterior(steps=steps), bandwidth, samples=16 // steps)
+    return MSD(Posterior(steps=steps), bandwidth, draws_per_estimate=16 // steps)
 
 
-METHODS: dict[str, Callable[[], Estimator]] = {
+METHODS: dict[str, Callable[..., Estimator]] = {
     "SDS": SDS,
     "VSD": VSD,
     "SDI": SDI,
@@ -131,7 +116,7 @@ METHODS: dict[str, Callable[[], Estimator]] = {
     "MSD split": lambda: MSD(Split(), BANDWIDTH),
     "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
 }
-"""Every method by its name in tables; each call makes a fresh one, since `Adaptive` has a state."""
+"""Every method by its name in tables; VSD's takes its phi."""
 
 LEARNING_RATES = {name: 0.03 if name == "VSD" else 0.1 for name in METHODS}
 """Adam's learning rate by method; a baseline has that of 0.1, 0.03 and 0.01 with the most precision on the fractal, learned."""

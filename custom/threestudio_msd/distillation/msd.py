@@ -1,0 +1,54 @@
+"""Mean-shift distillation: towards the modes of the prior, seen at a resolution of lambda."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from ..fields import check_fields, number
+from .bandwidth import Linear
+from .noise import repeated
+from .product import Posterior
+from .protocols import Bandwidth, Batch, Estimate, Estimator, Noise, Prior, ProductSampler, State
+
+
+@dataclass(frozen=True)
+class MSD(Estimator):
+    """g = y - x', x' the mean of draws from the product of the prior and a kernel around y (Eq. 10, 11).
+
+    -g estimates the mean-shift vector m = lambda^2 grad log p_lambda(y), p_lambda the prior blurred by lambda
+    (Eq. 6).
+
+    Args:
+        sampler: Product sampler.
+        bandwidth: Schedule of lambda; its state is the estimator's.
+        draws_per_estimate: M, the draws averaged; the paper uses 1.
+    """
+
+    sampler: ProductSampler = field(default_factory=Posterior)
+    bandwidth: Bandwidth = field(default_factory=lambda: Linear(1.0, 0.05))
+    draws_per_estimate: int = number(1, least=1)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def init(self, y: Batch) -> State:
+        """The bandwidth's."""
+        return self.bandwidth.init(y)
+
+    def __call__(
+        self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
+    ) -> Estimate:
+        """Estimate the negative mean-shift vector; see `Estimator`."""
+        state, draws = self.init(y) if state is None else state, self.draws_per_estimate
+        lam = torch.as_tensor(self.bandwidth(progress, state), dtype=torch.float32, device=y.device)
+        product = self.sampler(
+            y.repeat_interleave(draws, 0),
+            lam.repeat_interleave(draws, 0) if lam.ndim else lam,
+            prior,
+            repeated(noise, draws),
+        )
+        target = product.x.unflatten(0, (len(y), draws)).mean(1)
+        after = self.bandwidth.step(state, target - y)
+        return Estimate(target, y - target, product.nfe * draws, lam, denoised=target, state=after)

@@ -1,0 +1,162 @@
+"""What the parts of the mathematics are to each other; start reading here.
+
+Everything is written for tensors of any shape `[B, ...]` in variance-exploding form, z = x + sigma n with n ~ N(0, I):
+
+- a `Denoiser` is D(z, sigma) = E[x | z], the one interface that every pretrained model is wrapped into;
+- a `Prior` is a model under a prompt: its noise levels (a `Schedule`), and a denoiser for every guidance scale;
+- an `Estimator` asks a prior which way a render y should move, and answers with an `Estimate`;
+- mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which draws from the prior near y,
+  and a `Bandwidth`, which says how near;
+- what is random comes from a `Noise`, what has to be remembered from step to step is a `State`: it goes in and
+  comes out, and the caller keeps it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from jaxtyping import Float
+from torch import Tensor
+
+Batch = Float[Tensor, "B ..."]
+"""One render, latent, state or gradient a sample."""
+
+PerSample = Float[Tensor, "B"]
+"""One number a sample."""
+
+Level = Float[Tensor, ""] | Float[Tensor, "B"]
+"""A noise level or a bandwidth: one for all samples, or one a sample."""
+
+State = Mapping[str, Tensor]
+"""What is remembered of every sample from estimate to estimate: tensors `[B, ...]` by name; often none."""
+
+
+class Denoiser(Protocol):
+    """D(z, sigma) = E[x | z = x + sigma n], the mean of what a noisy z may have come from."""
+
+    def __call__(self, z: Batch, sigma: Level) -> Batch:
+        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise estimate (z - D) / sigma."""
+
+
+class Schedule(Protocol):
+    """The noise levels a prior was trained on, by diffusion time in [0, 1], 1 being pure noise."""
+
+    sigma_min: float
+    sigma_max: float
+
+    def sigma(self, u: float | Tensor) -> Tensor:
+        """Noise level at diffusion time `u`, of the same shape."""
+
+    def time(self, sigma: float | Tensor) -> Tensor:
+        """Diffusion time of a noise level: the inverse of `sigma`."""
+
+
+class Prior(Protocol):
+    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every guidance scale w (Eq. 13).
+
+    Attributes:
+        schedule: The noise levels it was trained on.
+        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only, and each is one branch.
+        denoiser: The denoiser at that scale, `at(scale)`.
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """See the class."""
+
+    @property
+    def scale(self) -> float:
+        """See the class."""
+
+    @property
+    def denoiser(self) -> Denoiser:
+        """See the class."""
+
+    def at(self, scale: float) -> Denoiser:
+        """The denoiser at another guidance scale; the branch that has no weight is not evaluated."""
+
+    def direction(self, z: Batch, sigma: Level) -> Batch:
+        """D_cond - D_uncond, which guidance multiplies; both branches are evaluated at once."""
+
+
+class Noise(Protocol):
+    """A source of standard normal noise."""
+
+    def __call__(self, like: Batch) -> Batch:
+        """Draw N(0, I) of the shape, dtype and device of `like`."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One estimate of the gradient.
+
+    Attributes:
+        target: What the render is pulled to, y - gradient; as a loss, 0.5 ||y - stopgrad(target)||^2.
+        gradient: Descent gradient on y.
+        nfe: Evaluations of a denoiser that one sample of the batch took; those of guidance's branches count apart.
+        sigma: The level it was taken at: lambda for MSD, the noise level for the others.
+        noisy: The state the (last) denoiser call saw, where there is one, for plots.
+        denoised: The clean estimate before any weighting, for plots.
+        state: What the estimator wants back at the next estimate.
+    """
+
+    target: Batch
+    gradient: Batch
+    nfe: int
+    sigma: Level
+    noisy: Batch | None = None
+    denoised: Batch | None = None
+    state: State = field(default_factory=dict)
+
+
+class Estimator(Protocol):
+    """Says which way renders should move. A base class too: an estimator without a memory has nothing to add.
+
+    State goes in and comes out (`Estimate.state`); an estimator itself is a frozen dataclass of its settings.
+    """
+
+    def init(self, y: Batch) -> State:
+        """What is remembered of renders like `y` before their first estimate."""
+        return {}
+
+    def __call__(
+        self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
+    ) -> Estimate:
+        """Estimate the gradient at every y.
+
+        Args:
+            y: Renders.
+            prior: The pretrained model under the prompt.
+            noise: Source of everything random.
+            progress: Part of the optimisation done, in [0, 1].
+            state: What the last estimate left, or `init`; None stands for the latter.
+        """
+
+
+class Product(NamedTuple):
+    """Draws from a product density, and the evaluations of a denoiser that one sample took."""
+
+    x: Tensor
+    nfe: int
+
+
+class ProductSampler(Protocol):
+    """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a Gaussian kernel (Eq. 8)."""
+
+    def __call__(self, y: Batch, lam: Level, prior: Prior, noise: Noise) -> Product:
+        """Draw one x around every y, with a kernel of bandwidth `lam`."""
+
+
+class Bandwidth(Protocol):
+    """The kernel's bandwidth lambda, in the units of the space it lives in, as the optimisation goes on."""
+
+    def init(self, y: Batch) -> State:
+        """What is remembered of renders like `y` before their first estimate."""
+
+    def __call__(self, progress: float, state: State) -> float | Tensor:
+        """Lambda, a number or one a sample, `[B]`; progress outside [0, 1] counts as its ends."""
+
+    def step(self, state: State, shift: Batch) -> State:
+        """The state after the mean-shift vectors `shift` were estimated at the present lambda."""

@@ -1,0 +1,205 @@
+"""What the fields of a dataclass of settings may hold: declared with the field, checked once for all of them.
+
+Types come from the annotations; ranges and choices from `number`, `pair` and `choice`, which make the fields:
+
+    >>> @dataclass(frozen=True)
+    ... class Sampler:
+    ...     steps: int = number(8, least=1)
+    >>> check_fields(Sampler, {"steps": 2.5})
+    Traceback (most recent call last):
+    threestudio_msd.fields.FieldError: steps: expected an integer of at least 1, got 2.5
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass
+from numbers import Real
+from types import NoneType, UnionType
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+
+from .errors import UserError, did_you_mean
+
+
+class FieldError(UserError, ValueError):
+    """A setting that cannot be used; the message begins with its key."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """What numbers are allowed: at least `least` or more than `above`, and at most `most` or less than `below`.
+
+    NaN never is, infinity only where `infinite` says so.
+    """
+
+    least: float | None = None
+    above: float | None = None
+    most: float | None = None
+    below: float | None = None
+    infinite: bool = False
+
+    WORDS: ClassVar = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
+
+    def __contains__(self, value: float) -> bool:
+        return (
+            value == value
+            and (self.infinite or abs(value) < math.inf)
+            and (self.least is None or value >= self.least)
+            and (self.above is None or value > self.above)
+            and (self.most is None or value <= self.most)
+            and (self.below is None or value < self.below)
+        )
+
+    def __str__(self) -> str:
+        bounds = ((word, getattr(self, name)) for name, word in self.WORDS.items())
+        return " and ".join(f"{word} {bound:g}" for word, bound in bounds if bound is not None)
+
+
+ANY_NUMBER = Range()
+
+
+def number(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> Any:
+    """A field that holds a number; the bounds are those of `Range`."""
+    return dataclasses.field(default=default, metadata={"range": Range(infinite=infinite, **bounds)})
+
+
+def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> Any:
+    """A field that holds two numbers, the first at most the second."""
+    return number(default, infinite=infinite, **bounds)
+
+
+def scheduled(default: Any = MISSING, **bounds: float) -> Any:
+    """A field that holds a number or one of threestudio's scheduled scalars, `[start_step, v0, v1, end_step, ...]`."""
+    metadata = {"range": Range(**bounds), "scheduled": True}
+    if isinstance(default, list):  # mutable: every instance has its own
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def choice(default: Any, options: Iterable[Any]) -> Any:
+    """A field that holds one of `options`."""
+    return dataclasses.field(default=default, metadata={"options": tuple(options)})
+
+
+def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None:
+    """Check values against the annotations, ranges and choices of a dataclass's fields.
+
+    Args:
+        settings: The dataclass, or an instance, whose own values are checked where none are given.
+        values: By name; a field that is not among them is not checked.
+
+    Raises:
+        FieldError: For the first value that does not fit, or a name that the dataclass does not have.
+    """
+    hints = get_type_hints(settings if isinstance(settings, type) else type(settings))
+    known = {field.name: field for field in dataclasses.fields(settings) if field.init}
+    if values is None:
+        values = {name: getattr(settings, name) for name in known}
+    for name, value in values.items():
+        if name not in known:
+            raise FieldError(f"{name}: unknown key{did_you_mean(name, known)}; known: {listed(known)}")
+        _check(name, hints[name], known[name].metadata, value)
+
+
+def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
+    """Names of the fields that have no default and are not among `values`."""
+    required = [
+        field.name
+        for field in dataclasses.fields(settings)
+        if field.init and field.default is MISSING and field.default_factory is MISSING
+    ]
+    return [name for name in required if name not in values]
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names for a message: `a, b, c`, or `none`."""
+    return ", ".join(map(str, names)) or "none"
+
+
+def _check(name: str, hint: Any, metadata: Mapping[str, Any], value: Any) -> None:
+    if "scheduled" in metadata:
+        return _check_scheduled(name, metadata["range"], value)
+    kinds = _kinds(hint)
+    expected = _expected(kinds, metadata)
+    if expected and not any(_fits(kind, metadata, value) for kind in kinds):
+        near = did_you_mean(value, metadata["options"]) if "options" in metadata else ""
+        raise FieldError(f"{name}: expected {expected}, got {_shown(value)}{near}")
+
+
+def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
+    if not (_is_number(value, float) and value in bounds) and not _is_schedule(value, bounds):
+        what = f"a number {bounds}".strip()
+        raise FieldError(
+            f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], got {_shown(value)}"
+        )
+
+
+def _is_schedule(value: Any, bounds: Range) -> bool:
+    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end]` with any further pairs `v, step`, steps ascending."""
+    numbers = value if isinstance(value, (list, tuple)) else []
+    if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
+        return False
+    numbers = [0, *numbers] if len(numbers) == 3 else list(numbers)
+    if len(numbers) < 4 or len(numbers) % 2:
+        return False
+    values, steps = [numbers[1], *numbers[2::2]], [numbers[0], *numbers[3::2]]
+    return steps == sorted(steps) and all(v in bounds for v in values)
+
+
+def _kinds(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union, or the type itself."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+
+
+def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
+    if kind is NoneType:
+        return value is None
+    if "options" in metadata:
+        return type(value) is kind and value in metadata["options"]
+    if kind in (int, float):
+        return _is_number(value, kind) and value in metadata.get("range", ANY_NUMBER)
+    if get_origin(kind) is tuple:
+        return _is_pair(value) and all(_fits(float, metadata, v) for v in value) and value[0] <= value[1]
+    return isinstance(value, NATIVE[kind])
+
+
+def _is_number(value: Any, kind: type) -> bool:
+    return isinstance(value, int if kind is int else Real) and not isinstance(value, bool)
+
+
+def _is_pair(value: Any) -> bool:
+    return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__len__") and len(value) == 2
+
+
+def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
+    """What a message says is expected; empty where a kind is not checked."""
+    if not all(kind in NAMES or get_origin(kind) is tuple for kind in kinds):
+        return ""
+    if "options" in metadata:
+        words = [f"one of {listed(metadata['options'])}"]
+    else:
+        bounds = str(metadata.get("range", ""))
+        words = [f"{_name(kind)} {bounds}".strip() for kind in kinds if kind is not NoneType]
+    return " or ".join([*words, *["null"] * (NoneType in kinds)])
+
+
+def _name(kind: Any) -> str:
+    return "two ascending numbers" if get_origin(kind) is tuple else NAMES[kind]
+
+
+def _shown(value: Any) -> str:
+    """A value as a config writes it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
+
+
+NATIVE = {bool: bool, str: str, dict: Mapping}
+NAMES = {
+    int: "an integer",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    dict: "a mapping",
+    NoneType: "null",
+}
