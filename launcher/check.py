@@ -102,7 +102,8 @@ def _check_values(path: str, fields: type, settings: DictConfig) -> None:
         where = f"{path}.{error.full_key}" if path else error.full_key
         raise LaunchError(f"{where}: {one_line(error)}") from error
     except (TypeError, ValueError) as error:  # the settings' own check, in __post_init__
-        raise LaunchError(f"{path}: {one_line(error)}") from error
+        separator = "." if getattr(error, "begins_with_key", False) else ": "
+        raise LaunchError(f"{path}{separator}{one_line(error)}") from error
 
 
 def _fields_of(cls: type) -> type:

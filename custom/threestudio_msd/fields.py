@@ -26,6 +26,8 @@ from .errors import UserError, did_you_mean
 class FieldError(UserError, ValueError):
     """A setting that cannot be used; the message begins with its key."""
 
+    begins_with_key = True
+
 
 @dataclass(frozen=True)
 class Range:

@@ -6,43 +6,13 @@ import pytest
 import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
+from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.distillation import NonFiniteError
-
-
-class PromptUtils:
-    """Stands for threestudio's PromptProcessorOutput."""
-
-    def __init__(self, use_perp_neg: bool = False) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.use_perp_neg = use_perp_neg
-        self.embeddings = torch.randn(4, 8, 16, generator=generator)
-
-    def get_text_embeddings(self, elevation, azimuth, camera_distances, view_dependent_prompting=True):
-        batch = len(elevation)
-        return torch.cat(
-            [self.embeddings[:1].expand(batch, -1, -1), self.embeddings[1:2].expand(batch, -1, -1)]
-        )
-
-    def get_text_embeddings_perp_neg(
-        self, elevation, azimuth, camera_distances, view_dependent_prompting=True
-    ):
-        batch = len(elevation)
-        blocks = [self.embeddings[i : i + 1].expand(batch, -1, -1) for i in (0, 1)]
-        negatives = self.embeddings[2:4].repeat(batch, 1, 1)
-        return torch.cat([*blocks, negatives]), torch.full((batch, 2), -0.5)
 
 
 def guidance(folder, **cfg):
     defaults = {"pretrained_model_name_or_path": str(folder), "trainer_max_steps": 10}
     return threestudio.find("msd-guidance")({**defaults, "sampler": {"type": "posterior", "steps": 2}, **cfg})
-
-
-def cameras(batch: int) -> dict[str, torch.Tensor]:
-    return {name: torch.zeros(batch) for name in ("elevation", "azimuth", "camera_distances")}
-
-
-def renders(batch: int = 2, size: int = 16) -> torch.Tensor:
-    return torch.rand(batch, size, size, 3, generator=torch.Generator().manual_seed(1)).requires_grad_()
 
 
 def test_loss_is_the_gradient_it_promises(random_pipeline):
@@ -57,8 +27,8 @@ def test_loss_is_the_gradient_it_promises(random_pipeline):
     )
     assert out["loss_msd"].item() == pytest.approx(0.5 * float(per_sample.square().sum()) / 2, rel=1e-4)
     # two steps, conditional and unconditional branch
-    assert out["network_calls"] == 4
-    assert float(out["bandwidth"]) == pytest.approx(g.bandwidth.start)
+    assert out["nfe"] == 4
+    assert float(out["bandwidth"]) == pytest.approx(g.estimator.bandwidth.start)
 
 
 def test_gradient_reaches_the_render_through_the_encoder_at_any_resolution(random_pipeline):
@@ -82,13 +52,16 @@ def test_a_particle_does_not_depend_on_its_batch(random_pipeline):
 
 def test_fixed_noise_repeats_and_fresh_noise_does_not(random_pipeline):
     losses = {}
-    for noise in ("fresh", "fixed"):
-        g = guidance(random_pipeline, noise=noise, bandwidth={"type": "constant", "start": 2.0, "end": 2.0})
+    for fixed in (False, True):
+        g = guidance(
+            random_pipeline, fixed_noise=fixed, bandwidth={"type": "constant", "start": 2.0, "end": 2.0}
+        )
         for step in (0, 1):
             g.update_step(0, step)
-            losses[noise, step] = g(renders(), PromptUtils(), **cameras(2))["loss_msd"].item()
-    assert losses["fixed", 0] == losses["fixed", 1]
-    assert losses["fresh", 0] != losses["fresh", 1]
+            out = g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))
+            losses[fixed, step] = out["loss_msd"].item()
+    assert losses[True, 0] == losses[True, 1]
+    assert losses[False, 0] != losses[False, 1]
 
 
 def test_bandwidth_follows_the_steps(random_pipeline):
@@ -106,7 +79,7 @@ def test_refresh_every_spends_calls_only_at_refreshes_and_survives_a_restart(ran
     for step in range(5):
         g.update_step(0, step)
         out = g(renders(), PromptUtils(), **cameras(2), index=index)
-        calls.append(out["network_calls"])
+        calls.append(out["nfe"])
     assert calls == [4, 4, 4, 8, 8]
     resumed = guidance(random_pipeline, refresh_every=3)
     resumed.load_checkpoint_state(g.checkpoint_state())
@@ -116,10 +89,30 @@ def test_refresh_every_spends_calls_only_at_refreshes_and_survives_a_restart(ran
     assert again[0] == again[1]
 
 
-def test_refresh_and_adaptive_refuse_random_views(random_pipeline):
-    for cfg in ({"refresh_every": 2}, {"bandwidth": {"type": "adaptive", "start": 2.0, "end": 0.1}}):
-        with pytest.raises(ValueError, match="same particles"):
-            guidance(random_pipeline, **cfg)(renders(), PromptUtils(), **cameras(2))
+@pytest.mark.parametrize(
+    "cfg",
+    [
+        {"refresh_every": 2},
+        {"fixed_noise": True},
+        {"bandwidth": {"type": "adaptive", "start": 2.0, "end": 0.1}},
+    ],
+)
+def test_what_belongs_to_a_particle_refuses_random_views(random_pipeline, cfg):
+    with pytest.raises(ValueError, match="the batch has no index"):
+        guidance(random_pipeline, **cfg)(renders(), PromptUtils(), **cameras(2))
+
+
+def test_targets_and_noise_belong_to_their_index_whatever_batch_it_comes_in(random_pipeline):
+    """Two halves, one after the other, give what the whole gives, and the kept targets of both are fitted."""
+    settings = {"fixed_noise": True, "refresh_every": 2}
+    rgb, index = renders(4).detach(), torch.arange(4)
+    whole = guidance(random_pipeline, **settings)
+    expected = whole(rgb, PromptUtils(), **cameras(4), index=index)["loss_msd"].item()
+    halves = guidance(random_pipeline, **settings)
+    for _ in range(2):
+        parts = [halves(rgb[i], PromptUtils(), **cameras(2), index=i) for i in (index[1::2], index[::2])]
+        assert sum(part["loss_msd"].item() for part in parts) / 2 == pytest.approx(expected, rel=1e-4)
+    assert parts[-1]["nfe"] == 2 * whole.nfe  # estimated once each: counts are per sample of a batch
 
 
 def test_adaptive_bandwidth_falls_and_its_state_is_kept(random_pipeline):
@@ -135,16 +128,16 @@ def test_adaptive_bandwidth_falls_and_its_state_is_kept(random_pipeline):
     assert float(out["bandwidth"]) == pytest.approx(1.024)
 
 
-def test_converged_is_told(random_pipeline):
+def test_finished_is_told(random_pipeline):
     out = guidance(random_pipeline, stop_threshold=1e6)(renders(), PromptUtils(), **cameras(2))
-    assert out["converged"] == 1.0
+    assert out["finished"] == 1.0
     out = guidance(random_pipeline)(renders(), PromptUtils(), **cameras(2))
-    assert out["converged"] == 0.0
+    assert out["finished"] == 0.0
 
 
 def test_perp_neg_runs_four_branches(random_pipeline):
     out = guidance(random_pipeline)(renders(), PromptUtils(use_perp_neg=True), **cameras(2))
-    assert out["network_calls"] == 8
+    assert out["nfe"] == 8
 
 
 def test_a_loss_in_image_space_pulls_the_render_to_the_decoded_target(random_pipeline):
@@ -174,20 +167,57 @@ def test_evaluation_images_are_for_threestudio(random_pipeline):
     assert len(out["texts"]) == 2
 
 
+NUMBERS = [
+    *(("sampler.steps", value) for value in (0, -1, 2.5, True, "many", None)),
+    *(
+        ("sampler.kernel_interval", value)
+        for value in ([5.0, 0.3], [5.0], [1, 2, 3], [0.1, float("nan")], "wide")
+    ),
+    *(("sampler.rho", value) for value in (0, -1, float("nan"))),
+    *(("sampler.sigma_max", value) for value in (0, -1)),
+    ("sampler.inversion_steps", 0),
+    ("sampler.inversion_limit", float("nan")),
+    *(("bandwidth.start", value) for value in (True, 1e300, -1.0, float("nan"))),
+    *(("draws_per_estimate", value) for value in (0, 1.5)),
+    ("refresh_every", 0),
+    ("stop_threshold", float("nan")),
+    ("guidance_scale", "lots"),
+    ("guidance_scale", [0, 1]),
+    ("fixed_noise", "stale"),
+    ("loss_space", "pixels"),
+    ("dtype", "float8"),
+]
+
+
+@pytest.mark.parametrize(("key", "value"), NUMBERS)
+def test_wrong_numbers_are_refused_by_name_before_a_model_is_loaded(key, value):
+    part, _, name = key.rpartition(".")
+    parts = {
+        "sampler": {"type": "split", "steps": 2},
+        "bandwidth": {"type": "linear", "start": 2.0, "end": 1.0},
+    }
+    settings = {part: {**parts[part], name: value}} if part else {key: value}
+    with pytest.raises(ValueError, match=key.replace(".", r"\.")):
+        guidance("nowhere", **settings)
+
+
 @pytest.mark.parametrize(
     ("cfg", "message"),
     [
         ({"sampler": {"type": "posteriro"}}, "did you mean 'posterior'"),
         ({"sampler": {"type": "posterior", "step": 3}}, "did you mean 'steps'"),
-        ({"sampler": {"steps": 3}}, "sampler.type is missing"),
-        ({"bandwidth": {"type": "linear", "start": -1.0, "end": 0.1}}, "bandwidth start must be positive"),
-        ({"bandwidth": {"type": "linear", "start": 1.0}}, "end"),
-        ({"samples": 0}, "samples must be at least 1"),
-        ({"noise": "stale"}, "fresh or fixed"),
-        ({"refresh_every": 0}, "refresh_every"),
-        ({"loss_space": "pixels"}, "latent or image"),
+        ({"sampler": {"steps": 3}}, r"sampler\.type: expected one of split, posterior, tweedie, got none"),
+        ({"sampler": {"type": "tweedie", "steps": 3}}, r"sampler\.steps: unknown key; known: none"),
+        ({"bandwidth": {"type": "linear", "start": 1.0}}, r"bandwidth\.end: no value is given"),
     ],
 )
-def test_bad_settings_are_refused_before_a_model_is_loaded(cfg, message):
+def test_wrong_parts_are_refused_by_name_before_a_model_is_loaded(cfg, message):
     with pytest.raises(ValueError, match=message):
         guidance("nowhere", **cfg)
+
+
+@pytest.mark.parametrize("name", ["sampler", "bandwidth"])
+@pytest.mark.parametrize("value", [3, None, "split", [1, 2]])
+def test_a_part_must_be_a_mapping(name, value):
+    with pytest.raises(ValueError, match=name):
+        guidance("nowhere", **{name: value})

@@ -6,7 +6,7 @@ import pytest
 import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
-from guidance.test_msd import cameras, renders
+from guidance.stand_ins import cameras, renders
 from pipelines import save_sd3_pipeline, save_xl_pipeline
 from threestudio_msd.priors import PriorError, load_prior
 

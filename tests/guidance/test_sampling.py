@@ -5,7 +5,7 @@ from __future__ import annotations
 import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
-from guidance.test_msd import PromptUtils
+from guidance.stand_ins import PromptUtils
 from threestudio_msd.distillation import SampleNoise, seed_from
 from threestudio_msd.guidance.sampling import sample_images
 

@@ -42,7 +42,7 @@ def test_ddim_sampling_equals_diffusers(random_pipeline):
     cond, uncond = ({"encoder_hidden_states": e} for e in embeddings.chunk(2))
     z = x * (1 + sigmas[0] ** 2).sqrt()
     with torch.no_grad():
-        ours = sample(CFG(prior.network, cond, uncond, 3.0), z, sigmas)
+        ours = sample(CFG(prior.network, cond, uncond, 3.0).denoiser, z, sigmas)
         for t in pipe.scheduler.timesteps:
             eps_cond, eps_uncond = pipe.unet(torch.cat([x, x]), t, embeddings).sample.chunk(2)
             x = pipe.scheduler.step(eps_uncond + 3.0 * (eps_cond - eps_uncond), t, x).prev_sample

@@ -1,4 +1,4 @@
-"""Parametrisations and guides: whatever the network predicts, the wrapped denoiser is the same D."""
+"""Parametrisations: whatever the network predicts, the wrapped denoiser is the same D."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ import pytest
 import torch
 from mixtures import Mixture, triangle
 from threestudio_msd.distillation import KarrasSchedule, TableSchedule, expand
-from threestudio_msd.priors import (
-    CFG,
-    Autoguidance,
-    Conditional,
-    FlowNetwork,
-    PerpNeg,
-    VPNetwork,
-    perpendicular,
-)
+from threestudio_msd.priors import FlowNetwork, VPNetwork
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 SCHEDULE = TableSchedule.from_alphas_cumprod((1 - BETAS).cumprod(0))
@@ -74,54 +66,3 @@ def test_levels_may_differ_by_row_and_rows_are_counted(kind):
 def test_an_unknown_prediction_type_is_refused():
     with pytest.raises(ValueError, match="flow"):
         VPNetwork(lambda *a, **k: a[0], SCHEDULE, "flow")
-
-
-def shifts(*values: float, rows: int = 2) -> list[dict[str, torch.Tensor]]:
-    return [{"shift": torch.full((rows, 2), v)} for v in values]
-
-
-def test_cfg_is_equation_13_in_one_batch():
-    network, (cond, uncond) = NETWORKS["epsilon"], shifts(0.3, 0.0)
-    z, sigma = torch.randn(2, 2), SCHEDULE.sigma_at(500)
-    before = network.rows
-    guided = CFG(network, cond, uncond, 3.0)(z, sigma)
-    assert network.rows - before == 4
-    eps_c, eps_u = ((z - network(z, sigma, c)) / sigma for c in (cond, uncond))
-    eps = eps_u + 3.0 * (eps_c - eps_u)
-    assert torch.allclose((z - guided) / sigma, eps, atol=1e-4)
-    assert torch.allclose(
-        CFG(network, cond, uncond, 1.0)(z, sigma), Conditional(network, cond)(z, sigma), atol=1e-5
-    )
-
-
-def test_guides_repeat_conditions_for_several_draws_a_sample():
-    network = NETWORKS["epsilon"]
-    cond = {"shift": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}
-    z, sigma = torch.randn(6, 2), SCHEDULE.sigma_at(300)
-    whole = Conditional(network, cond)(z, sigma)
-    second = Conditional(network, {"shift": cond["shift"][1:]})(z[3:], sigma)
-    assert torch.allclose(whole[3:], second, atol=1e-5)
-
-
-def test_perp_neg_without_negatives_is_cfg_and_ignores_parallel_ones():
-    network, (cond, uncond, other) = NETWORKS["epsilon"], shifts(0.3, 0.0, 0.6)
-    z, sigma = torch.randn(2, 2), SCHEDULE.sigma_at(700)
-    cfg = CFG(network, cond, uncond, 5.0)(z, sigma)
-    none = PerpNeg(network, cond, uncond, [other], torch.zeros(2, 1), 5.0)(z, sigma)
-    assert torch.allclose(cfg, none, atol=1e-4)
-    parallel = PerpNeg(network, cond, uncond, [cond], torch.full((2, 1), -3.0), 5.0)(z, sigma)
-    assert torch.allclose(cfg, parallel, atol=1e-3)
-    real = PerpNeg(network, cond, uncond, [other], torch.full((2, 1), -3.0), 5.0)(z, sigma)
-    assert not torch.allclose(cfg, real, atol=1e-3)
-
-
-def test_perpendicular():
-    x, y = torch.tensor([[1.0, 1.0], [1.0, 2.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
-    assert torch.allclose(perpendicular(x, y), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
-
-
-def test_autoguidance():
-    strong, weak = triangle(0.1), triangle(0.4)
-    z, sigma = torch.randn(3, 2), torch.tensor(0.5)
-    expected = weak(z, sigma) + 3.0 * (strong(z, sigma) - weak(z, sigma))
-    assert torch.allclose(Autoguidance(strong, weak, 3.0)(z, sigma), expected)

@@ -1,0 +1,99 @@
+"""Guidance of conditional denoisers: Eq. 13 in one batch, and no branch that has no weight."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from mixtures import triangle
+from threestudio_msd.distillation import KarrasSchedule, PairPrior
+from threestudio_msd.priors import CFG, PerpNeg, evaluate, perpendicular
+
+
+class Shifted:
+    """The exact denoiser of three modes that are moved by the condition; counts the rows it is asked for."""
+
+    def __init__(self) -> None:
+        self.schedule, self.rows = KarrasSchedule(0.002, 80.0), 0
+
+    def __call__(
+        self, z: torch.Tensor, sigma: torch.Tensor, condition: dict[str, torch.Tensor]
+    ) -> torch.Tensor:
+        self.rows += len(z)
+        return triangle()(z - condition["shift"], sigma) + condition["shift"]
+
+
+@pytest.fixture
+def network() -> Shifted:
+    return Shifted()
+
+
+def shifts(*values: float, rows: int = 2) -> list[dict[str, torch.Tensor]]:
+    return [{"shift": torch.full((rows, 2), v)} for v in values]
+
+
+def state(rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.randn(rows, 2, generator=torch.Generator().manual_seed(0)), torch.tensor(0.7)
+
+
+def test_cfg_is_equation_13(network):
+    (cond, empty), (z, sigma) = shifts(0.3, 0.0), state()
+    guided = CFG(network, cond, empty, 3.0).denoiser(z, sigma)
+    assert network.rows == 4
+    eps_c, eps_u = ((z - network(z, sigma, c)) / sigma for c in (cond, empty))
+    assert torch.allclose((z - guided) / sigma, eps_u + 3.0 * (eps_c - eps_u), atol=1e-4)
+
+
+@pytest.mark.parametrize(("scale", "shown"), [(1.0, 0), (0.0, 1), (1, 0), (0, 1)])
+def test_a_branch_without_weight_is_not_evaluated(network, scale, shown):
+    conditions, (z, sigma) = shifts(0.3, 0.0), state()
+    denoised = CFG(network, *conditions, scale).denoiser(z, sigma)
+    assert network.rows == 2
+    assert torch.equal(denoised, network(z, sigma, conditions[shown]))
+
+
+def test_the_direction_is_what_guidance_multiplies(network):
+    (cond, empty), (z, sigma) = shifts(0.3, 0.0), state()
+    prior = CFG(network, cond, empty, 7.5)
+    direction = prior.direction(z, sigma)
+    assert torch.allclose(prior.at(4.0)(z, sigma), prior.at(0.0)(z, sigma) + 4.0 * direction, atol=1e-5)
+
+
+def test_conditions_are_repeated_for_several_draws_a_sample(network):
+    cond = {"shift": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}
+    z, sigma = state(6)
+    (whole,) = evaluate(network, z, sigma, [cond])
+    (second,) = evaluate(network, z[3:], sigma, [{"shift": cond["shift"][1:]}])
+    assert torch.allclose(whole[3:], second, atol=1e-5)
+
+
+def perp_neg(network, cond, empty, negative, weight: float, scale: float = 5.0) -> PerpNeg:
+    return PerpNeg(network, cond, empty, scale, [negative], torch.full((2, 1), weight))
+
+
+def test_perp_neg_without_negatives_is_cfg_and_ignores_parallel_ones(network):
+    (cond, empty, other), (z, sigma) = shifts(0.3, 0.0, 0.6), state()
+    cfg = CFG(network, cond, empty, 5.0).denoiser(z, sigma)
+    assert torch.allclose(cfg, perp_neg(network, cond, empty, other, 0.0).denoiser(z, sigma), atol=1e-4)
+    assert torch.allclose(cfg, perp_neg(network, cond, empty, cond, -3.0).denoiser(z, sigma), atol=1e-3)
+    assert not torch.allclose(cfg, perp_neg(network, cond, empty, other, -3.0).denoiser(z, sigma), atol=1e-3)
+
+
+def test_perp_neg_at_scale_1_still_needs_every_branch(network):
+    (cond, empty, other), (z, sigma) = shifts(0.3, 0.0, 0.6), state()
+    guided = perp_neg(network, cond, empty, other, -3.0, scale=1.0).denoiser(z, sigma)
+    assert network.rows == 6
+    unconditional, direction = perp_neg(network, cond, empty, other, -3.0).branches(z, sigma)
+    assert torch.allclose(guided, unconditional + direction, atol=1e-5)
+
+
+def test_perpendicular():
+    x, y = torch.tensor([[1.0, 1.0], [1.0, 2.0]]), torch.tensor([[2.0, 0.0], [0.0, 0.0]])
+    assert torch.allclose(perpendicular(x, y), torch.tensor([[0.0, 1.0], [1.0, 2.0]]))
+
+
+def test_guidance_by_a_weaker_model():
+    """Autoguidance (Karras et al. 2024): the same rule for a pair of denoisers."""
+    strong, weak, (z, sigma) = triangle(0.1), triangle(0.4), state(3)
+    expected = weak(z, sigma) + 3.0 * (strong(z, sigma) - weak(z, sigma))
+    prior = PairPrior(strong, weak, KarrasSchedule(0.002, 80.0), 3.0)
+    assert torch.allclose(prior.denoiser(z, sigma), expected, atol=1e-6)
