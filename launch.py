@@ -9,7 +9,7 @@ import os
 import sys
 
 from launcher.errors import LaunchError
-from launcher.host import check_types_of, find_host, import_extensions, import_host
+from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host
 
 
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -62,7 +62,8 @@ def _fail(error: Exception, status: int) -> int:
 
 def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> int:
     if args.typecheck:
-        check_types_of("threestudio")
+        for package in CHECKED:
+            check_types_of(package)
     threestudio = import_host(described)
     if args.verbose:
         logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)

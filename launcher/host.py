@@ -13,6 +13,8 @@ from launcher.errors import LaunchError
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTABLE = (ROOT / "portable").resolve()
+CHECKED = ("threestudio", *(f"threestudio_msd.{part}" for part in ("distillation", "priors", "guidance")))
+"""What `--typecheck` checks: the host, and the extension's mathematics and what stands between the two."""
 
 
 def find_host() -> str:

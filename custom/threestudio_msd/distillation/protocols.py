@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
@@ -33,6 +33,7 @@ State = Mapping[str, Tensor]
 """What is remembered of every sample from estimate to estimate: tensors `[B, ...]` by name; often none."""
 
 
+@runtime_checkable
 class Denoiser(Protocol):
     """D(z, sigma) = E[x | z = x + sigma n], the mean of what a noisy z may have come from."""
 
@@ -40,6 +41,7 @@ class Denoiser(Protocol):
         """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise estimate (z - D) / sigma."""
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """The noise levels a prior was trained on, by diffusion time in [0, 1], 1 being pure noise."""
 
@@ -53,6 +55,7 @@ class Schedule(Protocol):
         """Diffusion time of a noise level: the inverse of `sigma`."""
 
 
+@runtime_checkable
 class Prior(Protocol):
     """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every guidance scale w (Eq. 13).
 
@@ -81,6 +84,7 @@ class Prior(Protocol):
         """D_cond - D_uncond, which guidance multiplies; both branches are evaluated at once."""
 
 
+@runtime_checkable
 class Noise(Protocol):
     """A source of standard normal noise."""
 
@@ -111,6 +115,7 @@ class Estimate:
     state: State = field(default_factory=dict)
 
 
+@runtime_checkable
 class Estimator(Protocol):
     """Says which way renders should move. A base class too: an estimator without a memory has nothing to add.
 
@@ -142,6 +147,7 @@ class Product(NamedTuple):
     nfe: int
 
 
+@runtime_checkable
 class ProductSampler(Protocol):
     """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a Gaussian kernel (Eq. 8)."""
 
@@ -149,6 +155,7 @@ class ProductSampler(Protocol):
         """Draw one x around every y, with a kernel of bandwidth `lam`."""
 
 
+@runtime_checkable
 class Bandwidth(Protocol):
     """The kernel's bandwidth lambda, in the units of the space it lives in, as the optimisation goes on."""
 

@@ -50,7 +50,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            build_estimator(self)
+            build_estimator(self.sampler, self.bandwidth, self.draws_per_estimate)
 
     cfg: Config
     name = "msd"
@@ -58,7 +58,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def configure(self) -> None:
         """Load the pretrained model and build the estimator."""
         super().configure()
-        self.estimator = build_estimator(self.cfg)
+        self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
         self.kept: dict[int, KeptTarget] = {}
         self.states: dict[int, State] = {}
 
@@ -146,14 +146,10 @@ class MSDGuidance(LatentGuidance, BaseObject):
         }
 
 
-def build_estimator(cfg: MSDGuidance.Config) -> MSD:
-    """The estimator that the settings describe.
+def build_estimator(sampler: Any, bandwidth: Any, draws: int) -> MSD:
+    """The estimator that a config's blocks describe.
 
     Raises:
         FieldError: If a part cannot be built; the message names its key.
     """
-    return MSD(
-        build_part(SAMPLERS, cfg.sampler, "sampler"),
-        build_part(SCHEDULES, cfg.bandwidth, "bandwidth"),
-        cfg.draws_per_estimate,
-    )
+    return MSD(build_part(SAMPLERS, sampler, "sampler"), build_part(SCHEDULES, bandwidth, "bandwidth"), draws)

@@ -300,7 +300,7 @@ class PromptProcessor(BaseObject):
 
     def get_text_embeddings(
         self, prompt: str | list[str], negative_prompt: str | list[str]
-    ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "B N Nf"]]:
+    ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "U N Nf"]]:
         """Compute embeddings of prompts and negative prompts, without the cache."""
         raise NotImplementedError
 

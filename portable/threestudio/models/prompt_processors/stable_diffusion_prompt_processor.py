@@ -64,7 +64,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
 
     def get_text_embeddings(
         self, prompt: str | list[str], negative_prompt: str | list[str]
-    ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "B N Nf"]]:
+    ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "U N Nf"]]:
         """The text encoder's last hidden states; prompts that are too long are cut, with a warning."""
         self.configure_text_encoder()
         prompts, negatives = ([x] if isinstance(x, str) else list(x) for x in (prompt, negative_prompt))

@@ -1,0 +1,28 @@
+"""`--typecheck` covers host and extension: types and shapes hold wherever the method goes, and a wrong one is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def probe(*pipelines: Path) -> subprocess.CompletedProcess:
+    program = Path(__file__).with_name("typecheck_probe.py")
+    return subprocess.run(
+        [sys.executable, str(program), *map(str, pipelines)], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_types_and_shapes_of_the_mathematics_hold_and_a_wrong_type_is_told():
+    found = probe()
+    assert found.returncode == 0, found.stderr[-2000:]
+    assert found.stdout.splitlines()[-1] == "TypeCheckError"
+
+
+@pytest.mark.slow
+def test_types_and_shapes_of_the_guidance_modules_hold(random_pipeline):
+    found = probe(random_pipeline)
+    assert found.returncode == 0, found.stderr[-2000:]

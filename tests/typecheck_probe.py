@@ -1,0 +1,70 @@
+"""Calls every estimator, product sampler and guidance with types and shapes checked: `typecheck_probe.py [PIPELINE]`.
+
+Run as a program of its own, since what is imported already can no longer be checked.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "custom"), str(ROOT / "tests")]
+sys.path.append(str(ROOT / "portable"))
+
+from launcher.host import CHECKED, check_types_of  # noqa: E402
+
+for package in CHECKED:
+    check_types_of(package)
+
+import torch  # noqa: E402
+from mixtures import exact_prior, triangle  # noqa: E402
+from threestudio_msd.distillation import (  # noqa: E402
+    CSD,
+    ISM,
+    MSD,
+    SAMPLERS,
+    SCHEDULES,
+    SDI,
+    SDS,
+    VSD,
+    SampleNoise,
+    Split,
+)
+
+GUIDANCES = ("msd", "msd-sds", "msd-sdi", "msd-csd", "msd-ism", "msd-vsd")
+
+
+def run_estimators() -> None:
+    """Every estimator and product sampler on three modes in the plane."""
+    y, prior, noise = torch.zeros(4, 2), exact_prior(triangle()), SampleNoise(range(4))
+    samplers = [*(kind() for kind in SAMPLERS.values()), Split(4, centre="inversion")]
+    msd = [MSD(sampler, kind(1.0, 0.5)) for sampler in samplers for kind in SCHEDULES.values()]
+    for estimator in (*msd, SDS(), SDI(), CSD(), ISM(), VSD(triangle())):
+        assert estimator(y, prior, noise, 0.5).gradient.shape == y.shape
+
+
+def run_guidances(pipeline: str) -> None:
+    """Every guidance module on two renders."""
+    import threestudio
+    import threestudio_msd
+    from guidance.stand_ins import PromptUtils, cameras, renders
+    from threestudio.models.prompt_processors.base import PromptProcessorOutput
+
+    class Prompts(PromptUtils, PromptProcessorOutput):
+        """The stand-in, as the type that the annotations ask for."""
+
+    threestudio_msd.register()
+    for name in GUIDANCES:
+        guidance = threestudio.find(f"{name}-guidance")({"pretrained_model_name_or_path": pipeline})
+        guidance(renders(), Prompts(), **cameras(2), index=torch.arange(2))
+
+
+if __name__ == "__main__":
+    run_estimators()
+    for pipeline in sys.argv[1:]:
+        run_guidances(pipeline)
+    try:
+        SDS()(torch.zeros(4, 2), exact_prior(triangle()), SampleNoise(range(4)), "half")
+    except Exception as error:
+        print(type(error).__name__)
