@@ -7,11 +7,6 @@ from threestudio_msd.toy.learned import DensityNetwork, Training, learned, train
 SHORT = Training(width=16, steps=150, batch=256)
 
 
-@pytest.fixture(scope="module")
-def density():
-    return mixture(torch.tensor([[-0.5, 0.0], [0.5, 0.0]]), torch.eye(2).expand(2, 2, 2) * 0.01)
-
-
 def test_training_approaches_the_exact_score(density):
     generator = torch.Generator().manual_seed(0)
     z, sigma = density.sample(500, generator, 0.3), 0.3

@@ -1,10 +1,11 @@
 import pytest
 import torch
+from threestudio_msd.distillation import seed_from
 from threestudio_msd.toy import metrics
 from threestudio_msd.toy.densities import mixture
 
 
-def reference_precision(points, reference, k):
+def reference_precision(points: torch.Tensor, reference: torch.Tensor, k: int) -> float:
     """Kynkäänniemi et al. 2019, Eq. 1 and 2, written out."""
     covered = 0
     radii = [
@@ -19,18 +20,14 @@ def reference_precision(points, reference, k):
 
 
 def test_precision_and_recall_agree_with_the_definition():
-    generator = torch.Generator().manual_seed(0)
-    points, reference = torch.randn(40, 2, generator=generator), 1.0 + torch.randn(50, 2, generator=generator)
-    precision, recall = metrics.precision_recall(points, reference)
-    assert precision == pytest.approx(reference_precision(points, reference, metrics.NEIGHBOURS))
-    assert recall == pytest.approx(reference_precision(reference, points, metrics.NEIGHBOURS))
-    assert 0 < precision < 1 and 0 < recall < 1
-
-
-def test_precision_prints_nothing(capsys):
-    points = torch.randn(20, 2, generator=torch.Generator().manual_seed(1))
-    metrics.precision_recall(points, points)
-    assert capsys.readouterr().out == ""
+    density = mixture(torch.zeros(1, 2), torch.eye(2)[None])
+    points = 1.0 + torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    found = metrics.measure(points, density, 3, references=50)
+    seed = torch.Generator().manual_seed(seed_from(3, "reference"))
+    reference = density.sample(50, seed)
+    assert found["precision"] == pytest.approx(reference_precision(points, reference, metrics.NEIGHBOURS))
+    assert found["recall"] == pytest.approx(reference_precision(reference, points, metrics.NEIGHBOURS))
+    assert 0 < found["precision"] < 1 and 0 < found["recall"] < 1
 
 
 def test_mmd_is_zero_in_the_mean_for_one_distribution_and_exact_far_apart():

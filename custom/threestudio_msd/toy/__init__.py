@@ -1,1 +1,1 @@
-"""The method proven on 2D densities whose truth is known: densities, denoisers, experiments, tables and figures."""
+"""The method measured on 2D densities whose truth is known: densities, denoisers, experiments, the page."""

@@ -1,4 +1,4 @@
-"""2D densities as Gaussian mixtures, exact at every noise level: noising by sigma adds sigma^2 to the eigenvalues."""
+"""2D densities as Gaussian mixtures, exact at every noise level: sigma^2 is added to the eigenvalues."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+Points = Float[Tensor, "N d"]
+"""Points of the plane, or of a space of d dimensions."""
+
+PerPoint = Float[Tensor, "N"]
+"""One number a point."""
+
+Level = float | Float[Tensor, ""] | Float[Tensor, "N"]
+"""A noise level sigma: a number, or one a point."""
 
 PAIRS = 2**18
 """Point-component pairs held at a time: bounds the memory, and keeps a chunk within the processor's cache."""
@@ -20,7 +30,7 @@ PAIRS = 2**18
 class GaussianMixture:
     """A mixture of K Gaussians in d dimensions, with everything in closed form at every noise level.
 
-    A level `sigma` is a number, 0-d, or one a point, `[N]`; the density meant is p * N(0, sigma^2 I).
+    At a level sigma the density meant is p * N(0, sigma^2 I).
 
     Attributes:
         means: `[K, d]`.
@@ -46,12 +56,12 @@ class GaussianMixture:
     def __len__(self) -> int:
         return len(self.means)
 
-    def logp(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        """Log-density at `x` `[N, d]`, in nats: `[N]`."""
+    def logp(self, x: Points, sigma: Level = 0.0) -> PerPoint:
+        """Log-density, in nats."""
         return torch.cat([self._terms(z, s)[0].logsumexp(1) for z, s in self._chunks(x, sigma)])
 
-    def score(self, x: Tensor, sigma: float | Tensor = 0.0) -> Tensor:
-        """Gradient of the log-density at `x` `[N, d]`."""
+    def score(self, x: Points, sigma: Level = 0.0) -> Points:
+        """Gradient of the log-density."""
         rows = []
         for z, s in self._chunks(x, sigma):
             logits, scaled = self._terms(z, s)
@@ -59,31 +69,31 @@ class GaussianMixture:
             rows.append(-sum((share * a) @ self.axes[:, i] for i, a in enumerate(scaled)))
         return torch.cat(rows)
 
-    def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
-        """D(z, sigma) = E[x | z] = z + sigma^2 score(z, sigma), by Tweedie's formula: `[N, d]`."""
+    def denoise(self, z: Points, sigma: Level) -> Points:
+        """D(z, sigma) = E[x | z] = z + sigma^2 score(z, sigma), by Tweedie's formula."""
         return z + torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).square() * self.score(z, sigma)
 
     __call__ = denoise
 
-    def sample(self, count: int, generator: torch.Generator, sigma: float = 0.0) -> Tensor:
-        """Draw `count` points, `[count, d]`."""
+    def sample(self, count: int, generator: torch.Generator, sigma: float = 0.0) -> Points:
+        """Draw `count` points."""
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator)
         scaled = noise * (self.variances[which] + sigma**2).sqrt()
         return self.means[which] + torch.einsum("ni,nij->nj", scaled, self.axes[which])
 
-    def moments(self) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation by coordinate, each `[d]`."""
+    def moments(self) -> tuple[Float[Tensor, d], Float[Tensor, d]]:
+        """Mean and standard deviation by coordinate."""
         mean = self.weights @ self.means
         within = torch.einsum("ki,kij->kj", self.variances, self.axes.square())
         return mean, (self.weights @ (within + (self.means - mean).square())).sqrt()
 
-    def precisions(self) -> Tensor:
-        """Inverse covariances, `[K, d, d]`."""
+    def precisions(self) -> Float[Tensor, "K d d"]:
+        """Inverse covariances."""
         return torch.einsum("kij,ki,kil->kjl", self.axes, 1 / self.variances, self.axes)
 
-    def grid(self, size: int) -> Tensor:
-        """Centres of `size` x `size` cells that tile the view, row by row from its lower left corner: `[size^2, 2]`."""
+    def grid(self, size: int) -> Points:
+        """Centres of `size` x `size` cells that tile the view, row by row from its lower left corner."""
         (x0, y0), (x1, y1) = self.view
         steps = (torch.arange(size) + 0.5) / size
         x, y = torch.meshgrid(x0 + steps * (x1 - x0), y0 + steps * (y1 - y0), indexing="xy")
@@ -95,7 +105,7 @@ class GaussianMixture:
         return zip(x.split(size), sigma.split(size), strict=True)
 
     def _terms(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Log of each weighted component, `[n, K]`; each eigen-coordinate of x - mean over its variance, d times `[n, K]`."""
+        """Log of each weighted component, `[n, K]`; x - mean in eigen-coordinates over their variances."""
         noise = sigma[:1].square() if bool((sigma == sigma[0]).all()) else sigma.square()
         dim = self.means.shape[1]
         variances = [self.variances[:, axis] + noise for axis in range(dim)]  # each [1 or n, K]
@@ -176,7 +186,7 @@ def pushforward(
     noise: float = 0.0,
     name: str = "mixture",
 ) -> GaussianMixture:
-    """A mixture drawn along a map: Gaussians of a latent plane carried over by the map's linearisation at their means.
+    """A mixture drawn along a map: Gaussians of a latent plane, carried over by its linearisation.
 
     Args:
         chart: The map, one latent point `[2]` to one point `[2]`.
@@ -225,7 +235,7 @@ def fractal(
     view: tuple | None = FRACTAL_VIEW,
     name: str = "fractal",
 ) -> GaussianMixture:
-    """The tree-shaped density of Figure 1: eight thin Gaussians along every branch of one binary tree a class.
+    """The tree-shaped density of Figure 1: eight thin Gaussians along every branch of a class's binary tree.
 
     Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five levels of branches and
     vertical trunks.
@@ -255,14 +265,15 @@ def fractal(
 
 
 def karras_fractal(classes: str = "A") -> GaussianMixture:
-    """The fractal of Karras et al. 2024 itself: seven levels, trunks at 45 and 225 degrees, 1016 components a class."""
+    """The fractal of Karras et al. 2024 itself: seven levels, trunks at 45 and 225 degrees."""
     return fractal(classes, 6, (45.0, 225.0), view=None, name="karras-fractal")
 
 
 def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
-    """FFJORD's `2spirals` (Grathwohl et al. 2019): two arms, n = 3 pi sqrt(U); scale after the paper's NLL of DDIM samples.
+    """FFJORD's `2spirals` (Grathwohl et al. 2019): two arms, n = 3 pi sqrt(U).
 
-    The arms' uniform offset U/2 enters by its mean and variance.
+    The scale is after the paper's NLL of DDIM samples; the arms' uniform offset U/2 enters by its mean and
+    variance.
     """
     u = (torch.arange(count) + 0.5) / count
     latents = torch.stack([u, torch.zeros(count)], 1)
@@ -281,7 +292,7 @@ def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
 
 
 def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 9) -> GaussianMixture:
-    """FFJORD's `pinwheel` (Grathwohl et al. 2019): Gaussian arms bent by 0.25 exp(radius), nine Gaussians an arm.
+    """FFJORD's `pinwheel` (Grathwohl et al. 2019): arms bent by 0.25 exp(radius), nine Gaussians each.
 
     The paper's mixture is not published. Its NLLs tell two things of it: DDIM samples have -1.19, and its
     best points have -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16.

@@ -1,201 +1,157 @@
-"""The toys' pictures: functions that draw a matplotlib figure or write an animation; numbers come from elsewhere."""
+"""The commands that draw: each has points, fields or draws made and returns its section of the page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-import imageio.v3 as imageio
-import matplotlib
+import torch
 
-matplotlib.use("Agg")
+from .. import jobs
+from ..distillation import PlainPrior, Posterior, SharedNoise, seed_from
+from ..jobs import Job
+from . import drawing, metrics
+from .densities import DENSITIES, Points, fractal
+from .ends import optimised, sampled, train_networks
+from .gradients import mean_field
+from .landscape import potential
+from .measurement import Measurement, averaged
+from .optimise import SCHEDULE
+from .problems import BANDWIDTH, Problem
+from .report import Section
+from .settings import Scale, Settings
 
-import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.patches import Circle
-from torch import Tensor
-
-from .densities import GaussianMixture
-
-INK, POINT, MODE = "#1b1f24", "#c2410c", "#0f766e"
-DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
-plt.rcParams.update(
-    {"font.size": 9, "axes.titlesize": 10, "text.color": INK, "axes.titlecolor": INK, "savefig.dpi": 110}
-)
+MAIN_METHODS = ("DDIM", "SDS", "VSD", "SDI", "MSD")
+LEARNT = ("fractal", "spiral", "pinwheel")
+"""Densities whose learned denoiser is shown."""
 
 
-def panel(
-    axes: Axes, density: GaussianMixture, points: Tensor | None = None, title: str = "", size: float = 1.5
-) -> None:
-    """Points `[N, 2]` over the density's own colours, without ticks; states how many points lie outside the view."""
+def figure1(settings: Settings) -> Section:
+    """Data, DDIM, SDS and MSD side by side."""
+    problems = (Problem("fractal", "learned"), Problem("fractal", "learned", "cfg"))
+    methods = ("DDIM", "SDS", "MSD")
+    ends = _points([(p, method) for p in problems for method in methods], settings.scale, "figure1")
+    data = fractal().sample(settings.scale.grid**2, torch.Generator().manual_seed(0))
+    rows = [
+        (
+            replace(p.target(), name=str(p)),
+            [("data", data), *((method, ends[p, method]) for method in methods)],
+        )
+        for p in problems
+    ]
+    file = settings.picture("figure1.png", partial(drawing.save, drawing.gallery(rows, 2.7)))
+    text = "The fractal under the learned denoiser, plain and with classifier-free guidance."
+    return Section(
+        "figure1", "Figure 1: where the points end", text, pictures=[(file, "Data, DDIM samples, SDS, MSD.")]
+    )
+
+
+def points(settings: Settings) -> Section:
+    """All methods on all densities."""
+    densities = [name for name in DENSITIES if name != "karras-fractal"]
+    problems = [Problem(name) for name in densities] + [Problem(name, "learned") for name in LEARNT]
+    training = settings.scale.training
+    short = replace(settings.scale, training=replace(training, steps=min(training.steps, 128)))
+    ends = {}
+    # where no learned denoiser is shown, the network only starts VSD's phi
+    for scale, shown in ((settings.scale, True), (short, False)):
+        group = [p for p in problems if (p.density in LEARNT) == shown]
+        ends |= _points([(p, method) for p in group for method in MAIN_METHODS], scale, "points")
+    pictures = []
+    for denoiser in ("ideal", "learned"):
+        rows = [
+            (p.target(), [(method, ends[p, method]) for method in MAIN_METHODS])
+            for p in problems
+            if p.denoiser == denoiser
+        ]
+        file = settings.picture(f"points-{denoiser}.png", partial(drawing.save, drawing.gallery(rows)))
+        pictures.append((file, f"Final points under the {denoiser} denoiser."))
+    return Section(
+        "points", "All methods, all densities", "Where the same grid of points ends.", pictures=pictures
+    )
+
+
+def _points(
+    pairs: Sequence[tuple[Problem, str]], scale: Scale, title: str
+) -> dict[tuple[Problem, str], Points]:
+    """Final points of several methods, seed 0."""
+    train_networks([problem for problem, _ in pairs], scale)
+    work = [Job(f"{method}: {problem}", _end, (problem, method, scale)) for problem, method in pairs]
+    return dict(zip(pairs, jobs.run(work, title), strict=True))
+
+
+def _end(problem: Problem, method: str, scale: Scale, progress: Callable) -> Points:
+    if method == "DDIM":
+        return sampled(problem, 0, scale)
+    return optimised(problem, method, 0, scale, progress=progress).points
+
+
+def paths(settings: Settings) -> Section:
+    """Points moving."""
+    problem, scale = Problem("fractal", "learned"), replace(settings.scale, grid=min(settings.scale.grid, 40))
+    names, every = ("SDS", "VSD", "SDI", "MSD"), -(-scale.steps // 50)
+    train_networks([problem], scale)
+    work = [Job(f"{name}: {problem}", optimised, (problem, name, 0, scale, every)) for name in names]
+    moved = [(name, run.path) for name, run in zip(names, jobs.run(work, "paths"), strict=True)]
+    files = [
+        settings.picture(f"paths{suffix}", partial(drawing.animate, problem.target(), moved, side=side))
+        for suffix, side in ((".gif", 230), (".mp4", 400))
+    ]
+    caption = f"{scale.steps} steps, every {every} a frame; larger in {files[1].name}."
+    text = "The points on their way, on the fractal's learned denoiser."
+    return Section("paths", "Points moving", text, pictures=[(files[0], caption)])
+
+
+def landscape(settings: Settings) -> Section:
+    """Losses that the gradient fields imply."""
+    measurements, pictures = [], []
+    for denoiser in ("ideal", "learned"):
+        found, picture = _landscapes(Problem("fractal", denoiser), settings)
+        measurements += found
+        pictures.append((picture, f"Reconstructed losses beside the true −log p, {denoiser} denoiser."))
+    settings.save(measurements)
+    text = (
+        "The mean gradient of each method on a grid, halfway through an optimisation (MSD also at its "
+        "end), and the loss whose gradient comes closest to it (Poisson equation). Colours are ranks, low "
+        "in dark."
+    )
+    return Section("landscape", "The loss that each gradient implies", text, measurements, pictures)
+
+
+def _landscapes(problem: Problem, settings: Settings) -> tuple[list[Measurement], Path]:
+    """Every method's loss under one denoiser: the shares that no loss explains, and the picture."""
+    density, scale = problem.target(), settings.scale
+    size = 96 if scale.grid >= 48 else 32
+    train_networks([problem], scale)
+    moments = [("SDS", 0.5), ("VSD", 0.5), ("SDI", 0.5), ("MSD", 0.5), ("MSD", 1.0)]
+    work = [Job(f"{name} at {at:.0%}", mean_field, (problem, name, at, size, scale)) for name, at in moments]
     (x0, y0), (x1, y1) = density.view
-    axes.imshow(
-        _background(density),
-        extent=(x0, x1, y0, y1),
-        origin="lower",
-        cmap=DENSITY_COLOURS,
-        vmin=-3,
-        interpolation="bilinear",
+    spacing = (x1 - x0) / size, (y1 - y0) / size
+    losses = [("true −log p", -density.logp(density.grid(size)).double(), None)]
+    measurements = []
+    for (name, at), (field, nfe) in zip(moments, jobs.run(work, f"landscape, {problem}"), strict=True):
+        loss, curl = potential(field.reshape(size, size, 2), spacing)
+        title = f"MSD, λ = {BANDWIDTH(at):.2g}" if name == "MSD" else name
+        losses.append((title, loss.flatten(), curl))
+        measurements += averaged(problem, title, [({"curl": curl}, nfe)])
+    drawn = drawing.landscapes(density, losses, metrics.modes(density), size)
+    return measurements, settings.picture(f"landscape-{problem.denoiser}.png", partial(drawing.save, drawn))
+
+
+def bandwidth(settings: Settings) -> Section:
+    """The effect of lambda on one point's product samples."""
+    density, y = fractal(), torch.tensor([[0.35, 0.25]])
+    prior, draws = PlainPrior(density.denoise, SCHEDULE), []
+    for lam in (0.05, 0.1, 0.2, 0.5, 1.0):
+        samples = Posterior()(y.repeat(400, 1), lam, prior, SharedNoise(seed_from(0, "bandwidth"))).x
+        draws.append((lam, samples, density.denoise(y, lam)[0]))
+    file = settings.picture("bandwidth.png", partial(drawing.save, drawing.bandwidths(density, y[0], draws)))
+    text = (
+        "Samples of the product density p(x) N(x; y, λ²) around one y outside the density, for a λ that "
+        "grows from left to right. Mean shift goes to their mean."
     )
-    if points is not None:
-        x, y = points.unbind(1)
-        outside = int(((x < x0) | (x > x1) | (y < y0) | (y > y1)).sum())
-        axes.scatter(x, y, s=size, c=POINT, linewidths=0, alpha=0.7, rasterized=True)
-        if outside:
-            title += f" ({outside / len(points):.0%} outside)"
-    axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=title)
-
-
-@lru_cache(maxsize=16)
-def _background(density: GaussianMixture) -> np.ndarray:
-    """Log-density over the view, cut off below."""
-    return density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy()
-
-
-def gallery(
-    rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Tensor]]]], side: float = 1.9
-) -> Figure:
-    """One row of panels a density; each panel a name and its points."""
-    columns = max(len(panels) for _, panels in rows)
-    figure, grid = plt.subplots(
-        len(rows),
-        columns,
-        figsize=(side * columns, (side + 0.25) * len(rows)),
-        squeeze=False,
-        layout="constrained",
+    return Section(
+        "bandwidth", "The bandwidth", text, pictures=[(file, "Product samples for five bandwidths.")]
     )
-    for axes_row, (density, panels) in zip(grid, rows, strict=True):
-        for axes, (name, points) in zip(axes_row, panels, strict=False):
-            panel(axes, density, points, name, 1.2 if side < 2.5 else 1.8)
-        axes_row[0].set_ylabel(density.name)
-    return figure
-
-
-def landscapes(
-    density: GaussianMixture, fields: Sequence[tuple[str, Tensor, float | None]], modes: Tensor, size: int
-) -> Figure:
-    """Reconstructed losses `[size^2]` side by side, low in dark; the density's modes, and each loss's lowest point.
-
-    Args:
-        density: For its view.
-        fields: Name, loss, and the share of the field that no loss explains (None for a loss known exactly).
-        modes: The density's highest modes, `[M, 2]`.
-        size: Points along each side.
-    """
-    (x0, y0), (x1, y1) = density.view
-    columns = 3 if len(fields) > 4 else len(fields)
-    rows = -(-len(fields) // columns)
-    figure, grid = plt.subplots(
-        rows, columns, figsize=(3 * columns, 3.7 * rows), squeeze=False, layout="constrained"
-    )
-    for axes in grid.flat[len(fields) :]:
-        axes.set_axis_off()
-    for axes, (name, loss, curl) in zip(grid.flat, fields, strict=False):
-        ranks = (
-            loss.argsort().argsort().reshape(size, size) / loss.numel()
-        )  # ranks: a loss has no scale of its own
-        axes.contourf(
-            np.linspace(x0, x1, size),
-            np.linspace(y0, y1, size),
-            ranks.numpy(),
-            levels=14,
-            cmap="Blues_r",
-            vmin=0,
-            vmax=1.1,
-        )
-        axes.scatter(*modes.unbind(1), s=9, c=MODE, linewidths=0, label="modes of the density")
-        lowest = density.grid(size)[loss.argmin()]
-        axes.scatter(
-            *lowest,
-            s=110,
-            marker="*",
-            c=POINT,
-            edgecolors="white",
-            linewidths=0.8,
-            label="lowest point of the loss",
-        )
-        note = "" if curl is None else f"\nno loss explains {curl:.1%} of the field"
-        axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal", title=name + note)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
-    return figure
-
-
-def bandwidths(density: GaussianMixture, y: Tensor, draws: Sequence[tuple[float, Tensor, Tensor]]) -> Figure:
-    """Samples of the product density around one y, for several bandwidths: (lambda, samples `[N, 2]`, exact mean `[2]`)."""
-    figure, grid = plt.subplots(
-        1, len(draws), figsize=(2.9 * len(draws), 3.9), squeeze=False, layout="constrained"
-    )
-    for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
-        panel(axes, density, samples, f"λ = {lam:g}", 3)
-        axes.add_patch(Circle(y.tolist(), lam, fill=False, color=INK, linestyle=":", linewidth=1))
-        axes.scatter(*y, s=30, c=INK, label="y, and its kernel's radius λ")
-        axes.scatter(*samples.mean(0), s=45, marker="x", c="#7c2d12", label="mean of the samples")
-        axes.scatter(
-            *mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)"
-        )
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
-    return figure
-
-
-def animate(
-    density: GaussianMixture,
-    paths: Sequence[tuple[str, Tensor]],
-    file: Path,
-    side: int = 260,
-    seconds: float = 5.0,
-) -> None:
-    """Write an animation of points moving, one panel a method; the format follows the file's suffix (.gif or .mp4).
-
-    Args:
-        density: Background.
-        paths: Name and recorded states, `[T, N, 2]`.
-        file: Where to.
-        side: Width of a panel in pixels.
-        seconds: Duration; the last state then stays for a second more.
-    """
-    figure, grid = plt.subplots(
-        1, len(paths), figsize=(side * len(paths) / 100, side * 1.25 / 100), dpi=100, squeeze=False
-    )
-    figure.subplots_adjust(0.01, 0.01, 0.99, 0.9, 0.04)
-    clouds = []
-    for axes, (name, path) in zip(grid[0], paths, strict=True):
-        panel(axes, density, None, name)
-        clouds.append(axes.scatter(*path[0].unbind(1), s=2.5, c=POINT, linewidths=0))
-    frames = []
-    length = max(len(path) for _, path in paths)
-    for step in range(length):
-        for cloud, (_, path) in zip(clouds, paths, strict=True):
-            cloud.set_offsets(path[min(step, len(path) - 1)].numpy())
-        figure.canvas.draw()
-        image = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-        frames.append(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].copy())
-    plt.close(figure)
-    rate = length / seconds
-    frames += [frames[-1]] * max(int(rate), 1)
-    if file.suffix == ".mp4":
-        imageio.imwrite(file, frames, fps=rate, macro_block_size=1)
-    else:
-        imageio.imwrite(file, frames, duration=1000 / rate, loop=0)
-
-
-def scatter_frontier(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Precision against recall, one curve a problem, a point a starting bandwidth."""
-    figure, axes = plt.subplots(figsize=(5.2, 3.8), layout="constrained")
-    for name, points in curves.items():
-        recall, precision = zip(*points, strict=True)
-        axes.plot(recall, precision, marker="o", markersize=3.5, linewidth=1.2, label=name)
-    axes.axhline(0.97, color=INK, linewidth=0.6, linestyle=":")
-    axes.axvline(0.60, color=INK, linewidth=0.6, linestyle=":")
-    axes.set(xlabel="recall", ylabel="precision")
-    axes.legend(frameon=False, fontsize=8)
-    return figure
-
-
-def save(figure: Figure, file: Path) -> None:
-    """Write a figure and close it."""
-    figure.savefig(file)
-    plt.close(figure)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from scipy import sparse
 from scipy.sparse.linalg import spsolve
 from torch import Tensor
 
 
-def potential(field: Tensor, spacing: tuple[float, float]) -> tuple[Tensor, float]:
+def potential(
+    field: Float[Tensor, "ny nx 2"], spacing: tuple[float, float]
+) -> tuple[Float[Tensor, "ny nx"], float]:
     """The loss whose gradient comes closest to a field, and how much of the field it leaves unexplained.
 
     Minimises ||grad loss - field||^2 over the grid: the Poisson equation with natural boundaries, solved by
     `scipy.sparse.linalg.spsolve`.
 
     Args:
-        field: Gradient at the points of a grid, rows along y, `[ny, nx, 2]`.
+        field: Gradient at the points of a grid, rows along y.
         spacing: Distances of neighbouring points along x and y.
 
     Returns:
-        The loss, of mean 0, `[ny, nx]`; and ||field - grad loss||^2 / ||field||^2, the curl part.
+        The loss, of mean 0; and ||field - grad loss||^2 / ||field||^2, the curl part.
     """
     ny, nx = field.shape[:2]
     g = field.double().numpy()

@@ -1,6 +1,6 @@
-"""Learned denoisers of the toys: a small log-density network trained against the exact score, after Karras et al. 2024.
+"""Learned denoisers of the toys: a small log-density network trained against the exact score.
 
-Source: "Guiding a Diffusion Model with a Bad Version of Itself", appendix C.
+After Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself", appendix C.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from jaxtyping import Float
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ..files import write_whole
-from .densities import GaussianMixture
+from ..averages import power_average
+from ..files import save_tensors
+from .densities import GaussianMixture, Level, Points
 
 DATA_STD = 0.5
 CHUNK = 2048
@@ -35,8 +37,8 @@ class UnitLinear(nn.Module):
         self.weight = nn.Parameter(torch.randn(outputs, inputs))
         self.renormalise()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """`[N, inputs] -> [N, outputs]`."""
+    def forward(self, x: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
+        """The layer's outputs."""
         return x @ nn.functional.normalize(self.weight, dim=1).T
 
     @torch.no_grad()
@@ -60,8 +62,8 @@ class DensityNetwork(nn.Module):
         )
         self.gain = nn.Parameter(torch.ones([]))
 
-    def forward(self, z: Tensor, sigma: float | Tensor) -> Tensor:
-        """Log-density at `z` `[N, 2]` up to a constant; `sigma > 0` is a number, 0-d or `[N]`. Returns `[N]`."""
+    def forward(self, z: Points, sigma: Level) -> Float[Tensor, N]:
+        """Log-density at points of the plane up to a constant; `sigma > 0`."""
         sigma = torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).expand(len(z), 1)
         x = z / (DATA_STD**2 + sigma**2).sqrt()
         h = self.layers[0](torch.cat([x, sigma.log() / 4, torch.ones_like(sigma)], 1))
@@ -69,14 +71,14 @@ class DensityNetwork(nn.Module):
             h = layer(nn.functional.silu(h) / 0.596)
         return h.square().mean(1) * self.gain / sigma[:, 0] - 0.5 * x.square().sum(1)
 
-    def score(self, z: Tensor, sigma: float | Tensor, training: bool = False) -> Tensor:
-        """Gradient of the log-density at `z` `[N, 2]`; differentiable in the weights when `training`."""
+    def score(self, z: Points, sigma: Level, training: bool = False) -> Points:
+        """Gradient of the log-density; differentiable in the weights when `training`."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             return torch.autograd.grad(self(z, sigma).sum(), z, create_graph=training)[0]
 
-    def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
-        """D(z, sigma) = z + sigma^2 score(z, sigma): `[N, 2]`."""
+    def denoise(self, z: Points, sigma: Level) -> Points:
+        """D(z, sigma) = z + sigma^2 score(z, sigma)."""
         sigma = torch.as_tensor(sigma, dtype=z.dtype).reshape(-1, 1).expand(len(z), 1)
         scores = [
             self.score(rows, levels) for rows, levels in zip(z.split(CHUNK), sigma.split(CHUNK), strict=True)
@@ -106,7 +108,7 @@ GUIDE = Training(width=32, steps=512)
 """The weak network that classifier-free guidance and autoguidance lead away from."""
 VERSION = 1
 EMA_GAMMA = 96.99
-"""Power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al. 2024b, Eq. 123)."""
+"""A power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al.)."""
 
 
 def learned(
@@ -132,7 +134,7 @@ def learned(
         network.load_state_dict(load_file(file))
     else:
         network = train(density, training, progress)
-        write_whole(file, lambda aside: save_file(network.state_dict(), aside))
+        save_tensors(network.state_dict(), file)
     return network.requires_grad_(False)
 
 
@@ -156,9 +158,7 @@ def train(density: GaussianMixture, training: Training, progress: Progress | Non
         optimiser.step()
         for layer in network.layers:
             layer.renormalise()
-        keep = (1 - 1 / (step + 1)) ** (EMA_GAMMA + 1)
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.data.lerp_(new.data, 1 - keep)
+        power_average(list(average.parameters()), network.parameters(), step + 1, EMA_GAMMA)
         if progress:
             progress(step + 1, training.steps, f"{density.name}: loss {loss.item():.4f}")
     return average

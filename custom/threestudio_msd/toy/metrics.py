@@ -2,40 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 from functools import lru_cache
 
 import torch
-from prdc import compute_prdc
+from jaxtyping import Float
 from torch import Tensor
 
-from .densities import GaussianMixture
+from ..distillation import seed_from
+from ..evaluation.metrics import precision_recall
+from .densities import GaussianMixture, Points
 
 NEIGHBOURS = 3
 MMD_BANDWIDTH = 0.1
 
 
-def nll(points: Tensor, density: GaussianMixture) -> float:
-    """Mean of -log p over `points` `[N, d]`, in nats, under the exact density."""
+def measure(
+    points: Points, density: GaussianMixture, seed: int, references: int | None = None
+) -> dict[str, float]:
+    """Every metric of a set of points, against a seed's samples of the density, as many by default."""
+    generator = torch.Generator().manual_seed(seed_from(seed, "reference"))
+    reference = density.sample(references or len(points), generator)
+    features = (x.double().numpy() for x in (reference, points))
+    precision, recall = precision_recall(*features, k=NEIGHBOURS)
+    return {
+        "nll": nll(points, density),
+        "precision": precision,
+        "recall": recall,
+        "mmd": mmd(points, reference),
+        "modes": modes_found(points, modes(density)),
+    }
+
+
+def nll(points: Points, density: GaussianMixture) -> float:
+    """Mean of -log p over the points, in nats, under the exact density."""
     return -float(density.logp(points).double().mean())
 
 
-def precision_recall(points: Tensor, reference: Tensor, neighbours: int = NEIGHBOURS) -> tuple[float, float]:
-    """Precision and recall of Kynkäänniemi et al. 2019 on coordinates, by `prdc`.
+def mmd(points: Points, reference: Float[Tensor, "M d"], bandwidth: float = MMD_BANDWIDTH) -> float:
+    """Squared maximum mean discrepancy with the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
 
-    Precision is the share of `points` `[N, d]` that lie within the k-th neighbour's distance of some
-    reference point, recall the same with the roles exchanged; a point is not its own neighbour.
-    """
-    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints its sample counts
-        found = compute_prdc(reference.double().numpy(), points.double().numpy(), neighbours)
-    return float(found["precision"]), float(found["recall"])
-
-
-def mmd(points: Tensor, reference: Tensor, bandwidth: float = MMD_BANDWIDTH) -> float:
-    """Squared maximum mean discrepancy, unbiased (Gretton et al. 2012, Eq. 3); kernel exp(-||a - b||^2 / (2 bandwidth^2)).
-
-    Unbiased, so that it can be slightly negative where both sets have one distribution.
+    Unbiased (Gretton et al. 2012, Eq. 3), so that it can be slightly negative where both sets have one
+    distribution.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
@@ -51,8 +58,10 @@ def mmd(points: Tensor, reference: Tensor, bandwidth: float = MMD_BANDWIDTH) -> 
 
 
 @lru_cache(maxsize=16)
-def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) -> Tensor:
-    """The modes of a mixture by its own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3); computed once each.
+def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) -> Float[Tensor, "M d"]:
+    """The modes of a mixture by its own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
+
+    Computed once for each mixture.
 
     Args:
         density: The mixture; every variance positive.
@@ -60,7 +69,7 @@ def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) 
         iterations: Fixed-point steps.
 
     Returns:
-        Modes, highest first, `[M, d]`.
+        Modes, highest first.
     """
     precisions = density.precisions().double()
     pulls = torch.einsum("kij,kj->ki", precisions, density.means.double())
@@ -77,6 +86,6 @@ def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) 
     return torch.stack(kept).float()
 
 
-def modes_found(points: Tensor, modes: Tensor, radius: float = 0.02) -> float:
-    """Share of `modes` `[M, d]` with a point within `radius`."""
+def modes_found(points: Points, modes: Float[Tensor, "M d"], radius: float = 0.02) -> float:
+    """Share of the modes with a point within `radius`."""
     return float((torch.cdist(modes, points).amin(1) <= radius).double().mean())

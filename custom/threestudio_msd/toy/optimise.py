@@ -1,4 +1,4 @@
-"""The toys' experiment: a grid of points, every one moved by an estimator's gradient under Adam (section 4.2)."""
+"""What the toys do: points, every one moved by an estimator's gradient under Adam (section 4.2)."""
 
 from __future__ import annotations
 
@@ -7,17 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
-from ..distillation import (
-    Estimator,
-    KarrasSchedule,
-    Noise,
-    Prior,
-    expand,
-    require_finite,
-    uniform,
-)
+from ..distillation import Estimator, KarrasSchedule, Noise, Prior, expand, require_finite, uniform
+from .densities import Level, Points
 from .learned import DensityNetwork
 
 SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
@@ -29,18 +23,18 @@ class Distilled:
     """What an optimisation left.
 
     Attributes:
-        points: Final points, `[N, d]`.
-        path: The points before every recorded step and after the last, `[T, N, d]`.
+        points: Final points.
+        path: The points before every recorded step and after the last.
         nfe: Denoiser evaluations that one point took.
     """
 
-    points: Tensor
-    path: Tensor
+    points: Points
+    path: Float[Tensor, "T N d"]
     nfe: int
 
 
 def distil(
-    points: Tensor,
+    points: Points,
     estimator: Estimator,
     prior: Prior,
     noise: Noise,
@@ -53,7 +47,7 @@ def distil(
     """Move points along an estimator's gradient with Adam.
 
     Args:
-        points: Where to start, `[N, d]`.
+        points: Where to start.
         estimator: Any estimator.
         prior: The density's denoiser.
         noise: Source of noise.
@@ -105,12 +99,12 @@ class OnlinePhi:
         self.network = copy.deepcopy(network).requires_grad_(True)
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=lr)
 
-    def denoise(self, z: Tensor, sigma: float | Tensor) -> Tensor:
+    def denoise(self, z: Points, sigma: Level) -> Points:
         """D(z, sigma) of the points' distribution."""
         return self.network.denoise(z, sigma).detach()
 
-    def step(self, y: Tensor, noise: Noise) -> None:
-        """One step on E ||eps_phi - n||^2, times uniform, at the points `[N, d]`."""
+    def step(self, y: Points, noise: Noise) -> None:
+        """One step on E ||eps_phi - n||^2, times uniform, at the points."""
         sigma = SCHEDULE.sigma(uniform(noise, y))
         n = noise(y)
         eps = -expand(sigma, y) * self.network.score(y + expand(sigma, y) * n, sigma, training=True)

@@ -1,4 +1,4 @@
-"""What the toys compare: problems (a density seen through a denoiser) and methods (estimators, at one setting for all)."""
+"""What the toys compare: problems, densities seen through denoisers; methods, estimators at one setting."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Problem:
         return built(self.density)
 
     def networks(self, training: Training) -> list[tuple[GaussianMixture, Training]]:
-        """What has to be learned before the problem can be met: the denoiser, which VSD's phi starts from, and its guide."""
+        """What has to be learned first: the denoiser, which VSD's phi starts from too, and its guide."""
         wanted = [(self.target(), training)]
         guide = replace(training, width=GUIDE.width, steps=min(GUIDE.steps, training.steps))
         if self.guidance == "cfg":
@@ -101,7 +101,7 @@ BANDWIDTH = Exponential(0.5, 0.03)
 
 
 def msd(bandwidth: Bandwidth = BANDWIDTH, steps: int = 4) -> MSD:
-    """Mean-shift distillation with sixteen calls an estimate: by default four draws by four steps each."""
+    """Mean-shift distillation of sixteen NFE an estimate: by default four draws by four steps each."""
     return MSD(Posterior(steps=steps), bandwidth, draws_per_estimate=16 // steps)
 
 
@@ -119,4 +119,4 @@ METHODS: dict[str, Callable[..., Estimator]] = {
 """Every method by its name in tables; VSD's takes its phi."""
 
 LEARNING_RATES = {name: 0.03 if name == "VSD" else 0.1 for name in METHODS}
-"""Adam's learning rate by method; a baseline has that of 0.1, 0.03 and 0.01 with the most precision on the fractal, learned."""
+"""Adam's learning rate; a baseline's is that of 0.1, 0.03 and 0.01 with the most precision on the fractal."""

@@ -13,9 +13,9 @@ import jinja2
 from rich.console import Console
 from rich.table import Table
 
-from ..files import write_whole
-from .experiments import OVER_THE_VIEW, Cell
-from .problems import Problem
+from ..files import save_text
+from .efficiency import OVER_THE_VIEW
+from .measurement import Measurement
 
 SMALLER_IS_BETTER = {"nll", "mmd"}
 NAMES = {"nll": "NLL (nats)", "mmd": "MMD² × 1000", "modes": "share of modes found"}
@@ -30,21 +30,21 @@ class Section:
     Attributes:
         name: The command that makes it.
         title: Heading.
-        text: What the reader is to see in it, in a few sentences.
-        cells: Its figures, if any.
+        text: What it shows, in a few sentences; conclusions stand in docs/toy.md, beside dated figures.
+        measurements: Its figures, if any.
         pictures: Files of pictures and animations, each with its caption.
     """
 
     name: str
     title: str
     text: str
-    cells: list[Cell] = field(default_factory=list)
+    measurements: list[Measurement] = field(default_factory=list)
     pictures: list[tuple[Path, str]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One figure as a table shows it: its text, the paper's beside it, and whether ours is at least as good."""
+    """One figure as a table shows it: its text, the paper's, and whether ours is at least as good."""
 
     text: str
     paper: str = ""
@@ -60,69 +60,76 @@ class Grid:
     rows: list[tuple[str, str, list[Entry]]]
 
 
-def grids(cells: Iterable[Cell]) -> list[Grid]:
+def grids(measurements: Iterable[Measurement]) -> list[Grid]:
     """One table a metric; what follows "at" in a metric's name becomes a column."""
-    by_metric: dict[str, list[Cell]] = {}
-    for cell in cells:
-        by_metric.setdefault(cell.metric.partition(" at ")[0], []).append(cell)
+    by_metric: dict[str, list[Measurement]] = {}
+    for measurement in measurements:
+        by_metric.setdefault(measurement.metric.partition(" at ")[0], []).append(measurement)
     return [_grid(metric, group) for metric, group in by_metric.items()]
 
 
-def _grid(metric: str, cells: Sequence[Cell]) -> Grid:
-    columns = list(dict.fromkeys(map(_column, cells)))
+def _grid(metric: str, measurements: Sequence[Measurement]) -> Grid:
+    columns = list(dict.fromkeys(map(_column, measurements)))
     entries: dict[str, dict[str, Entry]] = {}
-    calls: dict[str, str] = {}
-    for cell in cells:
-        entries.setdefault(cell.method, {})[_column(cell)] = entry(cell)
-        calls[cell.method] = str(cell.calls)
+    nfe: dict[str, str] = {}
+    for measurement in measurements:
+        entries.setdefault(measurement.method, {})[_column(measurement)] = entry(measurement)
+        nfe[measurement.method] = str(measurement.nfe)
     rows = [
-        (method, calls[method], [row.get(column, Entry("")) for column in columns])
+        (method, nfe[method], [row.get(column, Entry("")) for column in columns])
         for method, row in entries.items()
     ]
     return Grid(NAMES.get(metric, metric), columns, rows)
 
 
-def _column(cell: Cell) -> str:
-    at = cell.metric.partition(" at ")[2]
-    return str(Problem(cell.density, cell.denoiser, cell.guidance)) + (f", λ = {at}" if at else "")
+def _column(measurement: Measurement) -> str:
+    at = measurement.metric.partition(" at ")[2]
+    return str(measurement.problem) + (f", λ = {at}" if at else "")
 
 
-def entry(cell: Cell) -> Entry:
-    """A cell's mean, deviation and, where the paper has one, the paper's figure."""
-    factor = 1000 if cell.metric == "mmd" else 1
-    if math.isfinite(cell.mean):
-        digits = 3 if abs(cell.mean) * factor < 1 else 2
-        text = f"{cell.mean * factor:.{digits}f}" + (
-            "" if cell.std is None else f" ± {cell.std * factor:.{digits}f}"
+def entry(measurement: Measurement) -> Entry:
+    """A measurement's mean, deviation and, where the paper has one, the paper's figure."""
+    factor = 1000 if measurement.metric == "mmd" else 1
+    if math.isfinite(measurement.mean):
+        digits = 3 if abs(measurement.mean) * factor < 1 else 2
+        text = f"{measurement.mean * factor:.{digits}f}" + (
+            "" if measurement.std is None else f" ± {measurement.std * factor:.{digits}f}"
         )
     else:
-        text = INFINITE[cell.metric.removesuffix(OVER_THE_VIEW)] if cell.mean > 0 else "−∞ (no signal)"
-    if cell.paper is None:
+        text = (
+            INFINITE[measurement.metric.removesuffix(OVER_THE_VIEW)]
+            if measurement.mean > 0
+            else "−∞ (no signal)"
+        )
+    if measurement.paper is None:
         return Entry(text)
-    sign = -1 if cell.metric in SMALLER_IS_BETTER else 1
-    beaten = sign * cell.mean >= sign * cell.paper
-    return Entry(text, f"{cell.paper:.2f}", beaten if cell.method == "MSD" else None)
+    sign = -1 if measurement.metric in SMALLER_IS_BETTER else 1
+    beaten = sign * measurement.mean >= sign * measurement.paper
+    return Entry(text, f"{measurement.paper:.2f}", beaten if measurement.method == "MSD" else None)
 
 
 def show(section: Section, console: Console) -> None:
     """Print a section's tables and where its pictures lie."""
     console.rule(section.title)
-    for grid in grids(section.cells):
+    for grid in grids(section.measurements):
         table = Table(title=grid.metric, title_justify="left")
-        for head in ("method", "calls", *grid.columns):
+        for head in ("method", "NFE", *grid.columns):
             table.add_column(head, justify="left" if head == "method" else "right")
-        for method, calls, row in grid.rows:
-            table.add_row(method, calls, *map(_plain, row))
+        for method, nfe, row in grid.rows:
+            table.add_row(method, nfe, *map(_plain, row))
         console.print(table)
     for file, caption in section.pictures:
         console.print(f"{caption}\n  {file}", highlight=False)
 
 
-def write_json(cells: Sequence[Cell], file: Path) -> None:
-    """One object a cell; an infinite mean is the string "inf" or "-inf", since JSON has no such number."""
-    rows = [asdict(cell) | ({} if math.isfinite(cell.mean) else {"mean": str(cell.mean)}) for cell in cells]
+def write_json(measurements: Sequence[Measurement], file: Path) -> None:
+    """One object a measurement; an infinite mean is the string "inf" or "-inf", as JSON has no such number."""
+    rows = [
+        asdict(measurement) | ({} if math.isfinite(measurement.mean) else {"mean": str(measurement.mean)})
+        for measurement in measurements
+    ]
     text = json.dumps(rows, indent=1, allow_nan=False)
-    write_whole(file, lambda aside: aside.write_text(text + "\n", encoding="utf-8"))
+    save_text(text + "\n", file)
 
 
 def write_markdown(sections: Sequence[Section], command: str, file: Path) -> None:
@@ -131,17 +138,17 @@ def write_markdown(sections: Sequence[Section], command: str, file: Path) -> Non
         f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."
     ]
     for section in sections:
-        for grid in grids(section.cells):
+        for grid in grids(section.measurements):
             lines += [
                 "",
                 f"**{section.title}: {grid.metric}**",
                 "",
-                f"| method | calls | {' | '.join(grid.columns)} |",
+                f"| method | NFE | {' | '.join(grid.columns)} |",
             ]
             lines.append("|---" * (len(grid.columns) + 2) + "|")
-            for method, calls, row in grid.rows:
-                lines.append(f"| {method} | {calls} | {' | '.join(map(_plain, row))} |")
-    write_whole(file, lambda aside: aside.write_text("\n".join(lines) + "\n", encoding="utf-8"))
+            for method, nfe, row in grid.rows:
+                lines.append(f"| {method} | {nfe} | {' | '.join(map(_plain, row))} |")
+    save_text("\n".join(lines) + "\n", file)
 
 
 def _plain(entry: Entry) -> str:
@@ -154,7 +161,7 @@ def write_page(sections: Sequence[Section], seeds: int, command: str, file: Path
         Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     )
     text = template.render(sections=sections, grids=grids, inline=_inline, seeds=seeds, command=command)
-    write_whole(file, lambda aside: aside.write_text(text, encoding="utf-8"))
+    save_text(text, file)
 
 
 def _inline(file: Path) -> str:
