@@ -27,7 +27,7 @@ from rich.table import Table  # noqa: E402
 from launcher.host import find_host, import_host  # noqa: E402
 
 if TYPE_CHECKING:
-    from threestudio_msd.priors import LatentPrior
+    from threestudio_msd.priors import PretrainedModel
 
 Timed = Callable[[], object]
 
@@ -54,26 +54,26 @@ def compare(name: str, plain: Timed, fast: Timed, rounds: int) -> dict[str, obje
     }
 
 
-def guidance_branches(prior: LatentPrior) -> tuple[str, Timed, Timed]:
+def guidance_branches(model: PretrainedModel) -> tuple[str, Timed, Timed]:
     """Classifier-free guidance: two branches one after the other, or as one batch."""
     from threestudio_msd.priors import CFG
 
-    network, condition = prior.network, text(prior, 8)
-    z, sigma = latents(prior, 8), torch.tensor(1.0)
+    denoiser, condition = model.denoiser, text(model, 8)
+    z, sigma = latents(model, 8), torch.tensor(1.0)
 
     @torch.no_grad()
     def one_by_one() -> torch.Tensor:
-        cond, uncond = network(z, sigma, condition), network(z, sigma, condition)
+        cond, uncond = denoiser(z, sigma, condition), denoiser(z, sigma, condition)
         return uncond + 3.0 * (cond - uncond)
 
     return (
         "guidance branches: one by one / one batch (8 images)",
         one_by_one,
-        torch.no_grad()(lambda: CFG(network, condition, condition, 3.0)(z, sigma)),
+        torch.no_grad()(lambda: CFG(denoiser, condition, condition, 3.0).denoiser(z, sigma)),
     )
 
 
-def particles(prior: LatentPrior) -> tuple[str, Timed, Timed]:
+def particles(model: PretrainedModel) -> tuple[str, Timed, Timed]:
     """Sixteen coordinate MLPs rendered and differentiated: sixteen runs, or one batched run."""
     import threestudio
 
@@ -87,18 +87,18 @@ def particles(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     )
 
 
-def chunks(prior: LatentPrior) -> tuple[str, Timed, Timed]:
+def chunks(model: PretrainedModel) -> tuple[str, Timed, Timed]:
     """The same estimate for sixteen images, one image at a time or all at once."""
     from threestudio_msd.distillation import MSD, Constant, Posterior, SampleNoise
     from threestudio_msd.priors import CFG
 
-    network, y = prior.network, latents(prior, 16)
+    denoiser, y = model.denoiser, latents(model, 16)
     msd = MSD(Posterior(4), Constant(1.0, 1.0))
 
     @torch.no_grad()
     def estimate(rows: torch.Tensor) -> object:
-        condition = text(prior, len(rows))
-        prompted = CFG(network, condition, condition, 3.0)
+        condition = text(model, len(rows))
+        prompted = CFG(denoiser, condition, condition, 3.0)
         return msd(rows, prompted, SampleNoise(range(len(rows))), 0.0)
 
     return (
@@ -108,7 +108,7 @@ def chunks(prior: LatentPrior) -> tuple[str, Timed, Timed]:
     )
 
 
-def refresh(prior: LatentPrior) -> tuple[str, Timed, Timed]:
+def refresh(model: PretrainedModel) -> tuple[str, Timed, Timed]:
     """Four optimiser steps with x' estimated at each, or at the first only."""
     import threestudio
 
@@ -116,7 +116,7 @@ def refresh(prior: LatentPrior) -> tuple[str, Timed, Timed]:
         cfg = {"pretrained_model_name_or_path": tiny_prior(), "refresh_every": refresh_every}
         guidance, embeddings, index = (
             threestudio.find("msd-guidance")(cfg),
-            Embeddings(prior),
+            Embeddings(model),
             torch.arange(8),
         )
         rgb, camera = torch.rand(8, 64, 64, 3).requires_grad_(), torch.zeros(8)
@@ -136,22 +136,22 @@ class Embeddings:
 
     use_perp_neg = False
 
-    def __init__(self, prior: LatentPrior) -> None:
-        self.prior = prior
+    def __init__(self, model: PretrainedModel) -> None:
+        self.model = model
 
     def get_text_embeddings(self, elevation: torch.Tensor, *_: object) -> torch.Tensor:
         """Conditional and unconditional, `[2B, N, C]`."""
-        return text(self.prior, 2 * len(elevation))["encoder_hidden_states"]
+        return text(self.model, 2 * len(elevation))["encoder_hidden_states"]
 
 
-def latents(prior: LatentPrior, rows: int) -> torch.Tensor:
-    """Random latents of the prior's shape."""
-    return torch.randn(rows, *prior.latent_shape)
+def latents(model: PretrainedModel, rows: int) -> torch.Tensor:
+    """Random latents of the model's shape."""
+    return torch.randn(rows, *model.latent_shape)
 
 
-def text(prior: LatentPrior, rows: int) -> dict[str, torch.Tensor]:
-    """A random condition of the prior's shape."""
-    width = prior.backbone.config.cross_attention_dim
+def text(model: PretrainedModel, rows: int) -> dict[str, torch.Tensor]:
+    """A random condition of the model's shape."""
+    width = model.backbone.config.cross_attention_dim
     return {"encoder_hidden_states": torch.randn(1, 16, width).expand(rows, -1, -1)}
 
 
@@ -174,13 +174,13 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     import_host(find_host())
     import threestudio_msd  # noqa: F401  (registers)
-    from threestudio_msd.priors import load_prior
+    from threestudio_msd.priors import load_model
 
-    console, prior = Console(), load_prior(tiny_prior())
+    console, model = Console(), load_model(tiny_prior())
     rows = []
     for make in (guidance_branches, particles, chunks, refresh):
         with console.status(make.__doc__.splitlines()[0]):
-            rows.append(compare(*make(prior), args.rounds))
+            rows.append(compare(*make(model), args.rounds))
     table = Table(title=f"torch {torch.__version__}, {args.threads} threads, {args.rounds} rounds")
     for heading in ("comparison", "plain (ms)", "fast (ms)", "plain / fast", "quartiles"):
         table.add_column(heading)

@@ -23,10 +23,10 @@ class Counted:
     """A mixture that counts the rows it is asked for."""
 
     def __init__(self) -> None:
-        self.mixture, self.rows = triangle(), 0
+        self.mixture, self.evaluations = triangle(), 0
 
     def __call__(self, z: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        self.rows += len(z)
+        self.evaluations += len(z)
         return self.mixture(z, sigma)
 
 
@@ -42,7 +42,7 @@ def test_target_and_gradient_agree(estimator):
 def test_nfe_is_what_the_denoiser_counts(estimator):
     counted = Counted()
     estimate = estimator(Y, exact_prior(counted), SampleNoise(range(4)), 0.5)
-    assert counted.rows == estimate.nfe * len(Y)
+    assert counted.evaluations == estimate.nfe * len(Y)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -8,7 +8,7 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import cameras, renders
 from pipelines import save_sd3_pipeline, save_xl_pipeline
-from threestudio_msd.priors import PriorError, load_prior
+from threestudio_msd.priors import PriorError, load_model
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def processor(folder, **cfg):
 def test_xl_denoiser_is_the_pipelines_own(folders):
     from diffusers import StableDiffusionXLPipeline
 
-    pipe, prior = StableDiffusionXLPipeline.from_pretrained(folders["xl"]), load_prior(folders["xl"])
+    pipe, model = StableDiffusionXLPipeline.from_pretrained(folders["xl"]), load_model(folders["xl"])
     tokens, _, pooled, _ = pipe.encode_prompt("a red mug", device="cpu", do_classifier_free_guidance=False)
-    condition = prior.condition(processor(folders["xl"])().text_embeddings)
+    condition = model.condition(processor(folders["xl"])().text_embeddings)
     torch.testing.assert_close(condition["encoder_hidden_states"], tokens)
     torch.testing.assert_close(condition["text_embeds"], pooled)
     assert condition["time_ids"].tolist() == [[16, 16, 0, 0, 16, 16]]
@@ -37,44 +37,46 @@ def test_xl_denoiser_is_the_pipelines_own(folders):
     sigma = ((1 - abar) / abar).sqrt()
     with torch.no_grad():
         eps = pipe.unet(x, t, tokens, added_cond_kwargs=added).sample
-        ours = prior.network(x / abar.sqrt(), sigma, condition)
+        ours = model.denoiser(x / abar.sqrt(), sigma, condition)
     torch.testing.assert_close(ours, (x - (1 - abar).sqrt() * eps) / abar.sqrt(), rtol=1e-3, atol=1e-3)
 
 
 def test_sd3_denoiser_is_the_pipelines_own(folders):
     from diffusers import StableDiffusion3Pipeline
 
-    pipe, prior = StableDiffusion3Pipeline.from_pretrained(folders["sd3"]), load_prior(folders["sd3"])
+    pipe, model = StableDiffusion3Pipeline.from_pretrained(folders["sd3"]), load_model(folders["sd3"])
     tokens, _, pooled, _ = pipe.encode_prompt(
         "a red mug", None, None, device="cpu", do_classifier_free_guidance=False
     )
-    condition = prior.condition(processor(folders["sd3"])().text_embeddings)
+    condition = model.condition(processor(folders["sd3"])().text_embeddings)
     torch.testing.assert_close(condition["encoder_hidden_states"], tokens)
     torch.testing.assert_close(condition["pooled_projections"], pooled)
     t = pipe.scheduler.sigmas[400]
     x = torch.randn(1, 4, 4, 4)
     with torch.no_grad():
         u = pipe.transformer(x, tokens, pooled, (t * 1000).expand(1)).sample
-        ours = prior.network(x / (1 - t), t / (1 - t), condition)
+        ours = model.denoiser(x / (1 - t), t / (1 - t), condition)
     torch.testing.assert_close(ours, x - t * u, rtol=1e-3, atol=1e-3)
     # the levels are those of the scheduler, pure noise excepted
     times = pipe.scheduler.sigmas[pipe.scheduler.sigmas < 1]
-    assert prior.network.schedule.sigma_max == pytest.approx(float(times.max() / (1 - times.max())), rel=1e-4)
-    assert len(prior.network.schedule) == len(times)
+    assert model.denoiser.schedule.sigma_max == pytest.approx(
+        float(times.max() / (1 - times.max())), rel=1e-4
+    )
+    assert len(model.denoiser.schedule) == len(times)
 
 
 @pytest.mark.parametrize("kind", ["xl", "sd3"])
 def test_latents_decode_to_what_was_encoded_from_them(folders, kind):
     from diffusers import AutoencoderKL
 
-    prior, vae = load_prior(folders[kind]), AutoencoderKL.from_pretrained(folders[kind], subfolder="vae")
+    model, vae = load_model(folders[kind]), AutoencoderKL.from_pretrained(folders[kind], subfolder="vae")
     images = torch.rand(2, 3, 16, 16)
     shift = vae.config.shift_factor or 0
     with torch.no_grad():
         expected = (vae.encode(images * 2 - 1).latent_dist.mean - shift) * vae.config.scaling_factor
         decoded = (vae.decode(expected / vae.config.scaling_factor + shift).sample / 2 + 0.5).clamp(0, 1)
-        torch.testing.assert_close(prior.encode(images), expected)
-    torch.testing.assert_close(prior.decode(expected), decoded)
+        torch.testing.assert_close(model.encode(images), expected)
+    torch.testing.assert_close(model.decode(expected), decoded)
 
 
 @pytest.mark.parametrize("name", ["msd", "sds", "sdi", "vsd"])

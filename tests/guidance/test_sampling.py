@@ -27,13 +27,13 @@ def test_an_image_depends_on_its_seed_and_number_alone(random_pipeline):
 
 def test_one_step_is_the_denoiser_at_the_highest_level(random_pipeline):
     g, utils = guidance(random_pipeline), PromptUtils()
-    schedule = g.prior.network.schedule
+    schedule = g.model.denoiser.schedule
     sigma = torch.tensor(schedule.sigma_max)
     z = sigma * SampleNoise([seed_from(0, "sample", 0)])(torch.zeros(1, 4, 4, 4))
     cond, uncond = (
-        g.prior.network(z, sigma, {"encoder_hidden_states": utils.embeddings[i : i + 1]}) for i in (0, 1)
+        g.model.denoiser(z, sigma, {"encoder_hidden_states": utils.embeddings[i : i + 1]}) for i in (0, 1)
     )
-    expected = g.prior.decode(uncond + 3.0 * (cond - uncond)).permute(0, 2, 3, 1)
+    expected = g.model.decode(uncond + 3.0 * (cond - uncond)).permute(0, 2, 3, 1)
     torch.testing.assert_close(sample_images(g, utils, 1, steps=1, scale=3.0), expected, rtol=1e-3, atol=1e-3)
 
 

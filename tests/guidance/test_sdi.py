@@ -23,7 +23,7 @@ def test_time_falls_linearly_and_so_does_the_length_of_the_inversion(random_pipe
         out = g(renders(), PromptUtils(), **cameras(2))
         levels.append(float(out["sigma"]))
         calls.append(out["nfe"] - before)
-    expected = [float(g.prior.network.schedule.sigma(u)) for u in (0.98, 0.5, 0.02)]
+    expected = [float(g.model.denoiser.schedule.sigma(u)) for u in (0.98, 0.5, 0.02)]
     assert levels == pytest.approx(expected, rel=1e-4)
     # calls of the inversion (time 0, the times 0.001, 0.101, ... below t) and one more, of two branches each
     assert calls == [2 * (10 + 1 + 1), 2 * (5 + 1 + 1), 2 * (1 + 1 + 1)]

@@ -25,7 +25,7 @@ def test_gradient_is_the_weighted_difference_of_the_noises(random_pipeline):
     alphas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000).square().neg().add(1).cumprod(0)
     noisy = alphas[t].sqrt() * latents.detach() + (1 - alphas[t]).sqrt() * noise
     utils = PromptUtils()
-    eps = [g.prior.backbone(noisy, t, utils.embeddings[i : i + 1].expand(2, -1, -1)).sample for i in (0, 1)]
+    eps = [g.model.backbone(noisy, t, utils.embeddings[i : i + 1].expand(2, -1, -1)).sample for i in (0, 1)]
     expected = (1 - alphas[t]) * (eps[1] + 3.0 * (eps[0] - eps[1]) - noise)
     torch.testing.assert_close(2 * gradient, expected, rtol=1e-3, atol=1e-4)
     assert out["nfe"] == 2

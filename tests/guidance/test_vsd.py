@@ -29,10 +29,10 @@ def test_with_fresh_adapters_phi_is_the_pretrained_model(random_pipeline):
 def test_the_adapters_learn_the_renders_and_leave_the_prior_alone(random_pipeline):
     g = guidance(random_pipeline)
     rgb = renders()
-    before = [p.clone() for p in g.prior.backbone.parameters() if not p.requires_grad]
+    before = [p.clone() for p in g.model.backbone.parameters() if not p.requires_grad]
     z, sigma = torch.randn(2, 4, 4, 4), torch.tensor(1.0)
     condition = {"encoder_hidden_states": PromptUtils().embeddings[:2]}
-    frozen = g.prior.network(z, sigma, condition)
+    frozen = g.model.denoiser(z, sigma, condition)
     optimizer = torch.optim.Adam(g.parameters(), lr=1e-2)
     losses = []
     for step in range(40):
@@ -44,9 +44,9 @@ def test_the_adapters_learn_the_renders_and_leave_the_prior_alone(random_pipelin
         optimizer.step()
     assert sum(losses[-10:]) < sum(losses[:10])
     assert rgb.grad is None  # phi learns the renders; the renders do not learn phi
-    assert torch.equal(g.prior.network(z, sigma, condition), frozen)
+    assert torch.equal(g.model.denoiser(z, sigma, condition), frozen)
     assert not torch.equal(g.phi(z, sigma, condition), frozen)
-    after = [p for p in g.prior.backbone.parameters() if not p.requires_grad]
+    after = [p for p in g.model.backbone.parameters() if not p.requires_grad]
     assert len(before) == len(after)
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
 
@@ -54,7 +54,7 @@ def test_the_adapters_learn_the_renders_and_leave_the_prior_alone(random_pipelin
 def test_only_the_adapters_are_parameters_and_saved(random_pipeline):
     g = guidance(random_pipeline, camera_condition_type="extrinsics")
     assert all("lora_" in name or "camera_embedding" in name for name, _ in g.named_parameters())
-    assert 0 < sum(p.numel() for p in g.parameters()) < sum(p.numel() for p in g.prior.backbone.parameters())
+    assert 0 < sum(p.numel() for p in g.parameters()) < sum(p.numel() for p in g.model.backbone.parameters())
     with torch.no_grad():
         for parameter in g.parameters():
             parameter.add_(1)

@@ -13,17 +13,17 @@ class Shifted:
     """The exact denoiser of three modes that are moved by the condition; counts the rows it is asked for."""
 
     def __init__(self) -> None:
-        self.schedule, self.rows = KarrasSchedule(0.002, 80.0), 0
+        self.schedule, self.evaluations = KarrasSchedule(0.002, 80.0), 0
 
     def __call__(
         self, z: torch.Tensor, sigma: torch.Tensor, condition: dict[str, torch.Tensor]
     ) -> torch.Tensor:
-        self.rows += len(z)
+        self.evaluations += len(z)
         return triangle()(z - condition["shift"], sigma) + condition["shift"]
 
 
 @pytest.fixture
-def network() -> Shifted:
+def denoiser() -> Shifted:
     return Shifted()
 
 
@@ -35,54 +35,54 @@ def state(rows: int = 2) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(rows, 2, generator=torch.Generator().manual_seed(0)), torch.tensor(0.7)
 
 
-def test_cfg_is_equation_13(network):
+def test_cfg_is_equation_13(denoiser):
     (cond, empty), (z, sigma) = shifts(0.3, 0.0), state()
-    guided = CFG(network, cond, empty, 3.0).denoiser(z, sigma)
-    assert network.rows == 4
-    eps_c, eps_u = ((z - network(z, sigma, c)) / sigma for c in (cond, empty))
+    guided = CFG(denoiser, cond, empty, 3.0).denoiser(z, sigma)
+    assert denoiser.evaluations == 4
+    eps_c, eps_u = ((z - denoiser(z, sigma, c)) / sigma for c in (cond, empty))
     assert torch.allclose((z - guided) / sigma, eps_u + 3.0 * (eps_c - eps_u), atol=1e-4)
 
 
 @pytest.mark.parametrize(("scale", "shown"), [(1.0, 0), (0.0, 1), (1, 0), (0, 1)])
-def test_a_branch_without_weight_is_not_evaluated(network, scale, shown):
+def test_a_branch_without_weight_is_not_evaluated(denoiser, scale, shown):
     conditions, (z, sigma) = shifts(0.3, 0.0), state()
-    denoised = CFG(network, *conditions, scale).denoiser(z, sigma)
-    assert network.rows == 2
-    assert torch.equal(denoised, network(z, sigma, conditions[shown]))
+    denoised = CFG(denoiser, *conditions, scale).denoiser(z, sigma)
+    assert denoiser.evaluations == 2
+    assert torch.equal(denoised, denoiser(z, sigma, conditions[shown]))
 
 
-def test_the_direction_is_what_guidance_multiplies(network):
+def test_the_direction_is_what_guidance_multiplies(denoiser):
     (cond, empty), (z, sigma) = shifts(0.3, 0.0), state()
-    prior = CFG(network, cond, empty, 7.5)
+    prior = CFG(denoiser, cond, empty, 7.5)
     direction = prior.direction(z, sigma)
     assert torch.allclose(prior.at(4.0)(z, sigma), prior.at(0.0)(z, sigma) + 4.0 * direction, atol=1e-5)
 
 
-def test_conditions_are_repeated_for_several_draws_a_sample(network):
+def test_conditions_are_repeated_for_several_draws_a_sample(denoiser):
     cond = {"shift": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}
     z, sigma = state(6)
-    (whole,) = evaluate(network, z, sigma, [cond])
-    (second,) = evaluate(network, z[3:], sigma, [{"shift": cond["shift"][1:]}])
+    (whole,) = evaluate(denoiser, z, sigma, [cond])
+    (second,) = evaluate(denoiser, z[3:], sigma, [{"shift": cond["shift"][1:]}])
     assert torch.allclose(whole[3:], second, atol=1e-5)
 
 
-def perp_neg(network, cond, empty, negative, weight: float, scale: float = 5.0) -> PerpNeg:
-    return PerpNeg(network, cond, empty, scale, [negative], torch.full((2, 1), weight))
+def perp_neg(denoiser, cond, empty, negative, weight: float, scale: float = 5.0) -> PerpNeg:
+    return PerpNeg(denoiser, cond, empty, scale, [negative], torch.full((2, 1), weight))
 
 
-def test_perp_neg_without_negatives_is_cfg_and_ignores_parallel_ones(network):
+def test_perp_neg_without_negatives_is_cfg_and_ignores_parallel_ones(denoiser):
     (cond, empty, other), (z, sigma) = shifts(0.3, 0.0, 0.6), state()
-    cfg = CFG(network, cond, empty, 5.0).denoiser(z, sigma)
-    assert torch.allclose(cfg, perp_neg(network, cond, empty, other, 0.0).denoiser(z, sigma), atol=1e-4)
-    assert torch.allclose(cfg, perp_neg(network, cond, empty, cond, -3.0).denoiser(z, sigma), atol=1e-3)
-    assert not torch.allclose(cfg, perp_neg(network, cond, empty, other, -3.0).denoiser(z, sigma), atol=1e-3)
+    cfg = CFG(denoiser, cond, empty, 5.0).denoiser(z, sigma)
+    assert torch.allclose(cfg, perp_neg(denoiser, cond, empty, other, 0.0).denoiser(z, sigma), atol=1e-4)
+    assert torch.allclose(cfg, perp_neg(denoiser, cond, empty, cond, -3.0).denoiser(z, sigma), atol=1e-3)
+    assert not torch.allclose(cfg, perp_neg(denoiser, cond, empty, other, -3.0).denoiser(z, sigma), atol=1e-3)
 
 
-def test_perp_neg_at_scale_1_still_needs_every_branch(network):
+def test_perp_neg_at_scale_1_still_needs_every_branch(denoiser):
     (cond, empty, other), (z, sigma) = shifts(0.3, 0.0, 0.6), state()
-    guided = perp_neg(network, cond, empty, other, -3.0, scale=1.0).denoiser(z, sigma)
-    assert network.rows == 6
-    unconditional, direction = perp_neg(network, cond, empty, other, -3.0).branches(z, sigma)
+    guided = perp_neg(denoiser, cond, empty, other, -3.0, scale=1.0).denoiser(z, sigma)
+    assert denoiser.evaluations == 6
+    unconditional, direction = perp_neg(denoiser, cond, empty, other, -3.0).branches(z, sigma)
     assert torch.allclose(guided, unconditional + direction, atol=1e-5)
 
 

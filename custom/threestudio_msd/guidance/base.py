@@ -21,7 +21,7 @@ from torch import Tensor
 from ..distillation import Estimate, Estimator, Noise, Prior, SampleNoise, require_finite, rms, seed_from
 from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
-from ..priors import CFG, LatentPrior, PerpNeg, load_prior
+from ..priors import CFG, PerpNeg, PretrainedModel, load_model
 
 NAN_HINT = (
     "Try dtype float32, a lower learning rate or a lower guidance_scale; the last checkpoint is intact."
@@ -56,7 +56,7 @@ class LatentGuidance:
     """Base of the guidance modules: a subclass adds a name, settings, and the estimator that they describe.
 
     Attributes:
-        prior: The pretrained model, frozen.
+        model: The pretrained model, frozen.
         estimator: The gradient estimator, as the settings have it at the present step.
     """
 
@@ -92,7 +92,7 @@ class LatentGuidance:
     def configure(self) -> None:
         """Load the pretrained model; called by threestudio's constructor."""
         threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
-        self.prior: LatentPrior = load_prior(
+        self.model: PretrainedModel = load_model(
             self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.cfg.dtype, self.device
         )
         self.epoch, self.step = 0, 0
@@ -105,7 +105,7 @@ class LatentGuidance:
     @property
     def evaluations(self) -> int:
         """Rows that the networks evaluated so far, every guidance branch counted."""
-        return self.prior.network.rows
+        return self.model.denoiser.evaluations
 
     @property
     def progress(self) -> float:
@@ -181,11 +181,11 @@ class LatentGuidance:
 
     def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Batch:
         """Scaled latents `[B, C, h, w]` of renders `[B, H, W, 3]`, or of latents with their channels last."""
-        return rgb.permute(0, 3, 1, 2) if rgb_as_latents else self.prior.encode(self.images(rgb))
+        return rgb.permute(0, 3, 1, 2) if rgb_as_latents else self.model.encode(self.images(rgb))
 
     def images(self, rgb: Tensor) -> Tensor:
         """Renders `[B, H, W, 3]` as images `[B, 3, h, w]` at the model's resolution."""
-        images, size = rgb.permute(0, 3, 1, 2), (self.prior.resolution, self.prior.resolution)
+        images, size = rgb.permute(0, 3, 1, 2), (self.model.resolution, self.model.resolution)
         return (
             images
             if images.shape[-2:] == size
@@ -198,7 +198,7 @@ class LatentGuidance:
         Raises:
             NonFiniteError: If they hold NaN or Inf.
         """
-        return require_finite(f"decoded target at step {self.step}", self.prior.decode(target), NAN_HINT)
+        return require_finite(f"decoded target at step {self.step}", self.model.decode(target), NAN_HINT)
 
     def conditioned(
         self, prompt_utils: PromptProcessorOutput, view: View, view_dependent: bool | None = None
@@ -208,20 +208,20 @@ class LatentGuidance:
         `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no
         Perp-Neg.
         """
-        network, condition = self.prior.network, self.prior.condition
+        denoiser, condition = self.model.denoiser, self.model.condition
         scale = self.now(self.cfg.guidance_scale)
         if view_dependent is None:
             view_dependent = self.cfg.view_dependent_prompting
         if not (prompt_utils.use_perp_neg and view_dependent):
             # (cond, uncond): threestudio's order
             cond, uncond = prompt_utils.get_text_embeddings(*view.arguments, view_dependent).chunk(2)
-            return CFG(network, condition(cond), condition(uncond), scale)
+            return CFG(denoiser, condition(cond), condition(uncond), scale)
         embeddings, weights = prompt_utils.get_text_embeddings_perp_neg(*view.arguments, view_dependent)
         batch, count = weights.shape
         cond, uncond, negative = embeddings.split([batch, batch, batch * count])
         # the negatives of one sample lie side by side
         negatives = [condition(negative[i::count]) for i in range(count)]
-        return PerpNeg(network, condition(cond), condition(uncond), scale, negatives, weights)
+        return PerpNeg(denoiser, condition(cond), condition(uncond), scale, negatives, weights)
 
     def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
         """Noise from the seed, a key such as the step, and each sample's index, whatever else is in the batch."""
@@ -257,7 +257,7 @@ class LatentGuidance:
         """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, its clean estimate, the target."""
 
         def decode(latents: Tensor) -> Tensor:
-            return self.prior.decode(latents).permute(0, 2, 3, 1)
+            return self.model.decode(latents).permute(0, 2, 3, 1)
 
         denoised = estimate.target if estimate.denoised is None else estimate.denoised
         noisy = denoised if estimate.noisy is None else estimate.noisy

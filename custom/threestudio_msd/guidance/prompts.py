@@ -21,7 +21,7 @@ class PipelinePromptProcessor(PromptProcessor):
 
     Their networks also want a pooled embedding. It travels as one more token behind the others, zeros to its
     right, so that views, Perp-Neg and everything else that threestudio does with embeddings applies to it
-    too; `LatentPrior.condition` takes the two apart again. The encoders are loaded at the start and freed;
+    too; `PretrainedModel.condition` takes the two apart again. The encoders are loaded at the start and freed;
     there is no cache.
     """
 

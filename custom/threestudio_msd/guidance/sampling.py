@@ -34,11 +34,11 @@ def sample_images(
     Returns:
         `[count, H, W, 3]` in [0, 1].
     """
-    schedule = guidance.prior.network.schedule
+    schedule = guidance.model.denoiser.schedule
     zeros = torch.zeros(count, device=guidance.device)
     prior = guidance.conditioned(prompt_utils, View(zeros, zeros, zeros), view_dependent=False)
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
     sigmas = torch.cat([schedule.sigma(times), torch.zeros(1)]).to(guidance.device)
     noise = SampleNoise([seed_from(seed, "sample", i) for i in range(count)])
-    z = sigmas[0] * noise(torch.zeros(count, *guidance.prior.latent_shape, device=guidance.device))
-    return guidance.prior.decode(sample(prior.at(scale), z, sigmas, solver)).permute(0, 2, 3, 1)
+    z = sigmas[0] * noise(torch.zeros(count, *guidance.model.latent_shape, device=guidance.device))
+    return guidance.model.decode(sample(prior.at(scale), z, sigmas, solver)).permute(0, 2, 3, 1)

@@ -49,6 +49,6 @@ class SDIGuidance(TimedGuidance, BaseObject):
             self.time_range,
             steps=self.cfg.inversion_n_steps,
             eta=self.cfg.inversion_eta,
-            offset=self.cfg.inversion_steps_offset / len(self.prior.network.schedule),
+            offset=self.cfg.inversion_steps_offset / len(self.model.denoiser.schedule),
             inversion_scale=self.now(self.cfg.inversion_guidance_scale),
         )

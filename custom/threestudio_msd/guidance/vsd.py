@@ -14,7 +14,7 @@ from torch import Tensor
 from ..distillation import VSD, Denoiser, Estimate, expand, uniform, uniform_sigma
 from ..distillation.protocols import Batch
 from ..fields import choice, number, scheduled
-from ..priors import CFG, Condition, PriorError, VPNetwork
+from ..priors import CFG, Condition, PriorError, VPDenoiser
 from ..priors.lora import LoRANetwork
 from .base import TimedGuidance, View
 
@@ -59,18 +59,18 @@ class VSDGuidance(TimedGuidance, BaseModule):
         """Load the pretrained model and give it adapters."""
         super().configure()
         camera = self.cfg.camera_condition_type != "none"
-        unet, network = self.prior.backbone, self.prior.network
-        if not isinstance(network, VPNetwork):
+        unet, denoiser = self.model.backbone, self.model.denoiser
+        if not isinstance(denoiser, VPDenoiser):
             raise PriorError(
                 f"{self.cfg.pretrained_model_name_or_path}: VSD needs a UNet, not a {type(unet).__name__}"
             )
-        self.lora = LoRANetwork(unet, network.network, self.cfg.lora_rank, camera, self.cfg.seed)
-        self.phi = self.prior.network.with_network(self.lora)
+        self.lora = LoRANetwork(unet, denoiser.network, self.cfg.lora_rank, camera, self.cfg.seed)
+        self.phi = self.model.denoiser.with_network(self.lora)
 
     @property
     def evaluations(self) -> int:
         """Rows of the pretrained model and of phi."""
-        return super().evaluations + self.phi.rows
+        return super().evaluations + self.phi.evaluations
 
     def estimate(
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
@@ -94,14 +94,14 @@ class VSDGuidance(TimedGuidance, BaseModule):
         """
         cond, _ = prompt_utils.get_text_embeddings(*view.arguments, False).chunk(2)
         if self.cfg.camera_condition_type == "none":
-            return self.prior.condition(cond)
+            return self.model.condition(cond)
         name = CAMERAS[self.cfg.camera_condition_type]
         matrices = getattr(view, name)
         if matrices is None:
             raise ValueError(
                 f"camera_condition_type {self.cfg.camera_condition_type}: the batch has no {name}"
             )
-        return {**self.prior.condition(cond), "class_labels": matrices.flatten(1)}
+        return {**self.model.condition(cond), "class_labels": matrices.flatten(1)}
 
     def further_losses(
         self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None

@@ -1,19 +1,19 @@
 """Pretrained models wrapped as denoisers: parametrisations, guidance, loading."""
 
+from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser
 from .guides import CFG, PerpNeg, evaluate, perpendicular
-from .loading import LatentPrior, PriorError, load_prior
-from .networks import Condition, ConditionalDenoiser, FlowNetwork, VPNetwork
+from .loading import PretrainedModel, PriorError, load_model
 
 __all__ = [
     "CFG",
     "Condition",
     "ConditionalDenoiser",
-    "FlowNetwork",
-    "LatentPrior",
+    "FlowDenoiser",
     "PerpNeg",
+    "PretrainedModel",
     "PriorError",
-    "VPNetwork",
+    "VPDenoiser",
     "evaluate",
-    "load_prior",
+    "load_model",
     "perpendicular",
 ]

@@ -14,16 +14,16 @@ import torch
 
 from ..distillation import GuidedPrior, Schedule, expand
 from ..distillation.protocols import Batch, Level
-from .networks import Condition, ConditionalDenoiser
+from .denoisers import Condition, ConditionalDenoiser
 
 
 def evaluate(
-    network: ConditionalDenoiser, z: Batch, sigma: Level, conditions: Sequence[Condition]
+    denoiser: ConditionalDenoiser, z: Batch, sigma: Level, conditions: Sequence[Condition]
 ) -> list[Batch]:
     """Denoise the same rows under several conditions, in one batch.
 
     Args:
-        network: The conditional denoiser.
+        denoiser: The conditional denoiser.
         z: States, `[B * M, ...]`.
         sigma: Level, 0-d or `[B * M]`.
         conditions: Conditions of B rows each.
@@ -37,7 +37,7 @@ def evaluate(
         for name in conditions[0]
     }
     sigma = sigma.expand(rows).repeat(branches)
-    return list(network(z.repeat(branches, *[1] * (z.ndim - 1)), sigma, stacked).chunk(branches))
+    return list(denoiser(z.repeat(branches, *[1] * (z.ndim - 1)), sigma, stacked).chunk(branches))
 
 
 @dataclass(frozen=True)
@@ -45,33 +45,33 @@ class CFG(GuidedPrior):
     """Classifier-free guidance: D = D_uncond + w (D_cond - D_uncond) (Eq. 13; Ho & Salimans 2021).
 
     Attributes:
-        network: The conditional denoiser.
+        model: The pretrained model, a conditional denoiser.
         condition: The prompt.
         empty: The empty prompt.
         scale: w; 1 means none.
     """
 
-    network: ConditionalDenoiser
+    model: ConditionalDenoiser
     condition: Condition
     empty: Condition
     scale: float
 
     @property
     def schedule(self) -> Schedule:
-        """The network's noise levels."""
-        return self.network.schedule
+        """The model's noise levels."""
+        return self.model.schedule
 
     def conditional(self, z: Batch, sigma: Level) -> Batch:
         """D_cond alone."""
-        return evaluate(self.network, z, sigma, [self.condition])[0]
+        return evaluate(self.model, z, sigma, [self.condition])[0]
 
     def unconditional(self, z: Batch, sigma: Level) -> Batch:
         """D_uncond alone."""
-        return evaluate(self.network, z, sigma, [self.empty])[0]
+        return evaluate(self.model, z, sigma, [self.empty])[0]
 
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
         """D_uncond, and D_cond - D_uncond."""
-        cond, uncond = evaluate(self.network, z, sigma, [self.condition, self.empty])
+        cond, uncond = evaluate(self.model, z, sigma, [self.condition, self.empty])
         return uncond, cond - uncond
 
 
@@ -98,7 +98,7 @@ class PerpNeg(CFG):
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
         """D_uncond, and the direction with the negative prompts'."""
         cond, uncond, *negatives = evaluate(
-            self.network, z, sigma, [self.condition, self.empty, *self.negatives]
+            self.model, z, sigma, [self.condition, self.empty, *self.negatives]
         )
         positive = direction = cond - uncond
         weights = self.weights.repeat_interleave(z.shape[0] // self.weights.shape[0], 0)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation import TableSchedule
-from .networks import Condition, ConditionalDenoiser, FlowNetwork, VPNetwork
+from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -23,18 +23,18 @@ class PriorError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class LatentPrior:
+class PretrainedModel:
     """A pretrained latent-diffusion model, frozen.
 
     Attributes:
-        network: The conditional denoiser over scaled latents.
+        denoiser: The conditional denoiser over scaled latents.
         vae: The autoencoder.
-        backbone: The UNet or transformer inside `network`, for adapters.
+        backbone: The UNet or transformer inside `denoiser`, for adapters.
         resolution: Height and width of the images it was made for, pixels.
-        condition: What `network` is conditioned on, from the prompt processor's embeddings `[B, N, C]`.
+        condition: What `denoiser` is conditioned on, from the prompt processor's embeddings `[B, N, C]`.
     """
 
-    network: ConditionalDenoiser
+    denoiser: ConditionalDenoiser
     vae: nn.Module
     backbone: nn.Module
     resolution: int
@@ -64,9 +64,9 @@ class LatentPrior:
         return getattr(self.vae.config, "shift_factor", None) or 0.0
 
 
-def load_prior(
+def load_model(
     model: str, revision: str | None = None, dtype: str = "auto", device: torch.device | str = "cpu"
-) -> LatentPrior:
+) -> PretrainedModel:
     """Load a pipeline's network, VAE and noise levels, without its text encoders: Stable Diffusion 1, 2, XL and 3.
 
     Args:
@@ -97,7 +97,7 @@ def load_prior(
         module.requires_grad_(False).eval().to(device)
     if getattr(pipeline.vae.config, "force_upcast", False):
         pipeline.vae.float()  # overflows in float16
-    return LatentPrior(network, pipeline.vae, backbone, backbone.config.sample_size * factor, condition)
+    return PretrainedModel(network, pipeline.vae, backbone, backbone.config.sample_size * factor, condition)
 
 
 def _denoiser(
@@ -117,13 +117,13 @@ def _denoiser(
             condition = partial(sdxl_condition, pooled=pooled, size=unet.config.sample_size * factor)
         return (
             unet,
-            VPNetwork(UNetCall(unet), schedule, pipeline.scheduler.config.prediction_type, dtype),
+            VPDenoiser(UNetCall(unet), schedule, pipeline.scheduler.config.prediction_type, dtype),
             condition,
         )
     if isinstance(transformer, SD3Transformer2DModel):
         times = pipeline.scheduler.sigmas.flip(0).double()
         times = times[(times > 0) & (times < 1)]
-        network = FlowNetwork(TransformerCall(transformer), TableSchedule(times / (1 - times)), dtype=dtype)
+        network = FlowDenoiser(TransformerCall(transformer), TableSchedule(times / (1 - times)), dtype=dtype)
         return transformer, network, partial(sd3_condition, pooled=transformer.config.pooled_projection_dim)
     raise PriorError(
         f"{model}: a {type(pipeline).__name__} is not supported; expected a pipeline of Stable Diffusion 1, 2, XL or 3, "

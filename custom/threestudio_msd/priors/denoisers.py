@@ -1,7 +1,7 @@
 """Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
 
-Siblings by what the network was trained to predict: `VPNetwork` (epsilon, v or sample prediction of a
-variance-preserving model, as Stable Diffusion) and `FlowNetwork` (the velocity of a rectified flow, as Stable
+Siblings by what the network was trained to predict: `VPDenoiser` (epsilon, v or sample prediction of a
+variance-preserving model, as Stable Diffusion) and `FlowDenoiser` (the velocity of a rectified flow, as Stable
 Diffusion 3). Each counts the rows it evaluated, which is what budgets are stated in.
 """
 
@@ -28,7 +28,7 @@ class ConditionalDenoiser(ABC):
         dtype: What the network computes in; states and results keep their own.
 
     Attributes:
-        rows: Samples evaluated so far, every guidance branch counted.
+        evaluations: Samples evaluated so far, every guidance branch counted.
     """
 
     schedule: Schedule
@@ -36,17 +36,17 @@ class ConditionalDenoiser(ABC):
     def __init__(self, network: Callable[..., Tensor], dtype: torch.dtype = torch.float32) -> None:
         self.network = network
         self.dtype = dtype
-        self.rows = 0
+        self.evaluations = 0
 
     def __call__(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
         """Denoise `[N, ...]` at `sigma` (0-d or `[N]`), every row under its own condition."""
-        self.rows += z.shape[0]
+        self.evaluations += z.shape[0]
         return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
 
     def with_network(self, network: Callable[..., Tensor]) -> ConditionalDenoiser:
         """The same denoiser around another network, with a count of its own."""
         other = copy.copy(self)
-        other.network, other.rows = network, 0
+        other.network, other.evaluations = network, 0
         return other
 
     @abstractmethod
@@ -66,7 +66,7 @@ class ConditionalDenoiser(ABC):
         return self.network(sample.to(self.dtype), time, **condition).to(sample.dtype)
 
 
-class VPNetwork(ConditionalDenoiser):
+class VPDenoiser(ConditionalDenoiser):
     """A variance-preserving model with discrete training timesteps.
 
     The input is z / sqrt(1 + sigma^2) at the timestep of sigma, interpolated in log sigma between training
@@ -117,7 +117,7 @@ class VPNetwork(ConditionalDenoiser):
         return torch.ones_like(sigma)
 
 
-class FlowNetwork(ConditionalDenoiser):
+class FlowDenoiser(ConditionalDenoiser):
     """A rectified flow: z_fm = (1 - t) x + t n, u = n - x, so z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
 
     Args:

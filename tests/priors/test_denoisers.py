@@ -6,7 +6,7 @@ import pytest
 import torch
 from mixtures import Mixture, triangle
 from threestudio_msd.distillation import KarrasSchedule, TableSchedule, expand
-from threestudio_msd.priors import FlowNetwork, VPNetwork
+from threestudio_msd.priors import FlowDenoiser, VPDenoiser
 
 BETAS = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
 SCHEDULE = TableSchedule.from_alphas_cumprod((1 - BETAS).cumprod(0))
@@ -37,32 +37,32 @@ def flow_network(mixture: Mixture):
     return network
 
 
-NETWORKS = {
-    kind: VPNetwork(vp_network(triangle(), kind), SCHEDULE, kind)
+DENOISERS = {
+    kind: VPDenoiser(vp_network(triangle(), kind), SCHEDULE, kind)
     for kind in ("epsilon", "v_prediction", "sample")
 }
-NETWORKS["flow"] = FlowNetwork(flow_network(triangle()), KarrasSchedule(0.01, 20.0))
+DENOISERS["flow"] = FlowDenoiser(flow_network(triangle()), KarrasSchedule(0.01, 20.0))
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", DENOISERS)
 @pytest.mark.parametrize("sigma", [0.05, 0.7, 10.0])
 def test_every_wrapper_gives_the_same_denoiser(kind, sigma):
     z = sigma * torch.randn(4, 2, generator=torch.Generator().manual_seed(0)) + 0.5
     level = SCHEDULE.snap(torch.tensor([sigma]))[0]
-    assert torch.allclose(NETWORKS[kind](z, level, CONDITION), triangle()(z, level), atol=2e-3)
+    assert torch.allclose(DENOISERS[kind](z, level, CONDITION), triangle()(z, level), atol=2e-3)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
+@pytest.mark.parametrize("kind", DENOISERS)
 def test_levels_may_differ_by_row_and_rows_are_counted(kind):
-    network, z = NETWORKS[kind], torch.randn(4, 2)
+    denoiser, z = DENOISERS[kind], torch.randn(4, 2)
     levels = SCHEDULE.snap(torch.tensor([0.1, 0.5, 2.0, 8.0]))
-    before = network.rows
-    whole = network(z, levels, CONDITION)
-    assert network.rows - before == 4
-    rows = [network(z[i : i + 1], levels[i], {"shift": torch.zeros(1, 2)}) for i in range(4)]
+    before = denoiser.evaluations
+    whole = denoiser(z, levels, CONDITION)
+    assert denoiser.evaluations - before == 4
+    rows = [denoiser(z[i : i + 1], levels[i], {"shift": torch.zeros(1, 2)}) for i in range(4)]
     assert torch.allclose(whole, torch.cat(rows), atol=1e-5)
 
 
 def test_an_unknown_prediction_type_is_refused():
     with pytest.raises(ValueError, match="flow"):
-        VPNetwork(lambda *a, **k: a[0], SCHEDULE, "flow")
+        VPDenoiser(lambda *a, **k: a[0], SCHEDULE, "flow")
