@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..fields import check_fields, pair
+from ..papers import Paper
 from .noise import uniform_sigma
 from .protocols import Batch, Estimate, Estimator, Noise, Prior, State
 from .sds import sds_weight
@@ -21,6 +23,15 @@ class CSD(Estimator):
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "yu2023text",
+        "Text-to-{3D} with Classifier Score Distillation",
+        "Yu, Xin and Guo, Yuan-Chen and Li, Yangguang and Liang, Ding and Zhang, Song-Hai and Qi, Xiaojuan",
+        2023,
+        "ICLR 2024",
+        "2310.19415",
+    )
 
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ..fields import check_fields, number, pair
+from ..papers import Paper
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
@@ -28,6 +30,15 @@ class ISM(Estimator):
         interval: delta_T, in parts of the diffusion time; the authors' 50 of 1000 timesteps.
         inversion_interval: delta_S, the same; the authors' 200.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "liang2023luciddreamer",
+        "{LucidDreamer}: Towards High-Fidelity Text-to-{3D} Generation via Interval Score Matching",
+        "Liang, Yixun and Yang, Xin and Lin, Jiantao and Li, Haodong and Xu, Xiaogang and Chen, Yingcong",
+        2023,
+        "CVPR 2024",
+        "2311.11284",
+    )
 
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
     interval: float = number(0.05, above=0, most=1)

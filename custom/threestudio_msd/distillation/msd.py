@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import torch
 
 from ..fields import check_fields, number
+from ..papers import Paper
 from .bandwidth import Linear
 from .noise import repeated
 from .product import Posterior
@@ -25,6 +27,16 @@ class MSD(Estimator):
         bandwidth: Schedule of lambda; its state is the estimator's.
         draws_per_estimate: M, the draws averaged; the paper uses 1.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "thamizharasan2025meanshift",
+        "Mean-Shift Distillation for Diffusion Mode Seeking",
+        "Thamizharasan, Vikas and Chatzis, Nikitas and Georgiev, Iliyan and Fisher, Matthew and Liu, Difan and "
+        "Zhao, Nanxuan and Kalogerakis, Evangelos and Luk{\\'a}{\\v c}, Michal",
+        2025,
+        "WACV 2026",
+        "2502.15989",
+    )
 
     sampler: ProductSampler = field(default_factory=Posterior)
     bandwidth: Bandwidth = field(default_factory=lambda: Linear(1.0, 0.05))

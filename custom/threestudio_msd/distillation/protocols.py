@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
+
+from ..papers import Paper
 
 Batch = Float[Tensor, "B ..."]
 """One render, latent, state or gradient a sample."""
@@ -120,7 +122,12 @@ class Estimator(Protocol):
     """Says which way renders should move. A base class too: an estimator without a memory has nothing to add.
 
     State goes in and comes out (`Estimate.state`); an estimator itself is a frozen dataclass of its settings.
+
+    Attributes:
+        paper: What to cite for it.
     """
+
+    paper: ClassVar[Paper]
 
     def init(self, y: Batch) -> State:
         """What is remembered of renders like `y` before their first estimate."""

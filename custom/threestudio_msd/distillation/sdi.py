@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 
 from ..fields import check_fields, number, pair
+from ..papers import Paper
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
@@ -31,6 +33,16 @@ class SDI(Estimator):
         inversion_scale: Guidance scale of the inversion; None mirrors that of the denoising, 2 - w, as the
             authors' -7.5 does their 7.5.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "lukoianov2024score",
+        "Score Distillation via Reparametrized {DDIM}",
+        "Lukoianov, Artem and S{\\'a}ez de Oc{\\'a}riz Borde, Haitz and Greenewald, Kristjan and "
+        "Guizilini, Vitor Campagnolo and Bagautdinov, Timur and Sitzmann, Vincent and Solomon, Justin",
+        2024,
+        "NeurIPS 2024",
+        "2405.15891",
+    )
 
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
     steps: int = number(10, least=1)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..fields import check_fields, pair
+from ..papers import Paper
 from .noise import uniform_sigma
 from .protocols import Batch, Estimate, Estimator, Level, Noise, Prior, State
 from .tensors import expand
@@ -17,6 +19,15 @@ class SDS(Estimator):
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "poole2023dreamfusion",
+        "{DreamFusion}: Text-to-{3D} using {2D} Diffusion",
+        "Poole, Ben and Jain, Ajay and Barron, Jonathan T. and Mildenhall, Ben",
+        2023,
+        "ICLR 2023",
+        "2209.14988",
+    )
 
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
 

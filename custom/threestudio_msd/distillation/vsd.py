@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..fields import check_fields, pair
+from ..papers import Paper
 from .noise import uniform_sigma
 from .protocols import Batch, Denoiser, Estimate, Estimator, Noise, Prior, State
 from .sds import sds_weight
@@ -19,6 +21,15 @@ class VSD(Estimator):
         phi: The denoiser of the renders' own distribution; training it is the caller's.
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.
     """
+
+    paper: ClassVar[Paper] = Paper(
+        "wang2023prolificdreamer",
+        "{ProlificDreamer}: High-Fidelity and Diverse Text-to-{3D} Generation with Variational Score Distillation",
+        "Wang, Zhengyi and Lu, Cheng and Wang, Yikai and Bao, Fan and Li, Chongxuan and Su, Hang and Zhu, Jun",
+        2023,
+        "NeurIPS 2023",
+        "2305.16213",
+    )
 
     phi: Denoiser
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)

@@ -8,7 +8,7 @@ latents is just that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Any, ClassVar, Optional
 
 import threestudio
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from ..distillation import Estimate, Estimator, Noise, Prior, SampleNoise, require_finite, rms, seed_from
 from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
+from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model
 
 NAN_HINT = (
@@ -87,6 +88,7 @@ class LatentGuidance:
 
     cfg: Config
     name: str
+    paper: ClassVar[Paper]
     estimator: Estimator
 
     def configure(self) -> None:

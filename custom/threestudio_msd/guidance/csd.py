@@ -24,6 +24,7 @@ class CSDGuidance(TimedGuidance, BaseObject):
 
     cfg: Config
     name = "csd"
+    paper = CSD.paper
 
     @property
     def estimator(self) -> CSD:

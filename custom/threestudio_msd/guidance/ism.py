@@ -34,6 +34,7 @@ class ISMGuidance(TimedGuidance, BaseObject):
 
     cfg: Config
     name = "ism"
+    paper = ISM.paper
 
     @property
     def estimator(self) -> ISM:

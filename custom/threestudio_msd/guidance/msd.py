@@ -54,6 +54,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     cfg: Config
     name = "msd"
+    paper = MSD.paper
 
     def configure(self) -> None:
         """Load the pretrained model and build the estimator."""

@@ -41,6 +41,7 @@ class SDIGuidance(TimedGuidance, BaseObject):
 
     cfg: Config
     name = "sdi"
+    paper = SDI.paper
 
     @property
     def estimator(self) -> SDI:

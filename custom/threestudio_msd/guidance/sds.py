@@ -30,6 +30,7 @@ class SDSGuidance(TimedGuidance, BaseObject):
 
     cfg: Config
     name = "sds"
+    paper = SDS.paper
 
     @property
     def estimator(self) -> SDS:

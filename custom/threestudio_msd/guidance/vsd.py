@@ -54,6 +54,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
 
     cfg: Config
     name = "vsd"
+    paper = VSD.paper
 
     def configure(self) -> None:
         """Load the pretrained model and give it adapters."""
