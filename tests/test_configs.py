@@ -1,0 +1,66 @@
+"""What may differ between sibling configs, and that their first comment says so."""
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+CONFIGS = {file.stem: file for file in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))}
+METHOD = {  # keys by the words that the first comment has for them
+    "guidance": ("system.guidance_type", "system.guidance.", "system.loss."),
+    "adapters": ("system.optimizer.params.guidance.",),
+}
+MODEL = {
+    "the model": ("system.prompt_processor.pretrained_model_name_or_path", "system.guidance.guidance_scale"),
+    "text encoder": ("system.prompt_processor_type",),
+    "resolution": ("data.height", "data.width"),
+    "number of particles": ("data.n_particles",),
+}
+
+
+def leaves(tree, path=""):
+    if not isinstance(tree, dict):
+        return {path: tree}
+    return {
+        key: leaf
+        for name, branch in tree.items()
+        for key, leaf in leaves(branch, f"{path}.{name}" if path else name).items()
+    }
+
+
+def differing(one, other):
+    """Keys, but for the run's name, that two configs do not share with one value."""
+    one, other = (
+        leaves(OmegaConf.to_container(OmegaConf.load(CONFIGS[name]), resolve=False)) for name in (one, other)
+    )
+    return sorted(key for key in {**one, **other} if one.get(key) != other.get(key) and key != "name")
+
+
+def first_comment(name):
+    lines = CONFIGS[name].read_text().split("\n#\n")[0].splitlines()
+    return " ".join(line.lstrip("# ") for line in lines)
+
+
+SIBLINGS = [
+    *((name, f"msd-{name.split('-', 1)[1]}", METHOD) for name in CONFIGS if not name.startswith("msd-")),
+    *((name, "msd-sd", MODEL) for name in CONFIGS if name.startswith("msd-sd") and name != "msd-sd"),
+]
+
+
+@pytest.mark.parametrize(("name", "base", "allowed"), SIBLINGS, ids=[name for name, *_ in SIBLINGS])
+def test_siblings_differ_only_in_what_their_first_comment_says(name, base, allowed):
+    comment = first_comment(name)
+    assert f"{base}.yaml" in comment
+    unexplained = set(differing(name, base))
+    for word, prefixes in allowed.items():
+        keys = {key for key in unexplained if key.startswith(prefixes)}
+        assert bool(keys) == (word in comment), f"{word}: {sorted(keys)}"
+        unexplained -= keys
+    assert not unexplained
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config_names_its_runs_after_itself_and_shows_how_to_run_it(name):
+    text = CONFIGS[name].read_text()
+    assert OmegaConf.load(CONFIGS[name]).name == name
+    assert f"#   python launch.py --config configs/{name}.yaml --train" in text
