@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,3 +28,18 @@ def random_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from pipelines import save_pipeline
 
     return save_pipeline(tmp_path_factory.mktemp("pipeline") / "random-sd")
+
+
+@pytest.fixture(scope="session")
+def pipeline_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Folder of a small random pipeline, by its family's module in `priors/families/`; made once."""
+    import pipelines
+
+    kinds = {"sd": "", "sdxl": "xl_", "sd3": "sd3_", "if_": "if_", "flux": "flux_"}
+    root = tmp_path_factory.mktemp("pipelines")
+
+    @functools.cache
+    def folder(family: str) -> str:
+        return str(getattr(pipelines, f"save_{kinds[family]}pipeline")(root / family))
+
+    return folder

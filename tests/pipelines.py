@@ -1,4 +1,4 @@
-"""Small Stable Diffusion pipelines with random weights, as folders: the real classes and files, in a second."""
+"""Small pipelines with random weights, as folders: the real classes and files, in a second."""
 
 from __future__ import annotations
 
@@ -56,8 +56,19 @@ def small_text_config(tokenizer, **settings):
     )
 
 
+def small_t5(width: int):
+    """A T5 encoder, and its tokenizer of single letters."""
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    special = [(word, 0.0) for word in ("<pad>", "</s>", "<unk>")]
+    letters = [(chr(c), -3.0) for c in range(97, 123)]
+    tokenizer = T5Tokenizer(vocab=[*special, *letters, ("\u2581", -2.0)], extra_ids=0)
+    size = {"d_model": width, "d_kv": 8, "d_ff": width, "num_layers": 1, "num_heads": 2}
+    return T5EncoderModel(T5Config(vocab_size=len(tokenizer), **size)), tokenizer
+
+
 def save_pipeline(folder: Path, prediction_type: str = "epsilon", seed: int = 0, **unet: int) -> Path:
-    """Write a StableDiffusionPipeline for 16 x 16 images with 4 x 4 latents; `unet` holds further settings of the UNet."""
+    """Write a StableDiffusionPipeline for 16 x 16 images with 4 x 4 latents; `unet`: further settings."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
     from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -130,21 +141,14 @@ def save_xl_pipeline(folder: Path, seed: int = 0) -> Path:
 
 
 def save_sd3_pipeline(folder: Path, seed: int = 0) -> Path:
-    """Write a StableDiffusion3Pipeline for 16 x 16 images: a transformer, flow matching, three text encoders."""
+    """Write a StableDiffusion3Pipeline for 16 x 16 images: flow matching, three text encoders."""
     from diffusers import FlowMatchEulerDiscreteScheduler, SD3Transformer2DModel, StableDiffusion3Pipeline
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer, T5Config, T5EncoderModel, T5Tokenizer
+    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
 
     save_tokenizer(folder / "tokenizer")
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    pieces = [
-        ("<pad>", 0.0),
-        ("</s>", 0.0),
-        ("<unk>", 0.0),
-        *[(chr(c), -3.0) for c in range(97, 123)],
-        ("\u2581", -2.0),
-    ]
-    pieces_tokenizer = T5Tokenizer(vocab=pieces, extra_ids=0)
     torch.manual_seed(seed)
+    t5, t5_tokenizer = small_t5(32)
     pipeline = StableDiffusion3Pipeline(
         transformer=SD3Transformer2DModel(
             sample_size=4,
@@ -165,10 +169,81 @@ def save_sd3_pipeline(folder: Path, seed: int = 0) -> Path:
         tokenizer=tokenizer,
         text_encoder_2=CLIPTextModelWithProjection(small_text_config(tokenizer, projection_dim=12)),
         tokenizer_2=tokenizer,
-        text_encoder_3=T5EncoderModel(
-            T5Config(vocab_size=len(pieces_tokenizer), d_model=32, d_kv=8, d_ff=32, num_layers=1, num_heads=2)
+        text_encoder_3=t5,
+        tokenizer_3=t5_tokenizer,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_if_pipeline(folder: Path, seed: int = 0) -> Path:
+    """Write an IFPipeline for 16 x 16 images: pixels, a learned variance, a T5 encoder."""
+    from diffusers import DDPMScheduler, IFPipeline, UNet2DConditionModel
+
+    torch.manual_seed(seed)
+    t5, tokenizer = small_t5(32)
+    pipeline = IFPipeline(
+        unet=UNet2DConditionModel(
+            sample_size=16,
+            in_channels=3,
+            out_channels=6,
+            block_out_channels=(32, 32),
+            layers_per_block=1,
+            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            cross_attention_dim=32,
+            encoder_hid_dim=32,
+            attention_head_dim=4,
+            norm_num_groups=4,
+            addition_embed_type="text",
+            addition_embed_type_num_heads=2,
+            cross_attention_norm="group_norm",
+            resnet_time_scale_shift="scale_shift",
+            act_fn="gelu",
         ),
-        tokenizer_3=pieces_tokenizer,
+        scheduler=DDPMScheduler(
+            beta_schedule="squaredcos_cap_v2", variance_type="learned_range", thresholding=True
+        ),
+        text_encoder=t5,
+        tokenizer=tokenizer,
+        safety_checker=None,
+        feature_extractor=None,
+        watermarker=None,
+        requires_safety_checker=False,
+    )
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def save_flux_pipeline(folder: Path, seed: int = 0, guidance_embeds: bool = True) -> Path:
+    """Write a FluxPipeline for 16 x 16 images: [dev], or [schnell] without guidance."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+    from transformers import CLIPTextModel, CLIPTokenizer
+
+    save_tokenizer(folder / "tokenizer")
+    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+    torch.manual_seed(seed)
+    t5, t5_tokenizer = small_t5(32)
+    pipeline = FluxPipeline(
+        transformer=FluxTransformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=32,
+            pooled_projection_dim=WIDTH,
+            axes_dims_rope=(4, 4, 8),
+            guidance_embeds=guidance_embeds,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True),
+        vae=small_vae(shift_factor=0.06, scaling_factor=1.5, use_quant_conv=False, use_post_quant_conv=False),
+        text_encoder=CLIPTextModel(small_text_config(tokenizer)),
+        tokenizer=tokenizer,
+        text_encoder_2=t5,
+        tokenizer_2=t5_tokenizer,
     )
     pipeline.save_pretrained(folder)
     return folder

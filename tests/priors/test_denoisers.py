@@ -14,7 +14,7 @@ CONDITION = {"shift": torch.zeros(4, 2)}
 
 
 def vp_network(mixture: Mixture, kind: str):
-    """What a perfectly trained network of this kind would return for the mixture, its means moved by the condition."""
+    """What a perfectly trained network would return for the mixture, its means moved by the condition."""
 
     def network(sample, time, shift):
         sigma = SCHEDULE.sigma_at(time).to(sample)

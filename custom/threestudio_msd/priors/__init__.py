@@ -1,8 +1,9 @@
-"""Pretrained models wrapped as denoisers: parametrisations, guidance, loading."""
+"""Pretrained models wrapped as denoisers: parametrisations, guidance, families, loading."""
 
 from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser
+from .errors import PriorError
 from .guides import CFG, PerpNeg, evaluate, perpendicular
-from .loading import PretrainedModel, PriorError, load_model
+from .loading import PretrainedModel, embed_prompts, load_model
 
 __all__ = [
     "CFG",
@@ -13,6 +14,7 @@ __all__ = [
     "PretrainedModel",
     "PriorError",
     "VPDenoiser",
+    "embed_prompts",
     "evaluate",
     "load_model",
     "perpendicular",

@@ -1,8 +1,8 @@
 """Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
 
 Siblings by what the network was trained to predict: `VPDenoiser` (epsilon, v or sample prediction of a
-variance-preserving model, as Stable Diffusion) and `FlowDenoiser` (the velocity of a rectified flow, as Stable
-Diffusion 3). Each counts the rows it evaluated, which is what budgets are stated in.
+variance-preserving model, as Stable Diffusion) and `FlowDenoiser` (the velocity of a rectified flow, as
+Stable Diffusion 3). Each counts the rows it evaluated, which is what budgets are stated in.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class ConditionalDenoiser(ABC):
 
     @abstractmethod
     def training_weight(self, sigma: Tensor) -> Tensor:
-        """What the squared error of D at `sigma` is multiplied by to be that of the network's own prediction."""
+        """What makes the squared error of D at `sigma` that of the network's own prediction: a factor."""
 
     def predict(self, sample: Tensor, time: Tensor, condition: Condition) -> Tensor:
         """The network's raw output for its own kind of input, in the dtype of `sample`."""
@@ -118,7 +118,9 @@ class VPDenoiser(ConditionalDenoiser):
 
 
 class FlowDenoiser(ConditionalDenoiser):
-    """A rectified flow: z_fm = (1 - t) x + t n, u = n - x, so z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
+    """A rectified flow: z_fm = (1 - t) x + t n, u = n - x.
+
+    So z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
 
     Args:
         network: See `ConditionalDenoiser`; its time is `t * timesteps`, `[N]`.

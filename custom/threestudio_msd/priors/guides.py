@@ -1,8 +1,8 @@
-"""Guidance: conditional priors, from a network wrapped as a conditional denoiser and what it is conditioned on.
+"""Guidance: conditional priors, from a conditional denoiser and what it is conditioned on.
 
 All branches of a guide go through the network as one batch, and a branch that has no weight not at all
-(`GuidedPrior`). Guides are linear in D exactly as they are in epsilon, since eps = (z - D) / sigma. A guide for
-B conditions takes batches of `B * M` rows laid sample by sample.
+(`GuidedPrior`). Guides are linear in D exactly as they are in epsilon, since eps = (z - D) / sigma. A guide
+for B conditions takes batches of `B * M` rows laid sample by sample.
 """
 
 from __future__ import annotations

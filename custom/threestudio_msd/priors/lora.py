@@ -1,4 +1,4 @@
-"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the renders' own distribution, in the same weights."""
+"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the renders' own distribution."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CAMERA_NUMBERS = 16  # of a 4 x 4 matrix
 
 
 class LoRANetwork(nn.Module):
-    """A UNet with adapters on its attention layers, which are on during its own calls and off for everybody else.
+    """A UNet with adapters on its attention layers, on during its own calls and off for everybody else.
 
     Called as `network(sample, timestep, **condition)`, like the UNet it wraps. Holds the adapters'
     parameters, and none of the frozen UNet's: these alone are optimised and saved.

@@ -1,0 +1,79 @@
+"""Flux.1: a transformer over 2 x 2 patches of latents, a rectified flow; guidance is one more input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..calls import flow_schedule, with_pooled, without_pooled
+from ..denoisers import Condition, FlowDenoiser
+from ..family import Embeddings, Family, Parts
+
+# of the guidance that Flux.1 [dev] was distilled with, diffusers' default; classifier-free guidance comes on top
+GUIDANCE = 3.5
+
+
+@dataclass(frozen=True)
+class FluxCall:
+    """A FluxTransformer2DModel as a plain function of latents, time in [0, 1] and condition."""
+
+    transformer: nn.Module
+
+    def __call__(
+        self, sample: Tensor, time: Tensor, encoder_hidden_states: Tensor, pooled_projections: Tensor
+    ) -> Tensor:
+        """The raw prediction."""
+        from diffusers import FluxPipeline
+
+        rows, channels, height, width = sample.shape
+        place = {"device": sample.device, "dtype": sample.dtype}
+        guided = self.transformer.config.guidance_embeds
+        packed = self.transformer(
+            FluxPipeline._pack_latents(sample.contiguous(), rows, channels, height, width),
+            encoder_hidden_states=encoder_hidden_states,
+            pooled_projections=pooled_projections,
+            timestep=time,
+            img_ids=FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place),
+            txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
+            guidance=torch.full((rows,), GUIDANCE, device=sample.device) if guided else None,
+            return_dict=False,
+        )[0]
+        return FluxPipeline._unpack_latents(packed, height, width, vae_scale_factor=1)
+
+
+def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
+    """The transformer over unpacked latents."""
+    return FlowDenoiser(FluxCall(parts.backbone), flow_schedule(parts.scheduler), timesteps=1, dtype=dtype)
+
+
+def condition(parts: Parts, embeddings: Embeddings) -> Condition:
+    """T5's hidden states and CLIP's pooled embedding."""
+    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
+    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
+
+
+def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
+    """T5's hidden states and CLIP's pooled embedding."""
+    tokens, pooled, _ = pipeline.encode_prompt(prompts, device=pipeline.device, num_images_per_prompt=1)
+    return with_pooled(tokens, pooled)
+
+
+def resolution(parts: Parts) -> int:
+    """The autoencoder's: the transformer takes any."""
+    return parts.vae.config.sample_size
+
+
+FAMILY = Family(
+    name="Flux.1",
+    pipelines=("FluxPipeline",),
+    since="0.30",
+    backbone=("transformer", "FluxTransformer2DModel"),
+    denoiser=denoiser,
+    condition=condition,
+    embed=embed,
+    resolution=resolution,
+    half=torch.bfloat16,
+)

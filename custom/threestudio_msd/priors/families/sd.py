@@ -1,0 +1,33 @@
+"""Stable Diffusion 1 and 2: a UNet over latents, conditioned on one text encoder's hidden states."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..calls import unet_denoiser
+from ..denoisers import Condition
+from ..family import Embeddings, Family, Parts
+
+
+def condition(parts: Parts, embeddings: Embeddings) -> Condition:
+    """The hidden states."""
+    return {"encoder_hidden_states": embeddings}
+
+
+def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
+    """The text encoder's last hidden states."""
+    tokens, _ = pipeline.encode_prompt(
+        prompts, pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
+    )
+    return tokens.float()
+
+
+FAMILY = Family(
+    name="Stable Diffusion 1 and 2",
+    pipelines=("StableDiffusionPipeline",),
+    since="0.20",
+    backbone=("unet", "UNet2DConditionModel"),
+    denoiser=unet_denoiser,
+    condition=condition,
+    embed=embed,
+)

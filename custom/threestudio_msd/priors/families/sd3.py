@@ -1,0 +1,39 @@
+"""Stable Diffusion 3: a transformer over latents, a rectified flow; hidden states and a pooled embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..calls import transformer_denoiser, with_pooled, without_pooled
+from ..denoisers import Condition
+from ..family import Embeddings, Family, Parts
+
+
+def condition(parts: Parts, embeddings: Embeddings) -> Condition:
+    """Hidden states and the pooled embedding."""
+    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
+    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
+
+
+def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
+    """Hidden states and pooled embedding, from however many of the three text encoders there are."""
+    tokens, _, pooled, _ = pipeline.encode_prompt(
+        prompts,
+        prompt_2=None,
+        prompt_3=None,
+        device=pipeline.device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=False,
+    )
+    return with_pooled(tokens, pooled)
+
+
+FAMILY = Family(
+    name="Stable Diffusion 3",
+    pipelines=("StableDiffusion3Pipeline",),
+    since="0.29",
+    backbone=("transformer", "SD3Transformer2DModel"),
+    denoiser=transformer_denoiser,
+    condition=condition,
+    embed=embed,
+)

@@ -1,0 +1,123 @@
+"""What is known of a family of pretrained models, in one description; the table is a folder of such files.
+
+To add a family, add a file to `families/` that defines `FAMILY`: loading, conditioning, prompts and guidance
+take it from there, and nothing else changes.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..errors import did_you_mean
+from . import families
+from .denoisers import Condition, ConditionalDenoiser
+from .errors import PriorError
+from .spaces import Latents, Space
+
+Embeddings = Float[Tensor, "B N C"]
+"""Prompts as a prompt processor hands them on: N vectors a prompt."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A pipeline's parts without its text encoders, loaded and frozen.
+
+    Attributes:
+        backbone: UNet or transformer.
+        scheduler: diffusers' scheduler, which knows the noise levels.
+        vae: The autoencoder; None in pixel space.
+    """
+
+    backbone: nn.Module
+    scheduler: Any
+    vae: nn.Module | None = None
+
+
+def latents(parts: Parts) -> Space:
+    """The autoencoder's latents."""
+    return Latents(parts.vae)
+
+
+def backbone_resolution(parts: Parts) -> int:
+    """Pixels a side, where the backbone's `sample_size` counts latents."""
+    return parts.backbone.config.sample_size * Latents(parts.vae).factor
+
+
+@dataclass(frozen=True)
+class Family:
+    """A family of pretrained models.
+
+    Attributes:
+        name: For messages.
+        pipelines: Its pipelines' classes in diffusers, as `model_index.json` names them.
+        since: The first diffusers that has them.
+        backbone: Folder and class of the UNet or transformer.
+        denoiser: The backbone as a conditional denoiser that computes in the given precision.
+        condition: What the denoiser is conditioned on, from embeddings.
+        embed: Embeddings of prompts, in float32, from a pipeline whose other parts are None.
+        resolution: Height and width of the images it was made for, pixels.
+        space: Where it denoises.
+        vae: Folder of the autoencoder; None in pixel space.
+        half: What `dtype: auto` is on a GPU.
+    """
+
+    name: str
+    pipelines: Sequence[str]
+    since: str
+    backbone: tuple[str, str]
+    denoiser: Callable[[Parts, torch.dtype], ConditionalDenoiser]
+    condition: Callable[[Parts, Embeddings], Condition]
+    embed: Callable[[Any, list[str]], Embeddings]
+    resolution: Callable[[Parts], int] = backbone_resolution
+    space: Callable[[Parts], Space] = latents
+    vae: str | None = "vae"
+    half: torch.dtype = torch.float16
+
+    def diffusers(self, name: str) -> type:
+        """A class of diffusers, which is imported only here; it takes a second.
+
+        Raises:
+            PriorError: If the diffusers at hand does not have it.
+        """
+        import diffusers
+
+        try:
+            return getattr(diffusers, name)
+        except (
+            AttributeError,
+            ImportError,
+            RuntimeError,
+        ) as error:  # diffusers imports its classes on demand
+            raise PriorError(
+                f"{self.name} needs {name}, which diffusers {diffusers.__version__} lacks: "
+                f"pip install 'diffusers>={self.since}'"
+            ) from error
+
+
+def all_families() -> list[Family]:
+    """The table: `FAMILY` of every module in `families/`."""
+    names = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
+    return [importlib.import_module(f"{families.__name__}.{name}").FAMILY for name in names]
+
+
+def family_of(pipeline: str) -> Family:
+    """The family that a pipeline class belongs to.
+
+    Raises:
+        PriorError: If there is none.
+    """
+    table = {name: family for family in all_families() for name in family.pipelines}
+    if pipeline not in table:
+        known = ", ".join(f"{name} ({family.name})" for name, family in table.items())
+        raise PriorError(
+            f"a {pipeline} is not supported{did_you_mean(pipeline, table)}; expected one of {known}"
+        )
+    return table[pipeline]

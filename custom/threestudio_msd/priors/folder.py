@@ -1,0 +1,224 @@
+"""A pipeline's folder as diffusers lays it out: what it must hold, checked before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..errors import first_line
+from .errors import PriorError
+from .family import Family, family_of
+from .sources import Source, find
+
+INDEX = "model_index.json"
+WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
+LFS_POINTER = b"version https://git-lfs"
+TEXT = ("text_encoder", "tokenizer")
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A pipeline's folder, of which one half, without or with text, is there and looks whole.
+
+    Attributes:
+        name: As the user wrote it, with its revision; for messages.
+        path: The folder.
+        index: Its `model_index.json`: library and class of every part.
+        family: What is known of models like it.
+        variants: Of the parts with weights: the variant of their files, such as `fp16`, or None.
+    """
+
+    name: str
+    path: Path
+    index: Mapping[str, Any]
+    family: Family
+    variants: Mapping[str, str | None]
+
+    def load(self, part: str, cls: type, dtype: torch.dtype) -> nn.Module:
+        """Load a part with weights.
+
+        Raises:
+            PriorError: If its files are damaged, or are not of this class.
+        """
+        with blamed(f"{self.name}: {part}/"):
+            module, report = cls.from_pretrained(
+                str(self.path / part),
+                torch_dtype=dtype,
+                variant=self.variants[part],
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+            missing = sorted(report["missing_keys"])
+            if missing:
+                raise PriorError(
+                    f"the weights lack {missing[0]}, and {len(missing) - 1} more that config.json asks for"
+                )
+        return module
+
+    def scheduler(self) -> Any:
+        """Load the scheduler.
+
+        Raises:
+            PriorError: If its file is damaged or its class unknown.
+        """
+        with blamed(f"{self.name}: scheduler/"):
+            cls = self.family.diffusers(self.index["scheduler"][1])
+            return cls.from_pretrained(str(self.path / "scheduler"), local_files_only=True)
+
+    def text_pipeline(self) -> Any:
+        """Load the pipeline with text encoders and tokenizers only.
+
+        Raises:
+            PriorError: If their files are damaged.
+        """
+        # seconds to import
+        import transformers
+        from diffusers.utils import logging as diffusers_logging
+
+        transformers.utils.logging.disable_progress_bar()
+        diffusers_logging.disable_progress_bar()
+        parts = {name: None for name, value in self.index.items() if isinstance(value, list)}
+        for part in self.variants:
+            parts[part] = self.load(part, getattr(transformers, self.index[part][1]), torch.float32)
+        loaded = {name: part for name, part in parts.items() if not name.startswith("tokenizer")}
+        # diffusers warns of the parts left out on purpose
+        logging.getLogger("diffusers.pipelines.pipeline_utils").setLevel(logging.ERROR)
+        with blamed(self.name):
+            cls = self.family.diffusers(self.index["_class_name"])
+            return cls.from_pretrained(str(self.path), local_files_only=True, **loaded)
+
+
+def open_model(model: str, revision: str | None = None, text: bool = False) -> ModelFolder:
+    """Find a model's folder, and see to it that one half of it is there.
+
+    Args:
+        model: Hub id or folder.
+        revision: Branch, tag or commit on the hub; None is its default.
+        text: Whether the text encoders and tokenizers are wanted, or all else.
+
+    Raises:
+        PriorError: If it cannot be found or reached, is of no known family, or lacks something.
+    """
+    name = f"{model}@{revision}" if revision else str(model)
+    with named(name):
+        source = find(model, revision)
+        index = read_json(source, INDEX)
+        family = family_of(str(index.get("_class_name")))
+        weighty, light = (
+            text_parts(index) if text else (filter(None, (family.backbone[0], family.vae)), ["scheduler"])
+        )
+        for part in light:
+            _get_all(source, small_files(source.names, part))
+        variants = {part: _get_weights(source, part) for part in weighty}
+        return ModelFolder(name, source.get(INDEX).parent, index, family, variants)
+
+
+def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """The text encoders and the tokenizers that a pipeline has."""
+    present = [name for name, value in index.items() if isinstance(value, list) and value[0]]
+    encoders, tokenizers = ([name for name in present if name.startswith(kind)] for kind in TEXT)
+    if not encoders:
+        raise PriorError(f"{INDEX} names no text encoder")
+    return encoders, tokenizers
+
+
+def read_json(source: Source, name: str) -> dict[str, Any]:
+    """A file that holds a JSON mapping.
+
+    Raises:
+        PriorError: If it is missing or is something else.
+    """
+    if name not in source.names:
+        raise PriorError(f"has no {name}: expected the folder of a diffusers pipeline")
+    try:
+        content = json.loads(source.get(name).read_text(encoding="utf-8"))
+    except ValueError as error:  # not UTF-8, or not JSON
+        raise PriorError(f"{name} is no JSON: {first_line(error)}") from error
+    if not isinstance(content, dict):
+        raise PriorError(f"{name} holds no mapping")
+    return content
+
+
+def small_files(names: Collection[str], part: str) -> list[str]:
+    """A part's files beside weights.
+
+    Raises:
+        PriorError: If it has none.
+    """
+    suffixes = (".json", ".txt", ".model")
+    found = [name for name in names if name.startswith(f"{part}/") and name.endswith(suffixes)]
+    if not found:
+        raise PriorError(f"has no {part}/ with its configuration")
+    return found
+
+
+def weight_files(names: Collection[str], part: str) -> tuple[list[str], str | None]:
+    """A part's weights, and their variant: the plain ones if there are any, else those of half precision.
+
+    Raises:
+        PriorError: If it has none in safetensors.
+    """
+    found: dict[str | None, list[str]] = {}
+    for name in names:
+        match = WEIGHTS.fullmatch(name.removeprefix(f"{part}/"))
+        if match and name.startswith(f"{part}/"):
+            found.setdefault(match["variant"], []).append(name)
+    for variant in (None, "fp16", *sorted(filter(None, found))):
+        if variant in found:
+            return found[variant], variant
+    if any(name.startswith(f"{part}/") and name.endswith((".bin", ".pt", ".ckpt")) for name in names):
+        raise PriorError(
+            f"{part}/ holds pickled weights only, which can run code: only safetensors are read; "
+            "load the pipeline once with diffusers and save_pretrained it, or take another revision"
+        )
+    raise PriorError(f"{part}/ holds no weights: expected a .safetensors file")
+
+
+def _get_weights(source: Source, part: str) -> str | None:
+    _get_all(source, small_files(source.names, part))
+    files, variant = weight_files(source.names, part)
+    for path in _get_all(source, files):
+        with path.open("rb") as file:
+            start = file.read(len(LFS_POINTER))
+        if start == LFS_POINTER:
+            raise PriorError(
+                f"{part}/{path.name} is a Git LFS pointer, not the weights: run `git lfs pull` there"
+            )
+        if not start:
+            raise PriorError(f"{part}/{path.name} is empty: download it again")
+    return variant
+
+
+def _get_all(source: Source, names: list[str]) -> list[Path]:
+    return [source.get(name) for name in names]
+
+
+@contextmanager
+def named(where: str) -> Iterator[None]:
+    """Put the name of what is wrong before the message."""
+    try:
+        yield
+    except PriorError as error:
+        raise PriorError(f"{where}: {error}") from error
+
+
+@contextmanager
+def blamed(where: str) -> Iterator[None]:
+    """Blame files for whatever goes wrong while a library reads them: damaged ones make it raise anything."""
+    with named(where):
+        try:
+            yield
+        except PriorError:
+            raise
+        except Exception as error:
+            raise PriorError(f"cannot be read ({first_line(error)})") from error

@@ -1,0 +1,136 @@
+"""Where a model's files come from: a folder, the hub, or the hub's cache on this machine."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import first_line
+from .errors import PriorError
+
+HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+PATIENCE = 8.0  # seconds that the hub is given to answer
+
+
+@dataclass(frozen=True)
+class Source:
+    """A model's files.
+
+    Attributes:
+        names: All of them, relative to the model's folder.
+        get: Where one lies, once it is there; names that belong together lie in one folder.
+    """
+
+    names: frozenset[str]
+    get: Callable[[str], Path]
+
+
+def find(model: str, revision: str | None) -> Source:
+    """A model's files, wherever they are.
+
+    Args:
+        model: Folder or hub id.
+        revision: Branch, tag or commit on the hub; None is its default.
+
+    Raises:
+        PriorError: If there is no such folder, the hub does not have the model, or the hub cannot be reached
+            and its cache does not have the model either.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise PriorError(f"expected a folder or a hub id as pretrained_model_name_or_path, got {model!r}")
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return folder_source(folder)
+    if folder.exists() or not HUB_ID.fullmatch(model):
+        raise PriorError(
+            "no such folder, and no hub id: expected a pipeline's folder or owner/name as pretrained_model_name_or_path"
+        )
+    return hub_source(model, revision)
+
+
+def folder_source(folder: Path) -> Source:
+    """The files of a folder."""
+    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return Source(frozenset(names), folder.__truediv__)
+
+
+def hub_source(model: str, revision: str | None) -> Source:
+    """The files of a model on the hub, downloaded when asked for; its cache's where it cannot be reached.
+
+    Raises:
+        PriorError: If neither has it.
+    """
+    # a second to import
+    from huggingface_hub import HfApi, constants, errors
+
+    mend = f"download it with `hf download {model}`, or set pretrained_model_name_or_path to a local folder"
+    if constants.HF_HUB_OFFLINE:
+        return cached_source(
+            model, revision, f"HF_HUB_OFFLINE is set, and its cache lacks it: unset that, {mend}"
+        )
+    try:
+        info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision))
+    except errors.GatedRepoError as error:
+        raise PriorError("is gated: accept its licence on the hub and log in with `hf auth login`") from error
+    except errors.RevisionNotFoundError as error:
+        raise PriorError("the hub has the model, but no such revision") from error
+    except errors.RepositoryNotFoundError as error:
+        raise PriorError(
+            "the hub has no such model: check the id, or log in with `hf auth login` if it is private"
+        ) from error
+    except Exception as error:  # whatever the HTTP library of the day raises: they share no base
+        reason = f"the hub cannot be reached ({first_line(error)}), and its cache lacks it"
+        return cached_source(model, revision, f"{reason}: check the connection, {mend}")
+    names = frozenset(file.rfilename for file in info.siblings)
+    return Source(names, lambda name: _download(model, info.sha, name))
+
+
+def _download(model: str, commit: str, name: str) -> Path:
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(model, name, revision=commit))
+    except Exception as error:  # as above; or a full disk
+        raise PriorError(
+            f"{name}: the download failed ({first_line(error)}); run it again to go on"
+        ) from error
+
+
+def cached_source(model: str, revision: str | None, otherwise: str) -> Source:
+    """The files that the hub's cache has of a model.
+
+    Raises:
+        PriorError: If it has none, with `otherwise` as its message.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    index = try_to_load_from_cache(model, "model_index.json", revision=revision)
+    if not isinstance(index, str):
+        raise PriorError(otherwise)
+    return folder_source(Path(index).parent)
+
+
+def within(seconds: float, call: Callable[[], Any]) -> Any:
+    """The result of a call, within a time: the limits of HTTP libraries hold for a single attempt.
+
+    Raises:
+        TimeoutError: If it takes longer; it is then left to itself.
+    """
+    future: Future = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return future.result(seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"no answer within {seconds:g} s") from error

@@ -1,0 +1,43 @@
+"""Every family: every guidance runs on it, with its own prompts, and gives the renders a gradient."""
+
+from __future__ import annotations
+
+import pytest
+import threestudio
+import torch
+from guidance.stand_ins import cameras, renders
+from threestudio_msd.priors import PriorError
+
+FAMILIES = ("sd", "sdxl", "sd3", "if_", "flux")
+TRANSFORMERS = ("sd3", "flux")
+
+
+def gradient(folder, name, use_perp_neg=False, **settings):
+    """The gradient that two renders get from one step."""
+    model = {"pretrained_model_name_or_path": folder}
+    processor = {**model, "prompt": "a mug", "use_perp_neg": use_perp_neg}
+    prompts = threestudio.find("msd-pipeline-prompt-processor")(processor)()
+    guidance = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")
+    rgb = renders()
+    guidance({**model, **settings})(rgb, prompts, **cameras(2))[f"loss_{name}"].backward()
+    return rgb.grad
+
+
+@pytest.mark.parametrize("name", ["msd", "sds", "sdi", "vsd", "csd", "ism"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_guidance_runs(pipeline_of, family, name):
+    if name == "vsd" and family in TRANSFORMERS:
+        with pytest.raises(PriorError, match=r"VSD needs a UNet, not a .*Transformer2DModel"):
+            gradient(pipeline_of(family), name)
+        return
+    found = gradient(pipeline_of(family), name)
+    assert torch.isfinite(found).all()
+    assert found.abs().sum() > 0
+
+
+@pytest.mark.parametrize("settings", [{"use_perp_neg": True}, {"loss_space": "image"}], ids=str)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_perp_neg_and_a_loss_over_images_too(pipeline_of, family, settings):
+    found = gradient(pipeline_of(family), "msd", **settings)
+    assert torch.isfinite(found).all()
+    assert found.abs().sum() > 0
