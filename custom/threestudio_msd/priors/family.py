@@ -1,14 +1,12 @@
-"""What is known of a family of pretrained models, in one description; the table is a folder of such files.
+"""What is known of a family of pretrained models, in one description.
 
-To add a family, add a file to `families/` that defines `FAMILY`: loading, conditioning, prompts and guidance
-take it from there, and nothing else changes.
+To add a family, add a file to `families/`, or to threestudio's `custom/`, that puts a `Family` into
+`FAMILIES`: loading, conditioning, prompts and guidance take it from there, and nothing else changes.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +15,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import did_you_mean
-from . import families
 from .denoisers import Condition, ConditionalDenoiser
 from .errors import PriorError
 from .spaces import Latents, Space
@@ -57,8 +54,7 @@ class Family:
 
     Attributes:
         name: For messages.
-        pipelines: Its pipelines' classes in diffusers, as `model_index.json` names them.
-        since: The first diffusers that has them.
+        since: The first diffusers that has its pipeline.
         backbone: Folder and class of the UNet or transformer.
         denoiser: The backbone as a conditional denoiser that computes in the given precision.
         condition: What the denoiser is conditioned on, from embeddings.
@@ -70,7 +66,6 @@ class Family:
     """
 
     name: str
-    pipelines: Sequence[str]
     since: str
     backbone: tuple[str, str]
     denoiser: Callable[[Parts, torch.dtype], ConditionalDenoiser]
@@ -91,21 +86,16 @@ class Family:
 
         try:
             return getattr(diffusers, name)
-        except (
-            AttributeError,
-            ImportError,
-            RuntimeError,
-        ) as error:  # diffusers imports its classes on demand
+        # diffusers imports its classes on demand, and makes a RuntimeError of what goes wrong
+        except (AttributeError, ImportError, RuntimeError) as error:
             raise PriorError(
                 f"{self.name} needs {name}, which diffusers {diffusers.__version__} lacks: "
                 f"pip install 'diffusers>={self.since}'"
             ) from error
 
 
-def all_families() -> list[Family]:
-    """The table: `FAMILY` of every module in `families/`."""
-    names = sorted(module.name for module in pkgutil.iter_modules(families.__path__))
-    return [importlib.import_module(f"{families.__name__}.{name}").FAMILY for name in names]
+FAMILIES: dict[str, Family] = {}
+"""The table, by the pipeline's class in diffusers, as `model_index.json` names it."""
 
 
 def family_of(pipeline: str) -> Family:
@@ -114,10 +104,9 @@ def family_of(pipeline: str) -> Family:
     Raises:
         PriorError: If there is none.
     """
-    table = {name: family for family in all_families() for name in family.pipelines}
-    if pipeline not in table:
-        known = ", ".join(f"{name} ({family.name})" for name, family in table.items())
+    if pipeline not in FAMILIES:
+        known = ", ".join(f"{name} ({family.name})" for name, family in FAMILIES.items())
         raise PriorError(
-            f"a {pipeline} is not supported{did_you_mean(pipeline, table)}; expected one of {known}"
+            f"a {pipeline} is not supported{did_you_mean(pipeline, FAMILIES)}; expected one of {known}"
         )
-    return table[pipeline]
+    return FAMILIES[pipeline]

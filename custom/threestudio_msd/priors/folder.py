@@ -17,9 +17,8 @@ from torch import nn
 from ..errors import first_line
 from .errors import PriorError
 from .family import Family, family_of
-from .sources import Source, find
+from .sources import INDEX, Source, find
 
-INDEX = "model_index.json"
 WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
 LFS_POINTER = b"version https://git-lfs"
 TEXT = ("text_encoder", "tokenizer")
@@ -72,8 +71,27 @@ class ModelFolder:
             PriorError: If its file is damaged or its class unknown.
         """
         with blamed(f"{self.name}: scheduler/"):
-            cls = self.family.diffusers(self.index["scheduler"][1])
+            cls = self.family.diffusers(self.class_of("scheduler"))
             return cls.from_pretrained(str(self.path / "scheduler"), local_files_only=True)
+
+    def class_of(self, part: str) -> str:
+        """The class of a part.
+
+        Raises:
+            PriorError: If `model_index.json` does not say it.
+        """
+        match self.index.get(part):
+            case [str(), str(name)]:
+                return name
+        raise PriorError(f'{INDEX}: expected "{part}": [library, class], got {self.index.get(part)!r}')
+
+    def _text_encoder(self, part: str) -> nn.Module:
+        import transformers
+
+        name = self.class_of(part)
+        if not hasattr(transformers, name):
+            raise PriorError(f"{self.name}: {part}/: transformers {transformers.__version__} has no {name}")
+        return self.load(part, getattr(transformers, name), torch.float32)
 
     def text_pipeline(self) -> Any:
         """Load the pipeline with text encoders and tokenizers only.
@@ -87,15 +105,15 @@ class ModelFolder:
 
         transformers.utils.logging.disable_progress_bar()
         diffusers_logging.disable_progress_bar()
-        parts = {name: None for name, value in self.index.items() if isinstance(value, list)}
-        for part in self.variants:
-            parts[part] = self.load(part, getattr(transformers, self.index[part][1]), torch.float32)
-        loaded = {name: part for name, part in parts.items() if not name.startswith("tokenizer")}
-        # diffusers warns of the parts left out on purpose
+        others = {name: None for name, value in self.index.items() if isinstance(value, list)}
+        encoders = {part: self._text_encoder(part) for part in self.variants}
+        for name in text_parts(self.index)[1]:
+            del others[name]  # the tokenizers, which diffusers loads itself
+        # it warns of the parts left out on purpose
         logging.getLogger("diffusers.pipelines.pipeline_utils").setLevel(logging.ERROR)
         with blamed(self.name):
             cls = self.family.diffusers(self.index["_class_name"])
-            return cls.from_pretrained(str(self.path), local_files_only=True, **loaded)
+            return cls.from_pretrained(str(self.path), local_files_only=True, **{**others, **encoders})
 
 
 def open_model(model: str, revision: str | None = None, text: bool = False) -> ModelFolder:
@@ -112,19 +130,33 @@ def open_model(model: str, revision: str | None = None, text: bool = False) -> M
     name = f"{model}@{revision}" if revision else str(model)
     with named(name):
         source = find(model, revision)
-        index = read_json(source, INDEX)
-        family = family_of(str(index.get("_class_name")))
-        weighty, light = (
-            text_parts(index) if text else (filter(None, (family.backbone[0], family.vae)), ["scheduler"])
-        )
-        for part in light:
-            _get_all(source, small_files(source.names, part))
-        variants = {part: _get_weights(source, part) for part in weighty}
-        return ModelFolder(name, source.get(INDEX).parent, index, family, variants)
+        try:
+            return _open(name, source, text)
+        except PriorError as error:
+            raise PriorError(f"{error}{source.note}") from error
+
+
+def _open(name: str, source: Source, text: bool) -> ModelFolder:
+    index = read_json(source, INDEX)
+    family = family_of(str(index.get("_class_name")))
+    weighty, light = text_parts(index) if text else model_parts(family)
+    for part in light:
+        _get_all(source, small_files(source.names, part))
+    variants = {part: _get_weights(source, part) for part in weighty}
+    return ModelFolder(name, source.get(INDEX).parent, index, family, variants)
+
+
+def model_parts(family: Family) -> tuple[list[str], list[str]]:
+    """The parts beside text that a family needs: those with weights, and those without."""
+    return [part for part in (family.backbone[0], family.vae) if part], ["scheduler"]
 
 
 def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """The text encoders and the tokenizers that a pipeline has."""
+    """The text encoders that a pipeline has, and the tokenizers.
+
+    Raises:
+        PriorError: If it has none.
+    """
     present = [name for name, value in index.items() if isinstance(value, list) and value[0]]
     encoders, tokenizers = ([name for name in present if name.startswith(kind)] for kind in TEXT)
     if not encoders:

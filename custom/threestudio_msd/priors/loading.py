@@ -1,4 +1,4 @@
-"""Loading of pretrained diffusion models, safetensors only, in two halves: the model, and its text encoders."""
+"""Loading of pretrained diffusion models, safetensors only: the model and, apart, its text encoders."""
 
 from __future__ import annotations
 

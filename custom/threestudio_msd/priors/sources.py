@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +12,7 @@ from typing import Any
 from ..errors import first_line
 from .errors import PriorError
 
-HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
+INDEX = "model_index.json"
 PATIENCE = 8.0  # seconds that the hub is given to answer
 
 
@@ -23,11 +22,13 @@ class Source:
 
     Attributes:
         names: All of them, relative to the model's folder.
-        get: Where one lies, once it is there; names that belong together lie in one folder.
+        get: Where one lies, once it is there; all lie in one folder.
+        note: What to add where something is missing.
     """
 
     names: frozenset[str]
     get: Callable[[str], Path]
+    note: str = ""
 
 
 def find(model: str, revision: str | None) -> Source:
@@ -46,17 +47,27 @@ def find(model: str, revision: str | None) -> Source:
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder_source(folder)
-    if folder.exists() or not HUB_ID.fullmatch(model):
+    if folder.exists() or not _is_hub_id(model):
         raise PriorError(
-            "no such folder, and no hub id: expected a pipeline's folder or owner/name as pretrained_model_name_or_path"
+            "no such folder, and no hub id: expected a folder or owner/name as pretrained_model_name_or_path"
         )
     return hub_source(model, revision)
 
 
-def folder_source(folder: Path) -> Source:
+def _is_hub_id(model: str) -> bool:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(model)
+    except HFValidationError:
+        return False
+    return True
+
+
+def folder_source(folder: Path, note: str = "") -> Source:
     """The files of a folder."""
     names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return Source(frozenset(names), folder.__truediv__)
+    return Source(frozenset(names), folder.__truediv__, note)
 
 
 def hub_source(model: str, revision: str | None) -> Source:
@@ -68,11 +79,8 @@ def hub_source(model: str, revision: str | None) -> Source:
     # a second to import
     from huggingface_hub import HfApi, constants, errors
 
-    mend = f"download it with `hf download {model}`, or set pretrained_model_name_or_path to a local folder"
     if constants.HF_HUB_OFFLINE:
-        return cached_source(
-            model, revision, f"HF_HUB_OFFLINE is set, and its cache lacks it: unset that, {mend}"
-        )
+        return cached_source(model, revision, "HF_HUB_OFFLINE is set", "unset it")
     try:
         info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision))
     except errors.GatedRepoError as error:
@@ -84,35 +92,49 @@ def hub_source(model: str, revision: str | None) -> Source:
             "the hub has no such model: check the id, or log in with `hf auth login` if it is private"
         ) from error
     except Exception as error:  # whatever the HTTP library of the day raises: they share no base
-        reason = f"the hub cannot be reached ({first_line(error)}), and its cache lacks it"
-        return cached_source(model, revision, f"{reason}: check the connection, {mend}")
+        reason = f"the hub cannot be reached ({first_line(error)})"
+        return cached_source(model, revision, reason, "check the connection")
     names = frozenset(file.rfilename for file in info.siblings)
-    return Source(names, lambda name: _download(model, info.sha, name))
+
+    def get(name: str) -> Path:
+        # the index by the revision's own name, so that the cache learns which commit that is
+        return _download(model, revision if name == INDEX else info.sha, name)
+
+    return Source(names, get)
 
 
-def _download(model: str, commit: str, name: str) -> Path:
+def _download(model: str, revision: str | None, name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(model, name, revision=commit))
+        return Path(hf_hub_download(model, name, revision=revision))
     except Exception as error:  # as above; or a full disk
         raise PriorError(
             f"{name}: the download failed ({first_line(error)}); run it again to go on"
         ) from error
 
 
-def cached_source(model: str, revision: str | None, otherwise: str) -> Source:
-    """The files that the hub's cache has of a model.
+def cached_source(model: str, revision: str | None, reason: str, remedy: str) -> Source:
+    """The files that the hub's cache has of a model, where the hub itself is out of reach.
+
+    Args:
+        model: Hub id.
+        revision: See `find`.
+        reason: Why it is.
+        remedy: What helps against that.
 
     Raises:
-        PriorError: If it has none, with `otherwise` as its message.
+        PriorError: If the cache has none.
     """
     from huggingface_hub import try_to_load_from_cache
 
-    index = try_to_load_from_cache(model, "model_index.json", revision=revision)
+    mend = (
+        f"{remedy}, download it with `hf download {model}`, or set pretrained_model_name_or_path to a folder"
+    )
+    index = try_to_load_from_cache(model, INDEX, revision=revision)
     if not isinstance(index, str):
-        raise PriorError(otherwise)
-    return folder_source(Path(index).parent)
+        raise PriorError(f"{reason}, and its cache lacks it: {mend}")
+    return folder_source(Path(index).parent, f"; it is from the hub's cache, as {reason}: {mend}")
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from ..calls import flow_schedule, with_pooled, without_pooled
 from ..denoisers import Condition, FlowDenoiser
-from ..family import Embeddings, Family, Parts
+from ..family import FAMILIES, Embeddings, Family, Parts
 
-# of the guidance that Flux.1 [dev] was distilled with, diffusers' default; classifier-free guidance comes on top
+# of the guidance that Flux.1 [dev] was distilled with, diffusers' default; not classifier-free guidance
 GUIDANCE = 3.5
 
 
@@ -66,9 +66,8 @@ def resolution(parts: Parts) -> int:
     return parts.vae.config.sample_size
 
 
-FAMILY = Family(
+FAMILIES["FluxPipeline"] = Family(
     name="Flux.1",
-    pipelines=("FluxPipeline",),
     since="0.30",
     backbone=("transformer", "FluxTransformer2DModel"),
     denoiser=denoiser,

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..calls import UNetCall, vp_denoiser
 from ..denoisers import Condition, VPDenoiser
-from ..family import Embeddings, Family, Parts
+from ..family import FAMILIES, Embeddings, Family, Parts
 from ..spaces import Pixels
 
 
@@ -54,9 +54,8 @@ def pixels(parts: Parts) -> Pixels:
     return Pixels()
 
 
-FAMILY = Family(
+FAMILIES["IFPipeline"] = Family(
     name="DeepFloyd IF",
-    pipelines=("IFPipeline",),
     since="0.20",
     backbone=("unet", "UNet2DConditionModel"),
     denoiser=denoiser,

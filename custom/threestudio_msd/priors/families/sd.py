@@ -6,7 +6,7 @@ from typing import Any
 
 from ..calls import unet_denoiser
 from ..denoisers import Condition
-from ..family import Embeddings, Family, Parts
+from ..family import FAMILIES, Embeddings, Family, Parts
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
@@ -22,9 +22,8 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     return tokens.float()
 
 
-FAMILY = Family(
+FAMILIES["StableDiffusionPipeline"] = Family(
     name="Stable Diffusion 1 and 2",
-    pipelines=("StableDiffusionPipeline",),
     since="0.20",
     backbone=("unet", "UNet2DConditionModel"),
     denoiser=unet_denoiser,

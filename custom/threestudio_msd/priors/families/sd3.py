@@ -6,7 +6,7 @@ from typing import Any
 
 from ..calls import transformer_denoiser, with_pooled, without_pooled
 from ..denoisers import Condition
-from ..family import Embeddings, Family, Parts
+from ..family import FAMILIES, Embeddings, Family, Parts
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
@@ -28,9 +28,8 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     return with_pooled(tokens, pooled)
 
 
-FAMILY = Family(
+FAMILIES["StableDiffusion3Pipeline"] = Family(
     name="Stable Diffusion 3",
-    pipelines=("StableDiffusion3Pipeline",),
     since="0.29",
     backbone=("transformer", "SD3Transformer2DModel"),
     denoiser=transformer_denoiser,

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..calls import unet_denoiser, with_pooled, without_pooled
 from ..denoisers import Condition
-from ..family import Embeddings, Family, Parts, backbone_resolution
+from ..family import FAMILIES, Embeddings, Family, Parts, backbone_resolution
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
@@ -33,9 +33,8 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     return embeddings
 
 
-FAMILY = Family(
+FAMILIES["StableDiffusionXLPipeline"] = Family(
     name="Stable Diffusion XL",
-    pipelines=("StableDiffusionXLPipeline",),
     since="0.20",
     backbone=("unet", "UNet2DConditionModel"),
     denoiser=unet_denoiser,

@@ -1,0 +1,157 @@
+"""What can be wrong with a model's folder: one line that names the file and what to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from threestudio_msd.priors import PriorError, embed_prompts, load_model
+from threestudio_msd.priors.folder import weight_files
+
+UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
+TEXT = "text_encoder/model.safetensors"
+
+
+@pytest.fixture
+def folder(tmp_path, random_pipeline) -> Path:
+    return shutil.copytree(random_pipeline, tmp_path / "model")
+
+
+def change(path: Path, **values: object) -> None:
+    path.write_text(json.dumps({**json.loads(path.read_text()), **values}))
+
+
+def reshaped(path: Path) -> None:
+    tensors = load_file(path)
+    name = max(tensors, key=lambda name: tensors[name].numel())
+    save_file({**tensors, name: torch.zeros(3, 3)}, path)
+
+
+def without_a_tensor(path: Path) -> None:
+    tensors = load_file(path)
+    del tensors[sorted(tensors)[0]]
+    save_file(tensors, path)
+
+
+def halved(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def pointer(path: Path) -> None:
+    path.write_text(f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 5\n")
+
+
+def pickled(path: Path) -> None:
+    path.rename(path.with_suffix(".bin"))
+
+
+DAMAGE = {
+    "no index": (lambda f: (f / "model_index.json").unlink(), r"has no model_index\.json"),
+    "index no JSON": (lambda f: (f / "model_index.json").write_text("{"), r"model_index\.json is no JSON"),
+    "index binary": (lambda f: (f / "model_index.json").write_bytes(b"\xff\xfe"), "is no JSON"),
+    "index a list": (lambda f: (f / "model_index.json").write_text("[]"), "holds no mapping"),
+    "no class": (lambda f: change(f / "model_index.json", _class_name=None), "a None is not supported"),
+    "odd class": (lambda f: change(f / "model_index.json", _class_name="SDPipeline"), "SDPipeline is not"),
+    "odd scheduler": (lambda f: change(f / "model_index.json", scheduler=["diffusers", "X"]), "X"),
+    "null scheduler": (lambda f: change(f / "model_index.json", scheduler=[None, None]), '"scheduler": '),
+    "no unet": (lambda f: shutil.rmtree(f / "unet"), "has no unet/"),
+    "no vae": (lambda f: shutil.rmtree(f / "vae"), "has no vae/"),
+    "no scheduler": (lambda f: shutil.rmtree(f / "scheduler"), "has no scheduler/"),
+    "no weights": (lambda f: (f / UNET).unlink(), "unet/ holds no weights"),
+    "unet no config": (lambda f: (f / "unet/config.json").unlink(), "has no unet/ with its configuration"),
+    "unet odd config": (lambda f: (f / "unet/config.json").write_text("{"), "unet/: cannot be read"),
+    "unet other blocks": (
+        lambda f: change(f / "unet/config.json", down_block_types=["A", "B"]),
+        "unet/: cannot be read",
+    ),
+    "half a unet": (lambda f: halved(f / UNET), "unet/: cannot be read"),
+    "half a vae": (lambda f: halved(f / VAE), "vae/: cannot be read"),
+    "empty": (lambda f: (f / UNET).write_bytes(b""), r"unet/.*\.safetensors is empty"),
+    "garbage": (lambda f: (f / UNET).write_bytes(b"x" * 999), "unet/: cannot be read"),
+    "another shape": (lambda f: reshaped(f / UNET), "unet/: cannot be read"),
+    "a tensor less": (lambda f: without_a_tensor(f / VAE), "vae/: the weights lack "),
+    "LFS pointer": (lambda f: pointer(f / UNET), "Git LFS pointer.*git lfs pull"),
+    "pickled": (lambda f: pickled(f / VAE), "vae/ holds pickled weights only.*only safetensors are read"),
+    "odd prediction": (
+        lambda f: change(f / "scheduler/scheduler_config.json", prediction_type="flow"),
+        "unknown prediction type 'flow'",
+    ),
+}
+TEXT_DAMAGE = {
+    "no text encoder": (lambda f: shutil.rmtree(f / "text_encoder"), "has no text_encoder/"),
+    "no tokenizer": (lambda f: shutil.rmtree(f / "tokenizer"), "has no tokenizer/"),
+    "none in the index": (
+        lambda f: change(f / "model_index.json", text_encoder=[None, None]),
+        "no text encoder",
+    ),
+    "odd class": (lambda f: change(f / "model_index.json", text_encoder=["transformers", "X"]), "has no X"),
+    "half": (lambda f: halved(f / TEXT), "text_encoder/: cannot be read"),
+    "empty": (lambda f: (f / TEXT).write_bytes(b""), r"text_encoder/model\.safetensors is empty"),
+    "another shape": (lambda f: reshaped(f / TEXT), "text_encoder/: "),
+    "a tensor less": (lambda f: without_a_tensor(f / TEXT), "text_encoder/: the weights lack "),
+    "LFS pointer": (lambda f: pointer(f / TEXT), "Git LFS pointer"),
+    "pickled": (lambda f: pickled(f / TEXT), "text_encoder/ holds pickled"),
+    "odd tokenizer": (
+        lambda f: [(f / "tokenizer" / file).write_text("{") for file in ("tokenizer.json", "vocab.json")],
+        "cannot be read",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_damage_is_one_line_that_names_it(folder, what):
+    damage, words = DAMAGE[what]
+    damage(folder)
+    with pytest.raises(PriorError, match=words) as caught:
+        load_model(str(folder))
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("what", TEXT_DAMAGE)
+def test_so_is_damage_to_the_text_encoders(folder, what):
+    damage, words = TEXT_DAMAGE[what]
+    damage(folder)
+    with pytest.raises(PriorError, match=words) as caught:
+        embed_prompts(["a mug"], str(folder))
+    assert str(caught.value).startswith(f"{folder}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_half_does_not_need_the_other(folder):
+    embeddings = embed_prompts(["a mug"], str(folder))
+    shutil.rmtree(folder / "text_encoder")
+    model = load_model(str(folder))
+    shutil.rmtree(folder / "unet")
+    assert model.condition(embeddings)["encoder_hidden_states"] is embeddings
+
+
+def test_a_variant_of_half_precision_is_loaded_where_there_is_no_other(folder):
+    for name in (UNET, VAE, TEXT):
+        path = folder / name
+        path.rename(path.with_suffix(".fp16.safetensors"))
+    assert load_model(str(folder)).resolution == 16
+    assert embed_prompts(["a mug"], str(folder)).dtype == torch.float32
+
+
+def test_weights_written_in_the_names_of_older_transformers_are_found(folder):
+    """They prefix every name with the model's own; nothing of them counts as missing."""
+    before = embed_prompts(["a mug"], str(folder))
+    tensors = load_file(folder / TEXT)
+    old = {f"text_model.{name.removeprefix('text_model.')}": tensor for name, tensor in tensors.items()}
+    save_file(old, folder / TEXT, {"format": "pt"})
+    torch.testing.assert_close(embed_prompts(["a mug"], str(folder)), before)
+
+
+def test_plain_weights_are_preferred_and_all_their_shards_are_one():
+    shards = [f"unet/diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    others = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/config.json", VAE]
+    found, variant = weight_files([*shards, *others], "unet")
+    assert (sorted(found), variant) == (shards, None)
+    halves = [name.replace("model-0", "model.fp16-0") for name in shards]
+    found, variant = weight_files([*halves, "unet/diffusion_pytorch_model.non_ema.safetensors"], "unet")
+    assert (sorted(found), variant) == (halves, "fp16")

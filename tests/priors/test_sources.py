@@ -1,0 +1,162 @@
+"""Models from the hub: downloaded, cached, missing, gated, unreachable; it is a server in this process."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from threestudio_msd.priors import PriorError, embed_prompts, load_model, sources
+
+COMMIT, PATIENCE = "c" * 40, sources.PATIENCE
+REFUSALS = {
+    "gone": (404, "RepoNotFound", r"no such model: check the id.*hf auth login"),
+    "gated": (403, "GatedRepo", r"is gated: accept its licence.*hf auth login"),
+    "revision": (404, "RevisionNotFound", "no such revision"),
+    "down": (500, None, "the hub cannot be reached.*me/down"),
+}
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Of the hub, what loading needs: one model `me/tiny`, and some that are refused."""
+
+    folder: Path
+    served: list[str]
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def do_GET(self) -> None:
+        path = self.path.split("?")[0]
+        name = path.removeprefix("/api/models").split("/")[2]
+        if name in REFUSALS:
+            status, code, _ = REFUSALS[name]
+            self.answer(status, b"", {"X-Error-Code": code} if code else {})
+        elif path.startswith("/api/models/"):
+            names = [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*.*")]
+            files = [{"rfilename": name} for name in names]
+            self.answer(200, json.dumps({"id": "me/tiny", "sha": COMMIT, "siblings": files}).encode())
+        elif "/resolve/" in path:
+            file = path.partition("/resolve/")[2].split("/", 1)[1]
+            self.served.append(file)
+            self.answer(
+                200, (self.folder / file).read_bytes(), {"ETag": f'"{file}"', "X-Repo-Commit": COMMIT}
+            )
+        else:
+            self.answer(404, b"")
+
+    def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
+        self.send_response(status)
+        for key, value in {"Content-Length": str(len(body)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def online(monkeypatch, tmp_path):
+    """An empty cache, and a setter of the hub's address."""
+
+    def connect(address: str) -> None:
+        monkeypatch.setattr(constants, "ENDPOINT", address)
+        template = address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", True)
+    return connect
+
+
+@pytest.fixture
+def hub(online, tmp_path, random_pipeline):
+    handler = type("TinyHub", (Hub,), {"folder": tmp_path / "tiny", "served": []})
+    shutil.copytree(random_pipeline, handler.folder)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    online(f"http://127.0.0.1:{server.server_port}")
+    yield handler
+    server.shutdown()
+
+
+def test_a_half_of_the_model_is_downloaded_and_kept(hub, monkeypatch):
+    for name in ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin"):
+        (hub.folder / "unet" / name).write_bytes(b"never asked for")
+    assert load_model("me/tiny").resolution == 16
+    parts = {name.split("/")[0] for name in hub.served}
+    assert parts == {"model_index.json", "unet", "vae", "scheduler"}
+    assert not any("fp16" in name or name.endswith(".bin") for name in hub.served)
+    hub.served.clear()
+    assert embed_prompts(["a mug"], "me/tiny").shape == (1, 8, 16)
+    assert {name.split("/")[0] for name in hub.served} == {"model_index.json", "text_encoder", "tokenizer"}
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)  # and now it is in the cache
+    assert load_model("me/tiny").resolution == 16
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_what_the_hub_refuses_is_told(hub, name):
+    with pytest.raises(PriorError, match=REFUSALS[name][2]) as caught:
+        load_model(f"me/{name}")
+    assert str(caught.value).startswith(f"me/{name}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_hub_that_does_not_answer_is_given_up_on(online, monkeypatch):
+    import socket
+
+    monkeypatch.setattr(sources, "PATIENCE", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # takes connections and says nothing
+        online(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        start = time.perf_counter()
+        with pytest.raises(PriorError, match=r"me/tiny@v1: the hub cannot be reached.*hf download me/tiny"):
+            load_model("me/tiny", "v1")
+    assert time.perf_counter() - start < 3
+    assert PATIENCE <= 9
+
+
+def test_the_cache_is_used_where_the_hub_cannot_be_reached(hub, online):
+    load_model("me/tiny")
+    online("http://127.0.0.1:9")  # nobody listens there
+    assert load_model("me/tiny").resolution == 16
+    with pytest.raises(
+        PriorError, match=r"has no tokenizer/.*from the hub's cache, as the hub cannot be reached"
+    ):
+        embed_prompts(["a mug"], "me/tiny")
+
+
+def test_offline_is_said_at_once():
+    start = time.perf_counter()
+    with pytest.raises(
+        PriorError, match=r"no-such/model: HF_HUB_OFFLINE is set.*pretrained_model_name_or_path"
+    ):
+        load_model("no-such/model")
+    assert time.perf_counter() - start < 1
+
+
+@pytest.mark.parametrize("model", ["", " ", 5, None, "missing/folder/here", "./missing", "a b"])
+def test_what_is_neither_folder_nor_id_is_refused(model):
+    with pytest.raises(PriorError, match="pretrained_model_name_or_path"):
+        load_model(model)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(PriorError, match="no such folder"):
+        load_model(str(tmp_path / "model.safetensors"))
+
+
+def test_a_call_may_fail_or_take_too_long():
+    assert sources.within(1, lambda: 7) == 7
+    with pytest.raises(ZeroDivisionError):
+        sources.within(1, lambda: 1 / 0)
+    with pytest.raises(TimeoutError, match=r"no answer within 0\.05 s"):
+        sources.within(0.05, lambda: time.sleep(0.5))
