@@ -7,9 +7,10 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 
-from launcher.errors import LaunchError
-from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host
+from launcher import UserError
+from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host, user_errors
 
 
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -36,7 +37,11 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    """Run the command line and return its exit status.
+
+    It is 0, 2 for what the user can mend, 1 for NaN or infinity half way, 130 after Ctrl-C. `--verbose` shows
+    where an error comes from.
+    """
     args, overrides = parse_args(argv)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", args.gpu)  # before torch is imported
@@ -48,16 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except (LaunchError, OSError, ArithmeticError) as error:
+    except UserError as error:
         if args.verbose:
-            raise
-        # files and models that are missing can be mended by the user; NaN or infinity ends a run half way
-        return _fail(error, 1 if isinstance(error, ArithmeticError) else 2)
-
-
-def _fail(error: Exception, status: int) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return status
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
 
 
 def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> int:
@@ -69,16 +69,15 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
         logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
     import torch
 
-    from launcher.check import check, config_errors, one_line, read
+    from launcher.check import check
+    from launcher.config import read_plain
     from launcher.run import run
 
     import_extensions()
-    n_gpus = max(1, torch.cuda.device_count())
-    check(read(args.config, overrides, n_gpus=n_gpus), threestudio)
-    try:
-        return run(args, overrides, n_gpus, threestudio)
-    except config_errors(threestudio) as error:
-        raise LaunchError(one_line(error)) from error
+    settings = read_plain(args.config, overrides, n_gpus=max(1, torch.cuda.device_count()))
+    check(settings, threestudio)
+    with user_errors():
+        return run(args, overrides, settings, threestudio)
 
 
 if __name__ == "__main__":

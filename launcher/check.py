@@ -1,180 +1,185 @@
-"""Everything that can be wrong with a config, found before any model is loaded."""
+"""Everything that can be wrong with a config, found before any model is loaded and any folder is made."""
 
 import dataclasses
-import difflib
-import inspect
+import math
 import os
+import re
+import shutil
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, get_type_hints
 
-import torch
-from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from threestudio_msd.errors import UserError, did_you_mean, first_line
+from threestudio_msd.fields import FieldError, check_fields, listed
 
-from launcher.errors import LaunchError
+from launcher.config import as_config, leaves, settings_of
+from launcher.ranges import INFINITE, RANGES
+from launcher.saved import check_files
+from launcher.training import check_training
 
-THREESTUDIOS_OWN = ("Adan", "FusedAdam", "Sequential")  # names that it understands beside those of torch
-FILE_KEYS = ("resume", "system.weights", "system.geometry_convert_from")
-
-
-def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
-    """The config as the user wrote it: a YAML file with `key=value` overrides, interpolations resolved.
-
-    Raises:
-        LaunchError: The file is missing or malformed, an override is no `key=value`, a value is left open
-            (`???`) or refers to a key that does not exist.
-    """
-    if not os.path.isfile(path):
-        raise LaunchError(f"--config {path}: no such file")
-    for override in overrides:
-        if "=" not in override or override.startswith("-"):
-            raise LaunchError(f"'{override}': expected an override of the form key=value")
-    try:
-        cfg = OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides), derived)
-        OmegaConf.resolve(cfg)
-    except (
-        OmegaConfBaseException,
-        YAMLError,
-        OSError,
-        TypeError,
-    ) as error:  # TypeError: a list in a mapping's place
-        raise LaunchError(f"{path}: {one_line(error)}") from error
-    open_keys = sorted(OmegaConf.missing_keys(cfg))
-    if open_keys:
-        raise LaunchError(f"{open_keys[0]}: no value is given; append {open_keys[0]}=...")
-    return cfg
+REFUSED = (
+    TypeError,
+    ValueError,
+    ArithmeticError,
+    LookupError,
+    AttributeError,
+    AssertionError,
+    OmegaConfBaseException,
+)
 
 
-def check(cfg: DictConfig, threestudio: ModuleType) -> None:
-    """Check keys, type names, values and files of a config that `read` has read.
+def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
+    """Check keys, type names, values and files of a config that `read_plain` has read.
+
+    A registered class may know more than its settings' dataclass says: its classmethod
+    `check_experiment(plain)` is called where it has one, and raises what is wrong.
 
     Raises:
-        LaunchError: What is wrong, with the full key.
+        UserError: What is wrong, with the full key.
     """
-    from pytorch_lightning import Trainer
-    from pytorch_lightning.callbacks import ModelCheckpoint
     from threestudio.utils.config import ExperimentConfig
 
+    _require_finite(plain)
     for key in ("data_type", "system_type"):
-        if not cfg.get(key):
-            raise LaunchError(f"{key}: no value is given")
-    _check_settings("", ExperimentConfig, cfg, threestudio)
-    _check_names("trainer", cfg.get("trainer"), inspect.signature(Trainer).parameters)
-    _check_names("checkpoint", cfg.get("checkpoint"), inspect.signature(ModelCheckpoint).parameters)
-    for key, value in (OmegaConf.select(cfg, "system.loss") or {}).items():
-        if key.startswith("lambda_"):
-            _check_schedule(f"system.loss.{key}", value)
-    _check_classes("system.optimizer", OmegaConf.select(cfg, "system.optimizer"), torch.optim)
-    _check_classes("system.scheduler", OmegaConf.select(cfg, "system.scheduler"), torch.optim.lr_scheduler)
-    for key in FILE_KEYS:
-        file = OmegaConf.select(cfg, key)
-        if file and "LAST" not in file and not os.path.isfile(file):
-            raise LaunchError(f"{key}: no such file: {file}")
-    _check_folder(cfg)
+        if not plain.get(key):
+            raise UserError(f"{key}: no value is given")
+    _check_seed(plain.get("seed", 0))
+    found = dict(_check_block("", ExperimentConfig, plain, threestudio))
+    _check_folder(plain)
+    check_training(plain)
+    check_files(plain)
+    for cls in found.values():
+        if hasattr(cls, "check_experiment"):
+            cls.check_experiment(plain)
 
 
-def _check_settings(path: str, fields: type, settings: DictConfig, threestudio: ModuleType) -> None:
-    """Check settings against their dataclass, and those of the registered types that they name, at any depth."""
-    names = [field.name for field in dataclasses.fields(fields) if field.init]
-    _check_names(path, settings, names)
-    defaults = {field.name: field.default for field in dataclasses.fields(fields)}
-    for name in names:
-        type_key = f"{name}_type"
-        if type_key in names and (name in settings or type_key in settings):
-            where = f"{path}.{name}" if path else name
-            cls = _find(f"{where}_type", settings.get(type_key, defaults[type_key]), threestudio)
-            inner = settings.get(name)
-            _check_settings(
-                where, _fields_of(cls), OmegaConf.create({}) if inner is None else inner, threestudio
+def _check_block(
+    path: str, fields: type, settings: Any, threestudio: ModuleType
+) -> Iterable[tuple[str, type]]:
+    """Check settings against their dataclass, and those of the registered types that they name, at any depth.
+
+    Yields:
+        The full key of every such block, and the class that its type names.
+    """
+    if not isinstance(settings, dict):
+        raise UserError(f"{path}: expected a mapping of settings, got {_shown(settings)}")
+    names = {field.name: field for field in dataclasses.fields(fields) if field.init}
+    for key in settings:
+        if key not in names:
+            raise UserError(
+                f"{_join(path, key)}: unknown key{did_you_mean(key, names) or f'; known: {listed(names)}'}"
             )
-    _check_values(path, fields, settings)
+    for name, value in settings.items():
+        _check_value(path, fields, names[name], value)
+    for name, field in names.items():
+        type_field = names.get(f"{name}_type")
+        if type_field and (name in settings or type_field.name in settings):
+            where = _join(path, name)
+            cls = _find(f"{where}_type", settings.get(type_field.name, type_field.default), threestudio)
+            yield where, cls
+            inner = settings.get(name, {} if field.default is None else None)
+            inner = {} if name not in settings else inner
+            yield from _check_block(where, settings_of(cls), inner, threestudio)
+    if path:  # in threestudio, an instance of the experiment's own dataclass creates the run's folder
+        _check_instance(path, fields, settings)
 
 
-def _check_values(path: str, fields: type, settings: DictConfig) -> None:
+def _check_value(path: str, fields: type, field: dataclasses.Field, value: Any) -> None:
+    """Check a value against its annotation and range: the dataclass's own, else what its name usually means."""
+    hint = get_type_hints(fields)[field.name]
+    metadata = field.metadata or RANGES.get(field.name, {})
+    rule = dataclasses.field(default=None, metadata=metadata)
+    checked = dataclasses.make_dataclass("Settings", [(field.name, hint, rule)])
     try:
-        if path:
-            OmegaConf.structured(fields(**OmegaConf.to_container(settings)))
-        else:  # types only: in threestudio, an instance of the experiment's own dataclass creates the run's folder
-            OmegaConf.merge(OmegaConf.structured(fields), settings)
-    except OmegaConfBaseException as error:
-        where = f"{path}.{error.full_key}" if path else error.full_key
-        raise LaunchError(f"{where}: {one_line(error)}") from error
-    except (TypeError, ValueError) as error:  # the settings' own check, in __post_init__
-        separator = "." if getattr(error, "begins_with_key", False) else ": "
-        raise LaunchError(f"{path}{separator}{one_line(error)}") from error
+        check_fields(checked, {field.name: value})
+    except FieldError as error:
+        raise UserError(_join(path, str(error))) from error
 
 
-def _fields_of(cls: type) -> type:
-    """The dataclass of a class's settings: nested as `Config`, or, in data modules, the annotation of `cfg`."""
-    fields = getattr(cls, "Config", None) or get_type_hints(cls).get("cfg")
-    if not dataclasses.is_dataclass(fields):
-        raise LaunchError(
-            f"{cls.__module__}.{cls.__qualname__} has no dataclass of settings: add `cfg: ItsConfig`"
-        )
-    return fields
+def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:
+    """Let the dataclass itself look at its values, as it will be given them."""
+    from threestudio.utils.config import parse_structured
+
+    try:
+        parse_structured(fields, as_config(settings))
+    except UserError as error:
+        raise UserError(_join(path, str(error))) from error
+    except REFUSED as error:
+        key = getattr(error, "full_key", None)
+        raise UserError(f"{_join(path, key) if key else path}: {first_line(error)}") from error
 
 
-def _find(key: str, name: str, threestudio: ModuleType) -> type:
+def _find(key: str, name: Any, threestudio: ModuleType) -> type:
+    if not name or not isinstance(name, str):
+        raise UserError(f"{key}: expected the name of a registered type, got {_shown(name)}")
     for part in name.replace(":", ",").split(","):
         if part not in threestudio.__modules__:
-            raise LaunchError(
-                f"{key}: nothing is registered as '{part}'{_nearest(part, threestudio.__modules__)}"
-            )
-    return threestudio.find(name)
-
-
-def _check_names(path: str, node: DictConfig | None, known: Iterable[str]) -> None:
-    for key in node or ():
-        if key not in known:
-            where = f"{path}.{key}" if path else key
-            raise LaunchError(f"{where}: unknown key{_nearest(key, known)}")
-
-
-def _check_schedule(key: str, value: Any) -> None:
-    from threestudio.utils.misc import C
-
+            near = did_you_mean(part, threestudio.__modules__)
+            known = "" if near else f"; registered: {listed(sorted(threestudio.__modules__))}"
+            raise UserError(f"{key}: nothing is registered as '{part}'{near}{known}")
     try:
-        C(value, 0, 0)
-    except (AssertionError, TypeError, ValueError) as error:  # threestudio's own C asserts
-        raise LaunchError(f"{key}: not a number or [start_step, v0, v1, end_step]: {value}") from error
+        return threestudio.find(name)
+    except TypeError as error:  # mixins that do not mix
+        raise UserError(f"{key}: '{name}' cannot be combined: {first_line(error)}") from error
 
 
-def _check_classes(key: str, node: DictConfig | None, module: ModuleType) -> None:
-    """Check that `module` has the class `node.name`, that it takes `node.args`, and the same of nested `schedulers`."""
-    name = node.get("name") if node else None
-    known = [n for n in dir(module) if n[0].isupper() and isinstance(getattr(module, n), type)]
-    for i, inner in enumerate(node.get("schedulers", []) if node else []):
-        _check_classes(f"{key}.schedulers[{i}]", inner, module)
-    if name is None or name in THREESTUDIOS_OWN:
-        return
-    if name not in known:
-        raise LaunchError(f"{key}.name: {module.__name__} has no '{name}'{_nearest(name, known)}")
-    _check_names(f"{key}.args", node.get("args"), inspect.signature(getattr(module, name)).parameters)
+def _require_finite(plain: dict[str, Any]) -> None:
+    """NaN never means anything in a config, and infinity only as the end of an interval."""
+    for key, value in leaves(plain):
+        for number in _numbers(value):
+            if math.isnan(number) or (math.isinf(number) and key.rpartition(".")[2] not in INFINITE):
+                raise UserError(f"{key}: expected finite numbers, got {value}")
 
 
-def _check_folder(cfg: DictConfig) -> None:
-    """A prompt may be part of the tag, and the tag is part of a path: it must not lead elsewhere."""
-    root = os.path.abspath(cfg.get("exp_root_dir", "outputs"))
-    folder = os.path.abspath(os.path.join(root, str(cfg.get("name", "default")), str(cfg.get("tag", ""))))
-    if os.path.commonpath([root, folder]) != root:
-        raise LaunchError(f"name, tag: the run's folder {folder} would lie outside exp_root_dir {root}")
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, list):
+        return [number for item in value for number in _numbers(item)]
+    if isinstance(value, dict):
+        return _numbers(list(value.values()))
+    return [value] if isinstance(value, float) else []
 
 
-def _nearest(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(str(name), list(known), n=1)
-    return f"; did you mean '{near[0]}'?" if near else ""
+def _check_seed(seed: Any) -> None:
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
+        raise UserError(f"seed: expected an integer from 0 to 2^32 - 1, got {_shown(seed)}")
 
 
-def config_errors(threestudio: ModuleType) -> tuple[type[Exception], ...]:
-    """What the host raises for settings that only show to be wrong when they are used."""
-    import threestudio.utils.config as config
+def _check_folder(plain: dict[str, Any]) -> None:
+    """The run's folder must lie below `exp_root_dir`, on a disk that can be written."""
+    root = os.path.abspath(plain.get("exp_root_dir", "outputs"))
+    name, tag = plain.get("name", "default"), plain["tag"]
+    folder = os.path.abspath(os.path.join(root, name, tag))
+    if not tag and plain.get("use_timestamp") is False:
+        raise UserError("tag: no value is given, and use_timestamp is false: give one of them")
+    if re.search(r"[\x00-\x1f]", f"{root}{name}{plain.get('timestamp') or ''}"):
+        raise UserError("name, exp_root_dir, timestamp: a path cannot hold control characters")
+    if len(os.path.basename(name).encode()) > 255:
+        raise UserError("name: too long for a folder's name, at most 255 bytes")
+    outside = os.path.commonpath([root, folder]) != root or os.path.dirname(plain.get("timestamp") or "")
+    if outside:
+        raise UserError(
+            f"name, tag, timestamp: the run's folder {folder} would lie outside exp_root_dir {root}"
+        )
+    _require_writable(folder)
 
-    own = (getattr(config, "ConfigError", None), getattr(threestudio, "UnknownNameError", None))
-    return (OmegaConfBaseException, *filter(None, own))
+
+def _require_writable(folder: str) -> None:
+    existing = folder
+    while not os.path.lexists(existing):
+        existing = os.path.dirname(existing)
+    if not os.path.isdir(existing):
+        raise UserError(f"exp_root_dir: {existing} is a file, where the run's folder {folder} should be")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise UserError(f"exp_root_dir: no permission to write into {existing}")
+    if not shutil.disk_usage(existing).free:
+        raise UserError(f"exp_root_dir: no space is left on the disk of {existing}")
 
 
-def one_line(error: BaseException) -> str:
-    """An error's message, up to its first line break."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+def _join(path: str, key: object) -> str:
+    return f"{path}.{key}" if path else str(key)
+
+
+def _shown(value: Any) -> str:
+    """A value as a config writes it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))

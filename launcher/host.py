@@ -1,15 +1,16 @@
 """Which threestudio runs: a real one if there is any, else the portable stand-in; and the extensions it gets."""
 
+import contextlib
 import importlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 from jaxtyping import install_import_hook
-
-from launcher.errors import LaunchError
+from threestudio_msd.errors import NonFiniteError, UserError, first_line
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTABLE = (ROOT / "portable").resolve()
@@ -25,12 +26,12 @@ def find_host() -> str:
     beside a real threestudio it is not used at all.
 
     Raises:
-        LaunchError: THREESTUDIO_ROOT names no checkout.
+        UserError: THREESTUDIO_ROOT names no checkout.
     """
     checkout = os.environ.get("THREESTUDIO_ROOT")
     if checkout:
         if not os.path.isfile(os.path.join(checkout, "threestudio", "__init__.py")):
-            raise LaunchError(
+            raise UserError(
                 f"THREESTUDIO_ROOT: {checkout} is not a threestudio checkout (no threestudio/__init__.py)"
             )
         sys.path.insert(0, os.path.abspath(checkout))
@@ -46,24 +47,24 @@ def import_host(described: str) -> ModuleType:
     """Import the threestudio that `find_host` found.
 
     Raises:
-        LaunchError: It cannot be imported; the message names the missing package.
+        UserError: It cannot be imported; the message names the missing package.
     """
     try:
         return importlib.import_module("threestudio")
     except ImportError as error:
         missing = f"the package '{error.name}' is missing or broken" if error.name else "a package is broken"
         advice = "install it, or unset THREESTUDIO_ROOT / uninstall threestudio to run on the portable host"
-        raise LaunchError(f"{described} cannot be imported: {missing} ({error}); {advice}") from error
+        raise UserError(f"{described} cannot be imported: {missing} ({error}); {advice}") from error
 
 
 def check_types_of(package: str) -> None:
     """Have a package's annotated types and shapes checked, once it is imported.
 
     Raises:
-        LaunchError: The type checker is not installed.
+        UserError: The type checker is not installed.
     """
     if importlib.util.find_spec("beartype") is None:  # typeguard 4 cannot read annotations of shapes
-        raise LaunchError("--typecheck: the package 'beartype' is missing; pip install beartype")
+        raise UserError("--typecheck: the package 'beartype' is missing; pip install beartype")
     importlib.import_module("launcher.typecheck")  # the hook takes a name, and only looks it up
     install_import_hook(package, "launcher.typecheck.checked")
 
@@ -72,7 +73,7 @@ def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
     """Import every extension: each folder or .py file of `custom/` whose name does not end in `_disabled`.
 
     Raises:
-        LaunchError: One cannot be imported.
+        UserError: One cannot be imported.
     """
     if not folder.is_dir():
         return []
@@ -83,8 +84,30 @@ def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
             extension = importlib.import_module(name)
             getattr(extension, "register", lambda: None)()  # one that was imported before the host
         except (ImportError, SyntaxError, ValueError) as error:  # ValueError: a name that is registered twice
-            raise LaunchError(f"extension {folder.name}/{name} cannot be imported: {error}") from error
+            raise UserError(f"extension {folder.name}/{name} cannot be imported: {error}") from error
     return names
+
+
+@contextlib.contextmanager
+def user_errors() -> Iterator[None]:
+    """What the host and the disk raise although all settings are right, as a `UserError` of one line.
+
+    Raises:
+        UserError: A setting that only shows to be wrong when it is used, or a file that cannot be read or
+            written.
+        NonFiniteError: NaN or infinity.
+    """
+    from threestudio.utils import config
+
+    refused = getattr(config, "ConfigError", ())  # the portable host's
+    try:
+        yield
+    except UserError:
+        raise
+    except (refused, OSError) as error:
+        raise UserError(first_line(error)) from error
+    except FloatingPointError as error:
+        raise NonFiniteError(first_line(error)) from error
 
 
 def _is_extension(entry: Path) -> bool:

@@ -15,51 +15,54 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
+from launcher.bar import RunProgressBar
 from launcher.checkpoint import AtomicCheckpointIO, LastCheckpoint, StepSeed
-from launcher.progress import RunProgressBar
+from launcher.config import as_config
 
 STOPPED = 130  # the exit status of a program ended by Ctrl-C
 
 
-def run(args: Namespace, overrides: list[str], n_gpus: int, threestudio: ModuleType) -> int:
-    """Train, validate, test or export, as the arguments say.
+def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threestudio: ModuleType) -> int:
+    """Train, validate, test or export, as the arguments say, with settings that have been checked.
 
     Returns:
         The exit status: 0, or 130 after Ctrl-C.
     """
-    from threestudio.utils.config import load_config
+    from threestudio.utils.config import ExperimentConfig, parse_structured
     from threestudio.utils.misc import get_rank
 
     _quiet()
-    cfg = load_config(args.config, cli_args=overrides, n_gpus=n_gpus)
+    cfg = parse_structured(ExperimentConfig, as_config(settings))
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
     datamodule = threestudio.find(cfg.data_type)(cfg.data)
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
 
     last = LastCheckpoint(os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False))
-    settings: dict[str, Any] = {
+    trainer_settings: dict[str, Any] = {
         "accelerator": "gpu" if torch.cuda.is_available() else "cpu",
         "devices": -1 if torch.cuda.is_available() else 1,
         "inference_mode": False,  # a system may take gradients while it is evaluated
         "plugins": [AtomicCheckpointIO()],
-        **OmegaConf.to_container(OmegaConf.create(cfg.trainer)),
+        **OmegaConf.to_container(cfg.trainer),
     }
-    settings["callbacks"] = [RunProgressBar()] if settings.get("enable_progress_bar", True) else []
+    trainer_settings["callbacks"] = (
+        [RunProgressBar()] if trainer_settings.get("enable_progress_bar", True) else []
+    )
     if args.train:
-        settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), last]
-        settings["logger"] = [
+        trainer_settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), last]
+        trainer_settings["logger"] = [
             TensorBoardLogger(cfg.trial_dir, name="tb_logs"),
             CSVLogger(cfg.trial_dir, name="csv_logs"),
             *system.get_loggers(),
         ]
     else:
-        settings["logger"] = False
-    trainer = pl.Trainer(**settings)
+        trainer_settings["logger"] = False
+    trainer = pl.Trainer(**trainer_settings)
     try:
         with _no_empty_run(cfg.trial_dir, trainer):
             _act(args, trainer, system, datamodule, cfg)
@@ -121,9 +124,14 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
         ),
         LearningRateMonitor(logging_interval="step"),
         CodeSnapshotCallback(str(folder / "code"), use_version=False),
-        ConfigSnapshotCallback(args.config, cfg, str(folder / "configs"), use_version=False),
+        ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs"), use_version=False),
         StepSeed(cfg.seed, rank),
     ]
+
+
+def _as_written(cfg: DictConfig) -> DictConfig:
+    """A run's config as a YAML file has it: `as_config` escapes texts once more than that."""
+    return OmegaConf.create(OmegaConf.to_container(cfg, resolve=True))
 
 
 def _write_command(args: Namespace, folder: str) -> None:

@@ -3,8 +3,9 @@
 import sys
 from collections.abc import Callable
 
-from launcher.errors import LaunchError
-from launcher.host import find_host, import_extensions, import_host
+from threestudio_msd.errors import UserError
+
+from launcher.host import find_host, import_extensions, import_host, user_errors
 
 
 def with_host(work: Callable[[], int]) -> int:
@@ -13,13 +14,23 @@ def with_host(work: Callable[[], int]) -> int:
     Returns:
         The exit status: that of `work`, 2 for what the user can mend, 130 after Ctrl-C.
     """
-    try:
+
+    def hosted() -> int:
         import_host(find_host())
         import_extensions()
+        with user_errors():
+            return work()
+
+    return in_one_line(hosted)
+
+
+def in_one_line(work: Callable[[], int]) -> int:
+    """Do the work, and tell errors that the user can mend in one line; see `with_host`."""
+    try:
         return work()
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on with what is left.", file=sys.stderr)
         return 130
-    except (LaunchError, OSError, ValueError, RuntimeError) as error:
+    except (UserError, ValueError) as error:  # ValueError: the comparison's own, until they are UserErrors
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return getattr(error, "status", 2)

@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.report import markdown, write_report, write_sheets
     from threestudio_msd.files import save_text
 
-    from launcher.check import read
+    from launcher.config import read
 
     if args.features not in FEATURES:
         raise ValueError(f"--features: expected one of {', '.join(FEATURES)}, got {args.features!r}")

@@ -7,7 +7,6 @@ of that file.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -31,11 +30,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     timestamp = datetime.now().strftime("@%Y%m%d-%H%M%S")
-    # overrides are read as YAML, which JSON is part of: quoted, a prompt of any characters stays one string
-    settings = [
-        f"timestamp={json.dumps(timestamp)}",
-        f"system.prompt_processor.prompt={json.dumps(args.prompt)}",
-    ]
+    settings = [f"timestamp={timestamp}", f"system.prompt_processor.prompt={args.prompt}"]
     config = str(ROOT / "configs" / "msd-tiny.yaml")
     status = launch.main(["--config", config, "--train", "name=demo", *settings, *args.overrides])
     if status == 0:

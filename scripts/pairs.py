@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
     from threestudio_msd.tinyworld.world import Caption, all_pairs
 
-    from launcher.check import read
+    from launcher.config import read
 
     prompts = [Caption(*pair).text for pair in all_pairs()[:: args.every]]
     config = read(args.config, [f"system.prompt_processor.prompt={prompts[0]}", *args.overrides])

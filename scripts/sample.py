@@ -43,7 +43,7 @@ def sample(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
 
-    from launcher.check import read
+    from launcher.config import read
 
     prompts, overrides = split_overrides([*args.prompts, *args.overrides])
     seeds = range(args.first_seed, args.first_seed + args.seeds)

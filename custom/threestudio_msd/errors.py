@@ -9,9 +9,17 @@ from collections.abc import Iterable
 class UserError(Exception):
     """What was asked for cannot be done; the message is one line that names the key, file, model or package.
 
-    `launch.py` and the scripts print it and return 2. Anything else that they meet is a bug and shows its
-    traceback.
+    `launch.py` and the scripts print it and return its `status`. Anything else that they meet is a bug and
+    shows its traceback.
     """
+
+    status = 2
+
+
+class NonFiniteError(UserError, FloatingPointError):
+    """A tensor of the computation holds NaN or Inf."""
+
+    status = 1
 
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:

@@ -4,7 +4,6 @@ Names, signatures and config keys are threestudio's, so an extension runs on eit
 it got.
 """
 
-import difflib
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -19,13 +18,6 @@ debug = rank_zero_debug
 info = rank_zero_info
 
 T = TypeVar("T", bound=type)
-
-
-class UnknownNameError(KeyError):
-    """No module is registered under the name that was asked for."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])  # KeyError would show the message in quotes
 
 
 @rank_zero_only
@@ -55,19 +47,11 @@ def find(name: str) -> type:
     """The class registered under `name`; `"main:mixin_a,mixin_b"` builds `main` with the mixins in front.
 
     Raises:
-        UnknownNameError: A name is not registered; the message holds the nearest one that is.
+        KeyError: A name is not registered; the launcher finds that earlier, and says what is.
     """
     main, _, mixins = name.partition(":")
-    bases = tuple(_lookup(part) for part in [*filter(None, mixins.split(",")), main])
+    bases = tuple(__modules__[part] for part in [*filter(None, mixins.split(",")), main])
     return bases[0] if len(bases) == 1 else type(name.replace(":", "."), bases, {})
-
-
-def _lookup(name: str) -> type:
-    if name not in __modules__:
-        near = difflib.get_close_matches(name, __modules__, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else f"registered: {', '.join(sorted(__modules__))}"
-        raise UnknownNameError(f"no module is registered as '{name}'; {hint}")
-    return __modules__[name]
 
 
 from . import data, models, systems  # noqa: E402, F401  (they register themselves, with the functions above)

@@ -16,7 +16,7 @@ SIZE = 8
 
 def launch(argv: list[str]) -> int:
     """Stands for the launcher: an image per particle that depends on label, prompt and seed alone."""
-    from threestudio_msd.image.progress import tile
+    from threestudio_msd.image.frames import tile
 
     config = OmegaConf.from_cli([word for word in argv if "=" in word])
     steps, particles, calls = config.trainer.max_steps, config.data.n_particles, int(config.get("calls", 2))

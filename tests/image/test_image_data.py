@@ -51,5 +51,5 @@ def test_validation_and_test_hold_one_item_of_their_own_size():
     "bad", [{"n_particles": 0}, {"height": 0}, {"n_particles": 4, "batch_size": 3}, {"batch_size": -1}]
 )
 def test_bad_settings_are_refused(bad):
-    with pytest.raises(ValueError, match="must be"):
+    with pytest.raises(ValueError, match="expected"):
         ImageDataModule(bad)

@@ -12,6 +12,7 @@ import torch
 from image.image_stand_ins import image_data, image_system, target, trainer
 from PIL import Image
 from threestudio_msd.distillation import NonFiniteError
+from threestudio_msd.errors import UserError
 from threestudio_msd.image import system as system_module
 
 
@@ -103,12 +104,12 @@ def test_groups_of_particles_give_the_same_as_all_at_once(tmp_path):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ({"particles": 3}, r"data\.n_particles is 3, system\.geometry\.n_particles is 2"),
-        ({"batch_size": 1}, r"accumulate_grad_batches must be 2"),
+        ({"particles": 3}, r"system\.geometry\.n_particles: expected data\.n_particles, 3, got 2"),
+        ({"batch_size": 1}, r"trainer\.accumulate_grad_batches: expected 2"),
     ],
 )
 def test_particles_that_do_not_add_up_are_refused(tmp_path, data, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(UserError, match=message):
         trainer(tmp_path, 1).fit(image_system(tmp_path), datamodule=image_data(**data))
 
 
@@ -143,7 +144,7 @@ def test_nan_loss_stops_and_leaves_the_last_checkpoint_usable(tmp_path, in_group
     settings = {"accumulate_grad_batches": 2} if in_groups else {}
     run = trainer(tmp_path, 20, save_every=2, **settings)
     with pytest.raises(NonFiniteError, match="loss at step 5"):
-        run.fit(system, datamodule=image_data(batch_size=int(in_groups)))
+        run.fit(system, datamodule=image_data(batch_size=1 if in_groups else None))
     weights = torch.load(tmp_path / "ckpts" / "last.ckpt", weights_only=True)
     assert weights["global_step"] == 4
     assert all(torch.isfinite(tensor).all() for tensor in weights["state_dict"].values())
@@ -196,7 +197,7 @@ def test_guidance_with_parameters_is_trained_saved_and_resumed(tmp_path):
 
 def test_a_loss_without_weight_is_refused_with_the_nearest_key(tmp_path):
     system = image_system(tmp_path, loss={"lambda_pul": 1.0})
-    with pytest.raises(ValueError, match=r"lambda_pull is missing.*'lambda_pul'"):
+    with pytest.raises(UserError, match=r"lambda_pull is missing.*'lambda_pul'"):
         trainer(tmp_path, 1).fit(system, datamodule=image_data())
 
 

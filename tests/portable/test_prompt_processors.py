@@ -194,7 +194,7 @@ def test_a_folder_without_a_tokenizer_is_no_model(model):
 
 
 def test_an_empty_prompt_is_refused(model):
-    with pytest.raises(ConfigError, match="prompt: is empty"):
+    with pytest.raises(ValueError, match="prompt: is empty"):
         processor(model, prompt=" ")
 
 

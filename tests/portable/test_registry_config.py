@@ -2,15 +2,11 @@
 
 import pytest
 import threestudio
-from omegaconf import OmegaConf
-from threestudio.systems.base import BaseLift3DSystem
 from threestudio.utils.config import (
     C_max,
-    ConfigError,
     ExperimentConfig,
     config_to_primitive,
     dump_config,
-    folder_name,
     load_config,
     parse_structured,
 )
@@ -46,11 +42,9 @@ def test_mixins_come_before_the_class_they_are_mixed_into(registry):
     assert threestudio.find("main:a").who == "a"
 
 
-def test_an_unknown_name_gets_the_nearest_one(registry):
-    threestudio.register("msd-guidance")(type("A", (), {}))
-    with pytest.raises(KeyError) as caught:
+def test_an_unknown_name_is_a_key_error(registry):
+    with pytest.raises(KeyError, match="msd-guidence"):
         threestudio.find("msd-guidence")
-    assert str(caught.value) == "no module is registered as 'msd-guidence'; did you mean 'msd-guidance'?"
 
 
 def test_every_resolver_of_threestudio():
@@ -94,34 +88,6 @@ def test_later_sources_win(tmp_path):
     assert (cfg.tag, cfg.seed, cfg.name) == ("file", 2, "keyword")
 
 
-@pytest.mark.parametrize(
-    ("yaml", "message"),
-    [
-        (
-            "tag: a\nsystm_type: b",
-            "unknown key 'systm_type' for ExperimentConfig; did you mean 'system_type'?",
-        ),
-        ("tag: a\nseed: b", "seed: Value 'b' of type 'str' could not be converted to Integer"),
-        ("tag: ${no.such}", "Interpolation key 'no.such' not found"),
-        ("use_timestamp: false", "ExperimentConfig: either tag is specified or use_timestamp is True"),
-        ("tag: a\nname: ../b", "ExperimentConfig: name: '../b' leads out of exp_root_dir 'outputs'"),
-    ],
-)
-def test_what_is_wrong_with_an_experiment(yaml, message):
-    with pytest.raises(ConfigError) as caught:
-        load_config(yaml, from_string=True)
-    assert str(caught.value) == message
-
-
-def test_an_unknown_key_is_named_with_its_full_path():
-    cfg = OmegaConf.create({"system": {"guidanse_type": "x"}})
-    with pytest.raises(
-        ConfigError,
-        match=r"'system\.guidanse_type' for BaseLift3DSystem\.Config; did you mean 'guidance_type'",
-    ):
-        parse_structured(BaseLift3DSystem.Config, cfg.system)
-
-
 def test_parsed_settings_stay_typed():
     cfg = parse_structured(ExperimentConfig, {"tag": "a", "seed": 3})
     with pytest.raises(ValueError, match="could not be converted"):
@@ -144,17 +110,3 @@ def test_the_run_folder(tmp_path, monkeypatch):
     assert stamped.trial_dir == "outputs/n/t@20250101-000000"
     assert load_config("{tag: t, n_gpus: 2}", from_string=True).trial_name == "t"
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "name"),
-    [
-        ("a_car", "a_car"),
-        ("../../etc", ".._.._etc"),
-        ("a\\b\0c\nd", "a_b_c_d"),
-        ("..", "_"),
-        ("é" * 100, "é" * 80),
-    ],
-)
-def test_a_prompt_names_one_folder_only(text, name):
-    assert folder_name(text) == name

@@ -50,7 +50,6 @@ def test_groups_have_their_own_settings():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"name": "AdamX"}, "optimizer.name: torch.optim has no 'AdamX'; did you mean"),
         (
             {"name": "Adam", "params": {"geometri": {}}},
             "optimizer.params.geometri: the system has no such module",
@@ -98,10 +97,6 @@ def test_intervals():
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=1.0)
     assert parse_scheduler(OmegaConf.create(DECAY), optimizer)["interval"] == "epoch"
     assert parse_scheduler(OmegaConf.create({**DECAY, "interval": "step"}), optimizer)["interval"] == "step"
-    with pytest.raises(ConfigError, match=r"scheduler\.interval: 'batch'"):
-        parse_scheduler(OmegaConf.create({**DECAY, "interval": "batch"}), optimizer)
-    with pytest.raises(ConfigError, match="did you mean 'ExponentialLR'"):
-        parse_scheduler(OmegaConf.create({**DECAY, "name": "ExponentalLR"}), optimizer)
 
 
 class Clock(BaseObject):

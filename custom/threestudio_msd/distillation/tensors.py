@@ -5,11 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..errors import NonFiniteError
 from .protocols import Batch, PerSample
-
-
-class NonFiniteError(FloatingPointError):
-    """A tensor of the computation holds NaN or Inf."""
 
 
 def expand(value: float | Tensor, like: Batch) -> Tensor:

@@ -82,7 +82,7 @@ class Cell:
             f"tag={self.folder.name}",
             "use_timestamp=false",
             f"seed={self.seed}",
-            f"system.prompt_processor.prompt={json.dumps(self.prompt, ensure_ascii=False)}",  # values are read as YAML
+            f"system.prompt_processor.prompt={self.prompt}",
             f"data.n_particles={self.particles}",
             f"trainer.max_steps={self.steps}",
             "trainer.enable_progress_bar=false",

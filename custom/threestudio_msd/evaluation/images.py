@@ -82,7 +82,7 @@ class Run:
 
     def frames(self) -> list[Frame]:
         """The path of the images, by step."""
-        from ..image.progress import read_tiles  # needs threestudio
+        from ..image.frames import read_tiles  # needs threestudio
 
         size, particles, calls = int(self.config.data.height), int(self.config.data.n_particles), self.calls()
         frames = []

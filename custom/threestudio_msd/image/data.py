@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Optional
 
 import pytorch_lightning as pl
 import threestudio
@@ -15,7 +15,7 @@ from threestudio.utils.config import parse_structured
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from .encodings import require_positive
+from ..fields import FieldError, check_fields, number
 
 
 @dataclass
@@ -23,22 +23,22 @@ class ImageDataModuleConfig:
     """Settings of `msd-image-datamodule`."""
 
     # images optimised, each from its own seed
-    n_particles: int = 1
-    # particles rendered at once, a divisor of n_particles; 0 is all. With fewer than all, set
+    n_particles: int = number(1, least=1)
+    # particles rendered at once, a divisor of n_particles; null is all. With fewer than all, set
     # trainer.accumulate_grad_batches to n_particles / batch_size: an optimiser step is then still one step of
     # every particle, in less memory
-    batch_size: int = 0
+    batch_size: Optional[int] = number(None, least=1)  # noqa: UP045  (OmegaConf reads the annotation)
     # pixels, in training, and in validation and test
-    height: int = 64
-    width: int = 64
-    eval_height: int = 64
-    eval_width: int = 64
+    height: int = number(64, least=1)
+    width: int = number(64, least=1)
+    eval_height: int = number(64, least=1)
+    eval_width: int = number(64, least=1)
 
     def __post_init__(self) -> None:
-        require_positive(self, "n_particles", "height", "width", "eval_height", "eval_width")
-        if self.batch_size < 0 or (self.batch_size and self.n_particles % self.batch_size):
-            raise ValueError(
-                f"batch_size must be 0 or a divisor of n_particles = {self.n_particles}, got {self.batch_size}"
+        check_fields(self)
+        if self.batch_size and self.n_particles % self.batch_size:
+            raise FieldError(
+                f"batch_size: expected null or a divisor of n_particles, {self.n_particles}, got {self.batch_size}"
             )
 
 

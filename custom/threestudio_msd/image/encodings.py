@@ -16,16 +16,7 @@ import torch.nn.functional as F
 from threestudio.utils.base import BaseModule
 from torch import Tensor, nn
 
-
-def require_positive(cfg: object, *names: str) -> None:
-    """Refuse settings that are not positive numbers.
-
-    Raises:
-        ValueError: Naming the first such setting.
-    """
-    for name in names:
-        if not getattr(cfg, name) > 0:
-            raise ValueError(f"{name} must be positive, got {getattr(cfg, name)}")
+from ..fields import check_fields, number
 
 
 def select(stacked: Tensor, index: Tensor | None) -> Tensor:
@@ -42,13 +33,13 @@ class FourierEncoding(BaseModule):
         """Settings of `msd-fourier-encoding`."""
 
         # rows of B; twice as many features
-        n_frequencies: int = 64
+        n_frequencies: int = number(64, least=1)
         # standard deviation of the frequencies, in periods per image: larger shows finer detail, too large
         # shows noise
-        scale: float = 4.0
+        scale: float = number(4.0, above=0)
 
         def __post_init__(self) -> None:
-            require_positive(self, "n_frequencies", "scale")
+            check_fields(self)
 
     cfg: Config
 
@@ -80,18 +71,16 @@ class HashGridEncoding(BaseModule):
     class Config(BaseModule.Config):
         """Settings of `msd-hashgrid-encoding`."""
 
-        n_levels: int = 8
-        n_features_per_level: int = 2
+        n_levels: int = number(8, least=1)
+        n_features_per_level: int = number(2, least=1)
         # largest table of a level, log2; a level with fewer vertices has one entry a vertex
-        log2_hashmap_size: int = 15
+        log2_hashmap_size: int = number(15, least=1, most=30)
         # cells along an edge of the coarsest level, and the factor from level to level
-        base_resolution: int = 4
-        per_level_scale: float = 1.5
+        base_resolution: int = number(4, least=1)
+        per_level_scale: float = number(1.5, least=1)
 
         def __post_init__(self) -> None:
-            require_positive(self, "n_levels", "n_features_per_level", "log2_hashmap_size", "base_resolution")
-            if self.per_level_scale < 1:
-                raise ValueError(f"per_level_scale must be at least 1, got {self.per_level_scale}")
+            check_fields(self)
 
     cfg: Config
 

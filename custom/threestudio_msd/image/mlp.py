@@ -14,7 +14,8 @@ from threestudio.utils.ops import get_activation
 from torch import Tensor, nn
 
 from ..distillation.noise import seed_from
-from .encodings import require_positive, select
+from ..fields import check_fields, number
+from .encodings import select
 
 
 class ParticleLinear(nn.Module):
@@ -56,26 +57,22 @@ class ImageMLP(BaseModule):
     class Config(BaseModule.Config):
         """Settings of `msd-image-mlp`."""
 
-        n_particles: int = 1
-        seed: int = 0
+        n_particles: int = number(1, least=1)
+        seed: int = number(0, least=0)
         # what stands in front: msd-fourier-encoding or msd-hashgrid-encoding, and its settings
         encoding_type: str = "msd-fourier-encoding"
         encoding: dict = field(default_factory=dict)
         # hidden layers: number, width, activation (threestudio's name or one of torch.nn.functional)
-        depth: int = 2
-        width: int = 64
+        depth: int = number(2, least=1)
+        width: int = number(64, least=1)
         activation: str = "relu"
         # grey level in (0, 1) that every image starts from, and the size of what is random around it; 0:
         # exactly that grey
-        init_grey: float = 0.5
-        init_scale: float = 0.1
+        init_grey: float = number(0.5, above=0, below=1)
+        init_scale: float = number(0.1, least=0)
 
         def __post_init__(self) -> None:
-            require_positive(self, "n_particles", "depth", "width")
-            if not 0 < self.init_grey < 1:
-                raise ValueError(f"init_grey must lie strictly between 0 and 1, got {self.init_grey}")
-            if self.init_scale < 0:
-                raise ValueError(f"init_scale must not be negative, got {self.init_scale}")
+            check_fields(self)
             get_activation(self.activation)
 
     cfg: Config

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import threestudio
 import torch
-from omegaconf.errors import ConfigValueError
 from threestudio.systems.base import BaseSystem
 from torch import Tensor
 
 from ..assets_path import TINY_PRIOR
 from ..distillation.tensors import require_finite
+from ..errors import UserError, did_you_mean
+from ..fields import check_fields, number
 from ..tinyworld.world import check_prompt
-from .encodings import require_positive
-from .progress import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
+from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
 IN_BAR = ("loss", "bandwidth", "nfe")
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
@@ -46,13 +46,11 @@ class ImageSystem(BaseSystem):
         prompt_processor: dict = field(default_factory=dict)
 
         # optimiser steps from frame to frame of the video, and how many of the frames `path.png` shows
-        progress_every: int = 2
-        path_columns: int = 7
+        progress_every: int = number(2, least=1)
+        path_columns: int = number(7, least=2)
 
         def __post_init__(self) -> None:
-            require_positive(self, "progress_every")
-            if self.path_columns < 2:
-                raise ValueError(f"path_columns must be at least 2, got {self.path_columns}")
+            check_fields(self)
 
     cfg: Config
 
@@ -77,30 +75,34 @@ class ImageSystem(BaseSystem):
             everyone = torch.arange(self.geometry.cfg.n_particles, device=self.device)
             return torch.cat([self({**batch, "index": one}) for one in everyone.split(1)])
 
-    def on_fit_start(self) -> None:
-        """Check that every optimiser step reaches every particle once.
+    @classmethod
+    def check_experiment(cls, settings: Mapping[str, Any]) -> None:
+        """Check what concerns more than one block of an experiment's settings.
 
         Raises:
-            ConfigValueError: If the data's particles are not the geometry's, or groups do not add up to an
-                optimiser step.
+            UserError: What is wrong.
         """
+        data = settings.get("data", {})
+        require_every_particle(
+            data.get("n_particles", 1),
+            settings.get("system", {}).get("geometry", {}).get("n_particles", 1),
+            data.get("batch_size"),
+            settings.get("trainer", {}).get("accumulate_grad_batches", 1),
+        )
+
+    def on_fit_start(self) -> None:
+        """Check once more what threestudio's own launcher does not; see `check_experiment`."""
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
-        if data.n_particles != particles:
-            raise ConfigValueError(
-                f"data.n_particles is {data.n_particles}, system.geometry.n_particles is {particles}: they differ"
-            )
-        at_once = data.batch_size or particles
-        if self.trainer.accumulate_grad_batches * at_once != particles:
-            raise ConfigValueError(
-                f"trainer.accumulate_grad_batches must be {particles // at_once}: {particles} particles, {at_once} at once"
-            )
+        require_every_particle(
+            data.n_particles, particles, data.batch_size, self.trainer.accumulate_grad_batches
+        )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
         """One call of the guidance.
 
         Raises:
             NonFiniteError: If an image or the loss holds NaN or Inf.
-            ConfigValueError: If a loss of the guidance has no weight in the config.
+            UserError: If a loss of the guidance has no weight in the config.
         """
         step = self.true_global_step
         rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
@@ -124,20 +126,19 @@ class ImageSystem(BaseSystem):
         """The sum of `loss_x` times the scheduled scalar `loss.lambda_x`.
 
         Raises:
-            ConfigValueError: If there is no loss or a loss has no weight.
+            UserError: If there is no loss or a loss has no weight.
         """
         losses = {
             name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")
         }
         for name in losses:
             if f"lambda_{name}" not in self.cfg.loss:
-                near = difflib.get_close_matches(f"lambda_{name}", list(self.cfg.loss), n=1)
-                hint = f"; is it meant by '{near[0]}'?" if near else ""
-                raise ConfigValueError(
+                hint = did_you_mean(f"lambda_{name}", self.cfg.loss)
+                raise UserError(
                     f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}{hint}"
                 )
         if not losses:
-            raise ConfigValueError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
+            raise UserError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
         return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
 
     def _log_scalars(self, out: dict[str, Any], batch_size: int) -> None:
@@ -220,6 +221,30 @@ class ImageSystem(BaseSystem):
 
     def _save_grid(self, filename: str, images: Tensor, name: str | None = None) -> None:
         self.save_rgb_image(filename, tile(enlarged(images, 128)), name=name, step=self.true_global_step)
+
+
+def require_every_particle(data: int, geometry: int, batch_size: int | None, batches: int) -> None:
+    """Check that every optimiser step reaches every particle once.
+
+    Args:
+        data: Particles that the data module renders.
+        geometry: Particles there are.
+        batch_size: Particles rendered at once; None for all.
+        batches: Whose gradients an optimiser step adds up.
+
+    Raises:
+        UserError: They do not agree.
+    """
+    if data != geometry:
+        raise UserError(
+            f"system.geometry.n_particles: expected data.n_particles, {data}, got {geometry}; "
+            "write ${data.n_particles}"
+        )
+    wanted = geometry // (batch_size or geometry)
+    if batches != wanted:
+        raise UserError(
+            f"trainer.accumulate_grad_batches: expected {wanted}, data.n_particles / data.batch_size, got {batches}"
+        )
 
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig
-from threestudio.utils.config import ConfigError, config_to_primitive, did_you_mean
+from threestudio.utils.config import ConfigError, config_to_primitive
 from torch import nn
 from torch.optim import lr_scheduler
 
@@ -25,12 +25,12 @@ def get_parameters(model: nn.Module, name: str) -> Any:
     try:
         found = getattr_recursive(model, name)
     except AttributeError as error:
-        raise ConfigError(f"optimizer.params.{name}: the system has no such module") from error
+        raise ConfigError(f"system.optimizer.params.{name}: the system has no such module") from error
     if isinstance(found, nn.Module):
         return found.parameters()
     if isinstance(found, nn.Parameter):
         return found
-    raise ConfigError(f"optimizer.params.{name}: a {type(found).__name__} has no parameters")
+    raise ConfigError(f"system.optimizer.params.{name}: a {type(found).__name__} has no parameters")
 
 
 def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimizer:
@@ -42,9 +42,9 @@ def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
         model: Whose parameters.
 
     Raises:
-        ConfigError: A name is unknown.
+        ConfigError: A module has no parameters.
     """
-    optimizer = _class_named(torch.optim, config.name, "optimizer.name")
+    optimizer = getattr(torch.optim, config.name)
     # plain containers: an optimiser's settings go into checkpoints, which hold tensors and primitives only
     settings = config_to_primitive(config)
     params = (
@@ -62,34 +62,17 @@ def parse_scheduler_to_instance(config: DictConfig, optimizer: torch.optim.Optim
     """The scheduler that a config describes: `name` (of torch.optim.lr_scheduler) and `args`.
 
     `SequentialLR` (or `Sequential`) and `ChainedScheduler` hold further ones in `schedulers`.
-
-    Raises:
-        ConfigError: A name is unknown.
     """
     if config.name in ("SequentialLR", "Sequential", "ChainedScheduler"):
         parts = [parse_scheduler_to_instance(part, optimizer) for part in config.schedulers]
         if config.name == "ChainedScheduler":
             return lr_scheduler.ChainedScheduler(parts)
         return lr_scheduler.SequentialLR(optimizer, parts, milestones=list(config.milestones))
-    scheduler = _class_named(lr_scheduler, config.name, "scheduler.name")
+    scheduler = getattr(lr_scheduler, config.name)
     return scheduler(optimizer, **config_to_primitive(config.get("args", {})))
 
 
 def parse_scheduler(config: DictConfig, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The scheduler in the form that Lightning takes, with its `interval`, "epoch" (default) or "step".
-
-    Raises:
-        ConfigError: A name or the interval is unknown.
-    """
+    """The scheduler in the form that Lightning takes, with its `interval`, "epoch" (default) or "step"."""
     interval = config.get("interval", "epoch")
-    if interval not in ("epoch", "step"):
-        raise ConfigError(f"scheduler.interval: '{interval}' is neither epoch nor step")
     return {"scheduler": parse_scheduler_to_instance(config, optimizer), "interval": interval}
-
-
-def _class_named(module: Any, name: str, key: str) -> type:
-    found = getattr(module, name, None)
-    if not isinstance(found, type):
-        known = [n for n in dir(module) if isinstance(getattr(module, n), type)]
-        raise ConfigError(f"{key}: {module.__name__} has no '{name}'{did_you_mean(name, known)}")
-    return found

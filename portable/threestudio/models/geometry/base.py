@@ -107,7 +107,7 @@ class BaseImplicitGeometry(BaseGeometry):
 
         field = chunk_batch(field_at, self.cfg.isosurface_chunk or 2**18, helper.grid_vertices)
         if not torch.isfinite(field).all():
-            raise ArithmeticError("the geometry's field holds NaN or Inf: there is no mesh to export")
+            raise FloatingPointError("the geometry's field holds NaN or Inf: there is no mesh to export")
         threshold = self._threshold(field)
         mesh = helper(self.forward_level(field, threshold))
         if not len(mesh.t_pos_idx):

@@ -163,7 +163,7 @@ class NeRFVolumeRenderer(VolumeRenderer):
             `points`, and what the geometry returns.
 
         Raises:
-            ArithmeticError: A density is NaN or infinite.
+            FloatingPointError: A density is NaN or infinite.
         """
         import nerfacc
 
@@ -175,7 +175,7 @@ class NeRFVolumeRenderer(VolumeRenderer):
         geometry = self._chunked(self.geometry, points, output_normal=self.material.requires_normal)
         density = geometry["density"][..., 0]
         if not torch.isfinite(density).all():
-            raise ArithmeticError(
+            raise FloatingPointError(
                 "the geometry's density holds NaN or Inf; lower system.optimizer's learning rate, "
                 "the last checkpoint is intact"
             )

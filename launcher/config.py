@@ -1,0 +1,210 @@
+"""One experiment's config: a YAML file with `key=value` overrides, read once, as plain dicts and lists."""
+
+import dataclasses
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, get_args, get_type_hints
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from threestudio_msd.errors import UserError, first_line
+from yaml import MarkedYAMLError, YAMLError
+
+KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
+MALFORMED = (
+    OmegaConfBaseException,
+    YAMLError,
+    ValueError,
+    TypeError,
+    ArithmeticError,
+    LookupError,
+    RecursionError,
+)
+LONGEST_NAME = 160  # bytes of a folder's name that a prompt may take; file systems allow 255
+
+
+def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
+    """The config as threestudio's classes take it; see `read_plain`."""
+    return as_config(read_plain(path, overrides, **derived))
+
+
+def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any]:
+    """The config as plain data, interpolations resolved.
+
+    The value of an override is YAML, except where the key holds text: there it is that text, whatever YAML
+    would make of it. `${...}` refers to another key, except in prompts.
+
+    Raises:
+        UserError: The file is missing or malformed, an override is no `key=value`, a value is left open
+            (`???`) or refers to a key that does not exist.
+    """
+    cfg = load_yaml(path)
+    pairs = [split_override(override) for override in overrides]
+    # first the types, which tell what the keys below them hold
+    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith("_type")):
+        cfg = _merged(cfg, key, _parsed(cfg, key, value))
+    cfg = OmegaConf.merge(cfg, derived)
+    _check_texts(cfg)
+    open_keys = sorted(OmegaConf.missing_keys(cfg))
+    if open_keys:
+        raise UserError(f"{open_keys[0]}: no value is given; append {open_keys[0]}=...")
+    try:
+        plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    except MALFORMED as error:
+        key = getattr(error, "full_key", None)
+        raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
+    return {**plain, "tag": folder_name(plain.get("tag") or "")}
+
+
+def load_yaml(path: str) -> DictConfig:
+    """A YAML file, as it stands.
+
+    Raises:
+        UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with line and column where known.
+    """
+    if not os.path.isfile(path):
+        raise UserError(f"--config {path}: no such file")
+    try:
+        cfg = OmegaConf.load(path)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: expected text in UTF-8, found other bytes at {error.start}") from error
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UserError(f"{path}{where}: {error.problem or error.context}") from error
+    except (OSError, *MALFORMED) as error:
+        raise UserError(f"{path}: expected a YAML mapping of settings: {first_line(error)}") from error
+    if not isinstance(cfg, DictConfig):
+        raise UserError(f"{path}: expected a mapping of settings, found a list")
+    if not cfg:
+        raise UserError(f"{path}: the file is empty")
+    return cfg
+
+
+def split_override(override: str) -> tuple[str, str]:
+    """Key and value of `key=value`.
+
+    Raises:
+        UserError: It is none.
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not KEY.fullmatch(key):
+        raise UserError(f"'{override}': expected an override of the form key=value")
+    return key, value
+
+
+def as_config(plain: Mapping[str, Any]) -> DictConfig:
+    """A config node that threestudio's classes read as `plain`, whatever its texts hold.
+
+    A class reads each setting once from its parent's node and once from its own, and OmegaConf takes one
+    level of escapes off each time: `${` in a prompt needs two.
+    """
+    return OmegaConf.create(escaped(dict(plain), 2))
+
+
+def escaped(value: Any, times: int = 1) -> Any:
+    """`value` with the texts in it such that OmegaConf, reading them `times` times, gives them as they are."""
+    if isinstance(value, dict):
+        return {key: escaped(item, times) for key, item in value.items()}
+    if isinstance(value, list):
+        return [escaped(item, times) for item in value]
+    if value == "???":
+        return "??? "  # which OmegaConf has no way to write; a space at the end is nothing to a tokenizer
+    for _ in range(times if isinstance(value, str) else 0):
+        value = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", value)
+    return value
+
+
+def folder_name(text: str) -> str:
+    """`text`, often a prompt, as the name of one folder: no separators, control characters or `${`, bounded length.
+
+    Example:
+        >>> folder_name("../a_red/green_car")
+        '.._a_red_green_car'
+    """
+    name = (
+        re.sub(r"[\x00-\x1f/\\]|\$(?=\{)", "_", text)
+        .encode(errors="replace")[:LONGEST_NAME]
+        .decode(errors="ignore")
+    )
+    return "_" if name in (".", "..") else name
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Every full key of plain data, with its value; lists count as values."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
+    elif path:
+        yield path, value
+
+
+def settings_of(cls: type) -> type:
+    """The dataclass of a class's settings: nested as `Config`, or, in data modules, the annotation of `cfg`.
+
+    Raises:
+        UserError: The class has none.
+    """
+    fields = getattr(cls, "Config", None) or get_type_hints(cls).get("cfg")
+    if not dataclasses.is_dataclass(fields):
+        raise UserError(
+            f"{cls.__module__}.{cls.__qualname__} has no dataclass of settings: add `cfg: ItsConfig`"
+        )
+    return fields
+
+
+def annotation(cfg: DictConfig, key: str) -> Any:
+    """The annotation of a full key in the dataclasses that the config's types name; None where nothing is known."""
+    import threestudio
+    from threestudio.utils.config import ExperimentConfig
+
+    fields, node = ExperimentConfig, cfg
+    *blocks, last = key.split(".")
+    for block in blocks:
+        default = getattr(fields, f"{block}_type", None)
+        name = OmegaConf.select(node, f"{block}_type", default=default, throw_on_missing=False)
+        if name not in threestudio.__modules__:
+            return None
+        fields, node = settings_of(threestudio.find(name)), OmegaConf.select(node, block)
+        node = node if isinstance(node, DictConfig) else OmegaConf.create({})
+    return get_type_hints(fields).get(last)
+
+
+def _is_text(hint: Any) -> bool:
+    return hint is str or set(get_args(hint)) == {str, type(None)}
+
+
+def _is_prompt(key: str) -> bool:
+    name = key.rpartition(".")[2]
+    return name == "negative_prompt" or name.startswith("prompt")
+
+
+def _parsed(cfg: DictConfig, key: str, value: str) -> Any:
+    hint = annotation(cfg, key)
+    if not _is_text(hint):
+        try:
+            return OmegaConf.select(OmegaConf.from_dotlist([f"value={value}"]), "value")
+        except MALFORMED as error:
+            raise UserError(f"{key}: {value!r} is no YAML: {first_line(error)}") from error
+    if value == "null" and hint is not str:
+        return None
+    if _is_prompt(key) or value == "???":
+        return escaped(value)
+    return value
+
+
+def _merged(cfg: DictConfig, key: str, value: Any) -> DictConfig:
+    for name in reversed(key.split(".")):
+        value = {name: value}
+    try:
+        return OmegaConf.merge(cfg, value)
+    except MALFORMED as error:
+        raise UserError(f"{key}: {first_line(error)}") from error
+
+
+def _check_texts(cfg: DictConfig) -> None:
+    """Refuse numbers, booleans and the like where text is expected, before anything refers to them."""
+    for key, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
+        if not isinstance(value, (str, type(None))) and _is_text(annotation(cfg, key)):
+            raise UserError(f"{key}: expected text, got {value!r}; put it in quotes")

@@ -1,0 +1,59 @@
+"""What settings may hold whose dataclasses do not say so: threestudio's own, by name."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from threestudio_msd.fields import choice, number, pair, scheduled
+
+INFINITE = ("kernel_interval", "inversion_limit")  # where infinity means "without limit"
+
+COUNT, POSITIVE, UNSIGNED, PART = {"least": 1}, {"above": 0}, {"least": 0}, {"least": 0, "most": 1}
+
+
+def _metadata(**fields: Any) -> dict[str, Mapping[str, Any]]:
+    return {name: made.metadata for name, made in fields.items()}
+
+
+RANGES = _metadata(
+    seed=number(least=0, below=2**64),
+    # prompt processors
+    overhead_threshold=number(least=-90, most=90),
+    front_threshold=number(least=0, most=180),
+    back_threshold=number(least=0, most=180),
+    # guidance
+    guidance_scale=scheduled(0.0),
+    min_step_percent=scheduled(0.0, **PART),
+    max_step_percent=scheduled(0.0, **PART),
+    grad_clip=scheduled(0.0, **UNSIGNED),
+    # cameras
+    elevation_range=pair(least=-90, most=90),
+    azimuth_range=pair(least=-360, most=360),
+    camera_distance_range=pair(**POSITIVE),
+    fovy_range=pair(above=0, below=180),
+    light_distance_range=pair(**POSITIVE),
+    eval_elevation_deg=number(least=-90, most=90),
+    eval_camera_distance=number(**POSITIVE),
+    eval_fovy_deg=number(above=0, below=180),
+    eval_batch_size=number(**COUNT),
+    eval_height=number(**COUNT),
+    eval_width=number(**COUNT),
+    n_view=number(**COUNT),
+    n_val_views=number(**COUNT),
+    n_test_views=number(**COUNT),
+    camera_perturb=number(**UNSIGNED),
+    center_perturb=number(**UNSIGNED),
+    up_perturb=number(**UNSIGNED),
+    # scenes
+    radius=number(**POSITIVE),
+    num_samples_per_ray=number(**COUNT),
+    eval_chunk_size=number(**COUNT),
+    isosurface_resolution=number(**COUNT),
+    n_input_dims=number(**COUNT),
+    n_feature_dims=number(**UNSIGNED),
+    density_blob_std=number(**POSITIVE),
+    finite_difference_normal_eps=number(**POSITIVE),
+    random_aug_prob=number(**PART),
+    random_aug_std=number(**UNSIGNED),
+    context_type=choice("gl", ("gl", "cuda")),
+    save_video=choice(False, (True, False)),
+)
