@@ -7,14 +7,16 @@ import re
 import shutil
 from collections.abc import Iterable
 from types import ModuleType
-from typing import Any, get_type_hints
+from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
 from threestudio_msd.errors import UserError, did_you_mean, first_line
-from threestudio_msd.fields import FieldError, check_fields, listed
+from threestudio_msd.fields import check_value, listed, shown
 
 from launcher.config import as_config, leaves, settings_of
+from launcher.optimisation import check_optimisation
 from launcher.ranges import INFINITE, RANGES
+from launcher.rules import check_names, joined, require_mapping, type_hints
 from launcher.saved import check_files
 from launcher.training import check_training
 
@@ -45,9 +47,10 @@ def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
         if not plain.get(key):
             raise UserError(f"{key}: no value is given")
     _check_seed(plain.get("seed", 0))
-    found = dict(_check_block("", ExperimentConfig, plain, threestudio))
-    _check_folder(plain)
     check_training(plain)
+    found = dict(_check_block("", ExperimentConfig, plain, threestudio))
+    check_optimisation(plain.get("system", {}))
+    _check_folder(plain)
     check_files(plain)
     for cls in found.values():
         if hasattr(cls, "check_experiment"):
@@ -62,39 +65,23 @@ def _check_block(
     Yields:
         The full key of every such block, and the class that its type names.
     """
-    if not isinstance(settings, dict):
-        raise UserError(f"{path}: expected a mapping of settings, got {_shown(settings)}")
+    require_mapping(path, settings)
     names = {field.name: field for field in dataclasses.fields(fields) if field.init}
-    for key in settings:
-        if key not in names:
-            raise UserError(
-                f"{_join(path, key)}: unknown key{did_you_mean(key, names) or f'; known: {listed(names)}'}"
-            )
+    blocks = [name for name in names if f"{name}_type" in names]
+    check_names(path, settings, names)
     for name, value in settings.items():
-        _check_value(path, fields, names[name], value)
-    for name, field in names.items():
-        type_field = names.get(f"{name}_type")
-        if type_field and (name in settings or type_field.name in settings):
-            where = _join(path, name)
-            cls = _find(f"{where}_type", settings.get(type_field.name, type_field.default), threestudio)
+        metadata = names[name].metadata or RANGES.get(name, {})
+        check_value(joined(path, name), value, type_hints(fields)[name], metadata)
+    for name in blocks:
+        if name in settings or f"{name}_type" in settings:
+            where = joined(path, name)
+            kind = settings.get(f"{name}_type", names[f"{name}_type"].default)
+            cls = _find(f"{where}_type", kind, threestudio)
             yield where, cls
-            inner = settings.get(name, {} if field.default is None else None)
-            inner = {} if name not in settings else inner
-            yield from _check_block(where, settings_of(cls), inner, threestudio)
+            yield from _check_block(where, settings_of(cls), settings.get(name, {}), threestudio)
     if path:  # in threestudio, an instance of the experiment's own dataclass creates the run's folder
-        _check_instance(path, fields, settings)
-
-
-def _check_value(path: str, fields: type, field: dataclasses.Field, value: Any) -> None:
-    """Check a value against its annotation and range: the dataclass's own, else what its name usually means."""
-    hint = get_type_hints(fields)[field.name]
-    metadata = field.metadata or RANGES.get(field.name, {})
-    rule = dataclasses.field(default=None, metadata=metadata)
-    checked = dataclasses.make_dataclass("Settings", [(field.name, hint, rule)])
-    try:
-        check_fields(checked, {field.name: value})
-    except FieldError as error:
-        raise UserError(_join(path, str(error))) from error
+        own = {name: value for name, value in settings.items() if name not in blocks}
+        _check_instance(path, fields, own)
 
 
 def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:
@@ -103,16 +90,24 @@ def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:
 
     try:
         parse_structured(fields, as_config(settings))
-    except UserError as error:
-        raise UserError(_join(path, str(error))) from error
     except REFUSED as error:
-        key = getattr(error, "full_key", None)
-        raise UserError(f"{_join(path, key) if key else path}: {first_line(error)}") from error
+        raise UserError(_with_key(path, error, settings)) from error
+
+
+def _with_key(path: str, error: Exception, settings: dict[str, Any]) -> str:
+    """What a dataclass says of its values, with the full key: most begin with the setting's name, or know it."""
+    told, key = first_line(error), getattr(error, "full_key", None)
+    if key:
+        return f"{joined(path, key)}: {told}"
+    begins = re.match(r"(\w+)[\w.]*(: )?", told)
+    if begins is None or begins[1] not in settings:
+        return f"{path}: {told}"
+    return joined(path, told) if begins[2] else f"{joined(path, begins[1])}: {told}"
 
 
 def _find(key: str, name: Any, threestudio: ModuleType) -> type:
     if not name or not isinstance(name, str):
-        raise UserError(f"{key}: expected the name of a registered type, got {_shown(name)}")
+        raise UserError(f"{key}: expected the name of a registered type, got {shown(name)}")
     for part in name.replace(":", ",").split(","):
         if part not in threestudio.__modules__:
             near = did_you_mean(part, threestudio.__modules__)
@@ -142,7 +137,7 @@ def _numbers(value: Any) -> list[float]:
 
 def _check_seed(seed: Any) -> None:
     if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**32:
-        raise UserError(f"seed: expected an integer from 0 to 2^32 - 1, got {_shown(seed)}")
+        raise UserError(f"seed: expected an integer from 0 to 2^32 - 1, got {shown(seed)}")
 
 
 def _check_folder(plain: dict[str, Any]) -> None:
@@ -150,6 +145,8 @@ def _check_folder(plain: dict[str, Any]) -> None:
     root = os.path.abspath(plain.get("exp_root_dir", "outputs"))
     name, tag = plain.get("name", "default"), plain["tag"]
     folder = os.path.abspath(os.path.join(root, name, tag))
+    if not name:
+        raise UserError("name: expected the name of a folder, got ''")
     if not tag and plain.get("use_timestamp") is False:
         raise UserError("tag: no value is given, and use_timestamp is false: give one of them")
     if re.search(r"[\x00-\x1f]", f"{root}{name}{plain.get('timestamp') or ''}"):
@@ -174,12 +171,3 @@ def _require_writable(folder: str) -> None:
         raise UserError(f"exp_root_dir: no permission to write into {existing}")
     if not shutil.disk_usage(existing).free:
         raise UserError(f"exp_root_dir: no space is left on the disk of {existing}")
-
-
-def _join(path: str, key: object) -> str:
-    return f"{path}.{key}" if path else str(key)
-
-
-def _shown(value: Any) -> str:
-    """A value as a config writes it."""
-    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))

@@ -4,12 +4,15 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from threestudio_msd.errors import UserError, first_line
+from threestudio_msd.fields import shown
 from yaml import MarkedYAMLError, YAMLError
+
+from launcher.rules import joined, require_mapping, type_hints
 
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 MALFORMED = (
@@ -21,6 +24,7 @@ MALFORMED = (
     LookupError,
     RecursionError,
 )
+BLOCKS = ("data", "system", "trainer", "checkpoint")
 LONGEST_NAME = 160  # bytes of a folder's name that a prompt may take; file systems allow 255
 
 
@@ -45,6 +49,8 @@ def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith("_type")):
         cfg = _merged(cfg, key, _parsed(cfg, key, value))
     cfg = OmegaConf.merge(cfg, derived)
+    for block in BLOCKS:
+        require_mapping(block, OmegaConf.to_container(cfg, resolve=False).get(block, {}))
     _check_texts(cfg)
     open_keys = sorted(OmegaConf.missing_keys(cfg))
     if open_keys:
@@ -135,7 +141,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
     """Every full key of plain data, with its value; lists count as values."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
-            yield from leaves(inner, f"{path}.{key}" if path else str(key))
+            yield from leaves(inner, joined(path, key))
     elif path:
         yield path, value
 
@@ -146,7 +152,7 @@ def settings_of(cls: type) -> type:
     Raises:
         UserError: The class has none.
     """
-    fields = getattr(cls, "Config", None) or get_type_hints(cls).get("cfg")
+    fields = getattr(cls, "Config", None) or type_hints(cls).get("cfg")
     if not dataclasses.is_dataclass(fields):
         raise UserError(
             f"{cls.__module__}.{cls.__qualname__} has no dataclass of settings: add `cfg: ItsConfig`"
@@ -168,7 +174,7 @@ def annotation(cfg: DictConfig, key: str) -> Any:
             return None
         fields, node = settings_of(threestudio.find(name)), OmegaConf.select(node, block)
         node = node if isinstance(node, DictConfig) else OmegaConf.create({})
-    return get_type_hints(fields).get(last)
+    return type_hints(fields).get(last)
 
 
 def _is_text(hint: Any) -> bool:
@@ -206,5 +212,6 @@ def _merged(cfg: DictConfig, key: str, value: Any) -> DictConfig:
 def _check_texts(cfg: DictConfig) -> None:
     """Refuse numbers, booleans and the like where text is expected, before anything refers to them."""
     for key, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
-        if not isinstance(value, (str, type(None))) and _is_text(annotation(cfg, key)):
-            raise UserError(f"{key}: expected text, got {value!r}; put it in quotes")
+        hint = annotation(cfg, key)
+        if _is_text(hint) and not isinstance(value, (str, *get_args(hint))):
+            raise UserError(f"{key}: expected text, got {shown(value)}; put it in quotes")

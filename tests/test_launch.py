@@ -80,7 +80,7 @@ def outcome(run_folder, name=f"it{STEPS}-test"):
         ),
         ("system.delay=long", "system.delay: expected a number, got 'long'"),
         ("seed=x", "seed: expected an integer from 0 to 2^32 - 1, got 'x'"),
-        ("system.guidance.noise=-1", "system.guidance: noise must not be negative, got -1"),
+        ("system.guidance.noise=-1", "system.guidance.noise: noise must not be negative, got -1"),
         ("system_type=", "system_type: no value is given"),
         ("resume=none.ckpt", "resume: no such file: none.ckpt"),
         ("system.weights=none.ckpt", "system.weights: no such file: none.ckpt"),

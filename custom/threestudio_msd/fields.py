@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from numbers import Real
 from types import NoneType, UnionType
@@ -102,7 +102,28 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
     for name, value in values.items():
         if name not in known:
             raise FieldError(f"{name}: unknown key{did_you_mean(name, known)}; known: {listed(known)}")
-        _check(name, hints[name], known[name].metadata, value)
+        check_value(name, value, hints[name], known[name].metadata)
+
+
+def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> None:
+    """Check one value against an annotation and what `number`, `choice` and the like put beside it.
+
+    Args:
+        name: What a message calls it.
+        value: As a config holds it.
+        hint: The annotation; one that is no number, text, truth value, mapping or pair is not checked.
+        metadata: Of the field.
+
+    Raises:
+        FieldError: If the value does not fit.
+    """
+    if "scheduled" in metadata:
+        return _check_scheduled(name, metadata["range"], value)
+    kinds = _kinds(hint)
+    expected = _expected(kinds, metadata)
+    if expected and not any(_fits(kind, metadata, value) for kind in kinds):
+        near = did_you_mean(value, metadata["options"]) if "options" in metadata else ""
+        raise FieldError(f"{name}: expected {expected}, got {shown(value)}{near}")
 
 
 def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
@@ -120,27 +141,22 @@ def listed(names: Iterable[object]) -> str:
     return ", ".join(map(str, names)) or "none"
 
 
-def _check(name: str, hint: Any, metadata: Mapping[str, Any], value: Any) -> None:
-    if "scheduled" in metadata:
-        return _check_scheduled(name, metadata["range"], value)
-    kinds = _kinds(hint)
-    expected = _expected(kinds, metadata)
-    if expected and not any(_fits(kind, metadata, value) for kind in kinds):
-        near = did_you_mean(value, metadata["options"]) if "options" in metadata else ""
-        raise FieldError(f"{name}: expected {expected}, got {_shown(value)}{near}")
+def shown(value: Any) -> str:
+    """A value as a config writes it."""
+    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
 def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
     if not (_is_number(value, float) and value in bounds) and not _is_schedule(value, bounds):
         what = f"a number {bounds}".strip()
         raise FieldError(
-            f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], got {_shown(value)}"
+            f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], got {shown(value)}"
         )
 
 
 def _is_schedule(value: Any, bounds: Range) -> bool:
     """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end]` with any further pairs `v, step`, steps ascending."""
-    numbers = value if isinstance(value, (list, tuple)) else []
+    numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
         return False
     numbers = [0, *numbers] if len(numbers) == 3 else list(numbers)
@@ -189,11 +205,6 @@ def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
 
 def _name(kind: Any) -> str:
     return "two ascending numbers" if get_origin(kind) is tuple else NAMES[kind]
-
-
-def _shown(value: Any) -> str:
-    """A value as a config writes it."""
-    return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
 NATIVE = {bool: bool, str: str, dict: Mapping}

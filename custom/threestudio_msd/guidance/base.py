@@ -8,6 +8,7 @@ latents is just that.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, ClassVar, Optional
 
 import threestudio
@@ -90,6 +91,11 @@ class LatentGuidance:
     name: str
     paper: ClassVar[Paper]
     estimator: Estimator
+
+    @classmethod
+    def losses(cls) -> tuple[str, ...]:
+        """Names of the losses that are returned, as `loss_NAME` each."""
+        return (cls.name,)
 
     def configure(self) -> None:
         """Load the pretrained model; called by threestudio's constructor."""
@@ -286,7 +292,7 @@ class TimedGuidance(LatentGuidance):
         def __post_init__(self) -> None:
             super().__post_init__()
             ends = (self.min_step_percent, self.max_step_percent)
-            if not any(isinstance(end, list) for end in ends) and ends[0] > ends[1]:
+            if all(isinstance(end, Real) for end in ends) and ends[0] > ends[1]:
                 raise FieldError(
                     f"min_step_percent: expected at most max_step_percent, {ends[1]:g}, got {ends[0]:g}"
                 )

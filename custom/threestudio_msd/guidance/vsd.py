@@ -56,6 +56,11 @@ class VSDGuidance(TimedGuidance, BaseModule):
     name = "vsd"
     paper = VSD.paper
 
+    @classmethod
+    def losses(cls) -> tuple[str, ...]:
+        """See `LatentGuidance.losses`."""
+        return (cls.name, "lora")
+
     def configure(self) -> None:
         """Load the pretrained model and give it adapters."""
         super().configure()

@@ -14,7 +14,7 @@ from threestudio.utils.ops import get_activation
 from torch import Tensor, nn
 
 from ..distillation.noise import seed_from
-from ..fields import check_fields, number
+from ..fields import FieldError, check_fields, number
 from .encodings import select
 
 
@@ -73,7 +73,12 @@ class ImageMLP(BaseModule):
 
         def __post_init__(self) -> None:
             check_fields(self)
-            get_activation(self.activation)
+            try:
+                get_activation(self.activation)
+            except Exception as error:  # each host has its own
+                raise FieldError(
+                    f"activation: expected threestudio's name of one, or torch.nn.functional's, got {self.activation!r}"
+                ) from error
 
     cfg: Config
 

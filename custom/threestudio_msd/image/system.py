@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from ..assets_path import TINY_PRIOR
 from ..distillation.tensors import require_finite
 from ..errors import UserError, did_you_mean
-from ..fields import check_fields, number
+from ..fields import check_fields, listed, number
 from ..tinyworld.world import check_prompt
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
@@ -82,13 +82,18 @@ class ImageSystem(BaseSystem):
         Raises:
             UserError: What is wrong.
         """
-        data = settings.get("data", {})
+        data, system = settings.get("data", {}), settings.get("system", {})
         require_every_particle(
             data.get("n_particles", 1),
-            settings.get("system", {}).get("geometry", {}).get("n_particles", 1),
+            system.get("geometry", {}).get("n_particles", 1),
             data.get("batch_size"),
             settings.get("trainer", {}).get("accumulate_grad_batches", 1),
         )
+        if system.get("guidance", {}).get("camera_condition_type", "none") != "none":
+            raise UserError("system.guidance.camera_condition_type: expected none, there is no camera")
+        guidance = threestudio.find(system.get("guidance_type", cls.Config.guidance_type))
+        require_losses(system.get("loss", {}), guidance)
+        require_modules(system["optimizer"].get("params", {}), guidance)
 
     def on_fit_start(self) -> None:
         """Check once more what threestudio's own launcher does not; see `check_experiment`."""
@@ -245,6 +250,35 @@ def require_every_particle(data: int, geometry: int, batch_size: int | None, bat
         raise UserError(
             f"trainer.accumulate_grad_batches: expected {wanted}, data.n_particles / data.batch_size, got {batches}"
         )
+
+
+def require_losses(weights: Mapping[str, Any], guidance: type) -> None:
+    """Check that every loss of a guidance has a weight, and every weight a loss, as far as the class says.
+
+    Raises:
+        UserError: One has none.
+    """
+    losses = [f"lambda_{name}" for name in getattr(guidance, "losses", tuple)()]
+    for name in losses:
+        if name not in weights:
+            raise UserError(f"system.loss.{name}: no value is given")
+    for name in weights:
+        if losses and name not in losses:
+            near = did_you_mean(name, losses) or f"; known: {listed(losses)}"
+            raise UserError(f"system.loss.{name}: no loss of system.guidance_type has this weight{near}")
+
+
+def require_modules(names: Iterable[str], guidance: type) -> None:
+    """Check that the modules which an optimiser is to train are there and have parameters.
+
+    Raises:
+        UserError: One has not.
+    """
+    trained = ["geometry", *["guidance"] * issubclass(guidance, torch.nn.Module)]
+    for name in names:
+        if name.partition(".")[0] not in trained:
+            near = did_you_mean(name, trained) or f"; known: {listed(trained)}"
+            raise UserError(f"system.optimizer.params.{name}: nothing of this name can be trained{near}")
 
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:

@@ -1,0 +1,166 @@
+"""The settings of torch's optimisers and schedulers, and the weights of losses."""
+
+import importlib.util
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from threestudio_msd.errors import UserError, did_you_mean
+from threestudio_msd.fields import Range, check_value, listed, number, scheduled, shown
+from torch import nn
+from torch.optim import lr_scheduler
+
+from launcher.rules import attempt, check_arguments, check_names, parameters, require_mapping
+
+THREESTUDIOS_OWN = {"Adan": "threestudio.systems.optimizers", "FusedAdam": "apex"}  # optimisers not of torch
+SEQUENCES = ("SequentialLR", "Sequential", "ChainedScheduler")  # schedulers that hold others
+BETA = Range(least=0, below=1)
+
+# torch annotates few of these as what a config may hold
+OPTIMIZER = {
+    "lr": (float, number(least=0)),
+    "eps": (float, number(least=0)),
+    "weight_decay": (float, number(least=0)),
+    "momentum": (float, number(least=0)),
+    "dampening": (float, number()),
+    "lr_decay": (float, number(least=0)),
+    "rho": (float, number(least=0, most=1)),
+    "alpha": (float, number(least=0)),
+    "momentum_decay": (float, number(least=0)),
+    "lambd": (float, number(least=0)),
+}
+SCHEDULER = {
+    "gamma": (float, number(above=0)),
+    "start_factor": (float, number(above=0, most=1)),
+    "end_factor": (float, number(least=0, most=1)),
+    "factor": (float, number(least=0, most=1)),
+    "total_iters": (int, number(least=1)),
+    "step_size": (int, number(least=1)),
+    "T_max": (int, number(least=1)),
+    "T_0": (int, number(least=1)),
+    "T_mult": (int, number(least=1)),
+    "eta_min": (float, number(least=0)),
+    "power": (float, number(least=0)),
+    "last_epoch": (int, number(least=-1, most=-1)),
+}
+
+
+def check_optimisation(system: Mapping[str, Any]) -> None:
+    """Check `optimizer`, `scheduler` and `loss` of a system's settings.
+
+    Raises:
+        UserError: What is wrong, with the full key.
+    """
+    _check_optimizer("system.optimizer", system.get("optimizer"))
+    if system.get("scheduler") is not None:
+        _check_scheduler("system.scheduler", system["scheduler"])
+    losses = system.get("loss", {})
+    require_mapping("system.loss", losses)
+    for name, value in losses.items():
+        check_value(f"system.loss.{name}", value, Any, scheduled().metadata)
+
+
+def _check_optimizer(key: str, settings: Any) -> None:
+    require_mapping(key, settings)
+    check_names(key, settings, ("name", "args", "params"))
+    cls = _class(f"{key}.name", settings.get("name"), torch.optim, torch.optim.Optimizer, THREESTUDIOS_OWN)
+    args, groups = settings.get("args", {}), settings.get("params", {})
+    require_mapping(f"{key}.args", args)
+    require_mapping(f"{key}.params", groups)
+    if "params" in settings and not groups:
+        raise UserError(f"{key}.params: expected at least one module to optimise, such as geometry")
+    if cls is None:
+        return
+    _check_group(f"{key}.args", cls, args, {})
+    for name, group in groups.items():
+        require_mapping(f"{key}.params.{name}", group)
+        _check_group(f"{key}.params.{name}", cls, group, args)
+
+
+def _check_group(key: str, cls: type, args: Mapping[str, Any], outer: Mapping[str, Any]) -> None:
+    check_names(key, args, [name for name in parameters(cls) if name != "params"])
+    check_arguments(key, cls, args, OPTIMIZER)
+    _check_betas(f"{key}.betas", args.get("betas", [0.0]))
+    attempt(key, lambda **given: cls([nn.Parameter(torch.zeros(1))], **{**outer, **given}), args)
+
+
+def _check_betas(key: str, betas: Any) -> None:
+    numbers = betas if isinstance(betas, list) else [None]
+    if not all(isinstance(n, (int, float)) and not isinstance(n, bool) and n in BETA for n in numbers):
+        raise UserError(f"{key}: expected a list of numbers {BETA}, got {shown(betas)}")
+
+
+def _check_scheduler(key: str, settings: Any) -> None:
+    require_mapping(key, settings)
+    check_names(key, settings, ("name", "interval", "args", "schedulers", "milestones"))
+    if settings.get("interval", "epoch") not in ("epoch", "step"):
+        raise UserError(f"{key}.interval: expected epoch or step, got {shown(settings['interval'])}")
+    name = settings.get("name")
+    if name in SEQUENCES:
+        return _check_sequence(key, name, settings)
+    cls = _class(f"{key}.name", name, lr_scheduler, lr_scheduler.LRScheduler, {})
+    if name == "ReduceLROnPlateau":
+        raise UserError(f"{key}.name: {name} waits for a monitored metric, which threestudio does not have")
+    _check_scheduler_arguments(f"{key}.args", cls, settings.get("args", {}))
+
+
+def _check_scheduler_arguments(key: str, cls: type, args: Any) -> None:
+    require_mapping(key, args)
+    known = {name: parameter for name, parameter in parameters(cls).items() if name != "optimizer"}
+    check_names(key, args, known)
+    for name, parameter in known.items():
+        if parameter.default is inspect.Parameter.empty and name not in args:
+            raise UserError(f"{key}.{name}: no value is given, and {cls.__name__} needs one")
+    check_arguments(key, cls, args, SCHEDULER)
+
+    def make(**given: Any) -> Any:
+        return cls(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9), **given)
+
+    attempt(key, make, args)
+
+
+def _check_sequence(key: str, name: str, settings: Mapping[str, Any]) -> None:
+    parts = settings.get("schedulers")
+    if not isinstance(parts, list) or not parts:
+        raise UserError(f"{key}.schedulers: expected a list of schedulers, got {shown(parts)}")
+    for i, part in enumerate(parts):
+        _check_scheduler(f"{key}.schedulers[{i}]", part)
+    milestones = settings.get("milestones")
+    if name != "ChainedScheduler" and not _are_milestones(milestones, len(parts) - 1):
+        raise UserError(
+            f"{key}.milestones: expected {len(parts) - 1} ascending integers, one between each two schedulers, "
+            f"got {shown(milestones)}"
+        )
+
+
+def _are_milestones(steps: Any, count: int) -> bool:
+    if not isinstance(steps, list) or len(steps) != count:
+        return False
+    return all(type(step) is int and step >= 1 for step in steps) and steps == sorted(steps)
+
+
+def _class(key: str, name: Any, module: Any, base: type, others: Mapping[str, str]) -> type | None:
+    """The class of a module by name; None where it is one of `others`, which come from packages of their own."""
+    there = {n: cls for n, cls in vars(module).items() if _is_below(cls, base)}
+    if name in there:
+        return there[name]
+    if name in others and _is_importable(others[name]):
+        return None
+    if name in others:
+        raise UserError(
+            f"{key}: {name} needs {others[name]}, which is not there; known: {listed(sorted(there))}"
+        )
+    near = did_you_mean(name, there) or f"; it has {listed(sorted(there))}"
+    raise UserError(f"{key}: {module.__name__} has no {shown(name)}{near}")
+
+
+def _is_below(cls: Any, base: type) -> bool:
+    return isinstance(cls, type) and issubclass(cls, base) and cls is not base
+
+
+def _is_importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
