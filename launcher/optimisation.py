@@ -143,6 +143,8 @@ def _are_milestones(steps: Any, count: int) -> bool:
 def _class(key: str, name: Any, module: Any, base: type, others: Mapping[str, str]) -> type | None:
     """The class of a module by name; None where it is one of `others`, which come from packages of their own."""
     there = {n: cls for n, cls in vars(module).items() if _is_below(cls, base)}
+    if not isinstance(name, str):
+        raise UserError(f"{key}: expected the name of a class of {module.__name__}, got {shown(name)}")
     if name in there:
         return there[name]
     if name in others and _is_importable(others[name]):
