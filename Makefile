@@ -17,7 +17,7 @@ demo: $(READY)
 
 compare: $(READY)
 	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml configs/sdi-tiny.yaml configs/vsd-tiny.yaml \
-		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=80 calls=320 --scale 3 \
+		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=80 nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
 
 test: $(READY)

@@ -27,6 +27,7 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
     action = parser.add_mutually_exclusive_group(required=True)
     for name in ("train", "validate", "test", "export"):
         action.add_argument(f"--{name}", action="store_true")
+    action.add_argument("--citations", action="store_true", help="print what to cite, as BibTeX, and end")
     parser.add_argument("--verbose", action="store_true", help="log debug messages, show tracebacks")
     parser.add_argument(
         "--typecheck", action="store_true", help="check annotated types and shapes while running"
@@ -70,12 +71,16 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     import torch
 
     from launcher.check import check
+    from launcher.closing import papers
     from launcher.config import read_plain
     from launcher.run import run
 
     import_extensions()
     settings = read_plain(args.config, overrides, n_gpus=max(1, torch.cuda.device_count()))
     check(settings, threestudio)
+    if args.citations:
+        print("\n\n".join(paper.bibtex for paper in papers(settings, threestudio)))
+        return 0
     with user_errors():
         return run(args, overrides, settings, threestudio)
 

@@ -21,6 +21,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 
 from launcher.bar import RunProgressBar
 from launcher.checkpoint import AtomicCheckpointIO, LastCheckpoint, StepSeed
+from launcher.closing import say
 from launcher.config import as_config
 
 STOPPED = 130  # the exit status of a program ended by Ctrl-C
@@ -72,6 +73,8 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
                 f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, last.path)}"
             )
         return STOPPED
+    if trainer.is_global_zero and not args.validate:
+        say(settings, threestudio, cfg.trial_dir)
     return 0
 
 

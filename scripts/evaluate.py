@@ -1,51 +1,63 @@
 """Measure images: Fréchet and kernel distance, precision, recall, alignment, saturation, sharpness, diversity.
 
-python scripts/evaluate.py outputs/msd-tiny --reference outputs/ddim --features judge --json figures.json
+python scripts/evaluate.py outputs/demo --reference outputs/ddim --features judge --json figures.json
 
-DIR and --reference hold finished runs, or samples of scripts/sample.py.
+DIR and --reference hold finished runs, or samples of scripts/sample.py; other pictures need --prompt.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "custom"))  # without threestudio, which is not needed
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launcher.script import in_one_line
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
-    from threestudio_msd.evaluation.evaluate import as_json, described, figures, image_set, write_json
-    from threestudio_msd.evaluation.features import FEATURES, FeatureError
-    from threestudio_msd.evaluation.images import read_records
-
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("dir", type=Path, metavar="DIR", help="finished runs or samples, at any depth")
-    parser.add_argument("--reference", type=Path, help="what to compare with; none: figures that need none")
-    parser.add_argument("--features", choices=sorted(FEATURES), default="judge")
-    parser.add_argument("--weights", help="weights of the feature extractor: a hub id or a local path")
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the figures here")
-    args = parser.parse_args(argv)
-    try:
-        features = FEATURES[args.features](args.weights)
-        images = image_set(read_records(args.dir), features)
-        references = (
-            {"reference": image_set(read_records(args.reference), features)} if args.reference else {}
-        )
-        found = figures(images, references)
-    except (FeatureError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    about = described(images, references, features)
-    for name, value in about.items():
+    add = parser.add_argument
+    add(
+        "dir", type=Path, nargs="+", metavar="DIR", help="finished runs or samples, at any depth, or pictures"
+    )
+    add("--reference", type=Path, help="what to compare with; none: figures that need none")
+    add("--prompt", help="what the images of DIR should show, if it is not what their runs were asked for")
+    add("--features", nargs="+", default=["judge"], metavar="NAME[=WEIGHTS]", help="judge, inception, clip")
+    add("--json", type=Path, metavar="OUT", help="also write the figures here")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    from threestudio_msd.evaluation.evaluate import described, figures, image_set
+    from threestudio_msd.evaluation.features import read_features
+    from threestudio_msd.evaluation.images import read_records
+    from threestudio_msd.evaluation.results import to_json
+    from threestudio_msd.files import save_text
+
+    extractors = read_features(args.features)
+    images = image_set([record for dir in args.dir for record in read_records(dir, args.prompt)], extractors)
+    references = {"reference": image_set(read_records(args.reference), extractors)} if args.reference else {}
+    about, found = described(images, references, extractors), figures(images, references)
+    for name, value in vars(about).items():
         print(f"{name}: {value}")
     for name, spread in found.items():
         print(f"{name:22} {spread}")
     if args.json:
-        write_json(args.json, {"about": about, "figures": as_json(found)})
+        save_text(
+            json.dumps({"about": to_json(about), "figures": to_json(found)}, indent=1) + "\n", args.json
+        )
     return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns 0, 2 for what the user can mend, 130 after Ctrl-C."""
+    args = arguments().parse_args(argv)
+    return in_one_line(lambda: run(args))
 
 
 if __name__ == "__main__":

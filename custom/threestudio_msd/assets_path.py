@@ -26,6 +26,11 @@ def asset(name: str) -> str:
     return str(ASSETS / name)
 
 
+def is_tiny_prior(model: object) -> bool:
+    """Whether a model is a tiny prior, whose world is known: a folder of that name."""
+    return isinstance(model, str) and Path(model).is_dir() and Path(model).name == TINY_PRIOR
+
+
 with warnings.catch_warnings():
     # threestudio pins an OmegaConf that knows this name only; the present one knows it too, but complains
     warnings.simplefilter("ignore")

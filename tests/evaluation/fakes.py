@@ -8,60 +8,71 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from PIL import Image
+from threestudio_msd.errors import UserError
+from threestudio_msd.evaluation.grid import CellError, Method, run_cell
+from threestudio_msd.evaluation.images import NFE, eight_bits
 
 SIZE = 8
+LAUNCHER, RESULTS_ONLY = "evaluation.fakes:launch", "evaluation.fakes:launch_results"
+GOOD, BAD = Method("GOOD", "good.yaml", ("nfe=4",)), Method("BAD", "bad.yaml")
+BROKEN = Method("BROKEN", "broken.yaml", ("fail=true",))
 
 
 def launch(argv: list[str]) -> int:
-    """Stands for the launcher: an image per particle that depends on label, prompt and seed alone."""
+    """Stands for the launcher: an image per particle that depends on label, prompt and seed alone, and its path."""
     from threestudio_msd.image.frames import tile
 
-    config = OmegaConf.from_cli([word for word in argv if "=" in word])
-    steps, particles, calls = config.trainer.max_steps, config.data.n_particles, int(config.get("calls", 2))
+    status = launch_results(argv)
+    if status == 0:
+        config = _config(argv)
+        steps = config.trainer.max_steps
+        frames = [*range(0, steps, config.system.progress_every), steps]
+        folder = Path(config.exp_root_dir, config.name, config.tag, "save/progress")
+        folder.mkdir(parents=True)
+        for step in frames:
+            images = _images(config, step).repeat_interleave(2, 1).repeat_interleave(2, 2)
+            Image.fromarray(eight_bits(tile(images))).save(folder / f"{step}.png")
+        listed = [{"step": step, "bandwidth": None} for step in frames]
+        (folder / "frames.json").write_text(json.dumps(listed))
+    return status
+
+
+def launch_results(argv: list[str]) -> int:
+    """The same without a path, which takes other processes no time to import."""
+    config = _config(argv)
+    steps, nfe = config.trainer.max_steps, int(config.get("nfe", 2))
     if config.get("fail"):
         print("something went wrong")
         return 1
     folder = Path(config.exp_root_dir, config.name, config.tag)
     (folder / "configs").mkdir(parents=True)
-    config.data.height = SIZE
-    OmegaConf.save(config, folder / "configs" / "parsed.yaml")
-    frames = [*range(0, steps, config.system.progress_every), steps]
-    (folder / "save/progress").mkdir(parents=True)
-    (folder / f"save/it{steps}-test").mkdir()
-    for step in frames:
-        Image.fromarray(_tile(tile, config, step, steps, particles)).save(
-            folder / f"save/progress/{step}.png"
-        )
-    (folder / "save/progress/frames.json").write_text(
-        json.dumps([{"step": step, "bandwidth": None} for step in frames])
-    )
-    for i, image in enumerate(_images(config, steps, steps, particles)):
-        Image.fromarray((image.numpy() * 255).round().astype(np.uint8)).save(
-            folder / f"save/it{steps}-test/{i}.png"
-        )
+    OmegaConf.save(config, folder / "configs/parsed.yaml")
+    (folder / f"save/it{steps}-test").mkdir(parents=True)
+    for i, image in enumerate(_images(config, steps)[int(config.get("few", False)) :]):
+        Image.fromarray(eight_bits(image)).save(folder / f"save/it{steps}-test/{i}.png")
     (folder / "csv_logs/version_0").mkdir(parents=True)
     with open(folder / "csv_logs/version_0/metrics.csv", "w", newline="") as file:
-        writer = csv.DictWriter(file, ["step", "train/nfe"])
+        writer = csv.DictWriter(file, ["step", NFE])
         writer.writeheader()
-        writer.writerows({"step": step, "train/nfe": calls * (step + 1)} for step in range(steps))
+        writer.writerows({"step": step, NFE: nfe * (step + 1)} for step in range(steps))
     return 0
 
 
-def _images(config, step: int, steps: int, particles: int) -> torch.Tensor:
+def _config(argv: list[str]) -> DictConfig:
+    config = OmegaConf.from_cli([word for word in argv if "=" in word])
+    config.data.height = SIZE
+    return config
+
+
+def _images(config: DictConfig, step: int) -> torch.Tensor:
     """Noise at first, and at the end a flat colour that is nearer to mid-grey for the label GOOD."""
-    generator = torch.Generator().manual_seed(
-        int(config.seed) * 100 + len(str(config.system.prompt_processor.prompt))
-    )
-    noise = torch.rand(particles, SIZE, SIZE, 3, generator=generator)
+    prompt = str(config.system.prompt_processor.prompt)
+    generator = torch.Generator().manual_seed(int(config.seed) * 100 + len(prompt))
+    noise = torch.rand(config.data.n_particles, SIZE, SIZE, 3, generator=generator)
     end = 0.5 if config.name.startswith("GOOD/") else 0.9
-    return torch.lerp(noise, torch.full_like(noise, end), 0.9 * step / steps)
-
-
-def _tile(tile, config, step: int, steps: int, particles: int) -> np.ndarray:
-    images = _images(config, step, steps, particles).repeat_interleave(2, 1).repeat_interleave(2, 2)
-    return (tile(images).numpy() * 255).round().astype(np.uint8)
+    return torch.lerp(noise, torch.full_like(noise, end), 0.9 * step / config.trainer.max_steps)
 
 
 class MeanColour:
@@ -75,3 +86,19 @@ class MeanColour:
     def alignment(self, images, prompts):
         assert len(prompts) == len(images)
         return {"alignment": images.mean((1, 2, 3)).numpy()}
+
+    def check_prompts(self, prompts):
+        if "unreadable" in prompts:
+            raise UserError("unreadable is no prompt of mine")
+
+
+def one_by_one(cells, ran=None):
+    """Runs cells in this process."""
+    for cell in cells:
+        if ran is not None:
+            ran.append(cell)
+        try:
+            run_cell(cell, LAUNCHER)
+            yield cell, None
+        except CellError as error:
+            yield cell, str(error)

@@ -1,244 +1,126 @@
-"""Grids of runs, budgets, curves and the report, with a launcher that takes no time."""
+"""Comparisons as a whole, with a launcher that takes no time."""
 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-from functools import partial
+import sys
 
 import pytest
-import torch
-from evaluation.fakes import MeanColour
+from evaluation.fakes import BAD, BROKEN, GOOD, MeanColour
 from omegaconf import OmegaConf
-from PIL import Image
-from threestudio_msd.evaluation import references
-from threestudio_msd.evaluation.compare import Budget, Comparison, calls_to_reach, compare, convergence
-from threestudio_msd.evaluation.grid import Cell, Method, run_cell, run_grid, run_locally, run_on_ray
-from threestudio_msd.evaluation.images import write_samples
-from threestudio_msd.evaluation.references import Sampling
-from threestudio_msd.evaluation.report import markdown, number, write_report, write_sheets
-
-LAUNCHER = "evaluation.fakes:launch"
-CONFIG = OmegaConf.create({"system": {"guidance": {"pretrained_model_name_or_path": "some-model"}}})
-GOOD, BAD = Method("GOOD", "good.yaml", ("calls=4",)), Method("BAD", "bad.yaml")
+from threestudio_msd.errors import UserError
+from threestudio_msd.evaluation.compare import Budget, alone_in, check
+from threestudio_msd.evaluation.results import Results, from_json
 
 
-def one_by_one(cells, ran=None):
-    """Runs cells in this process."""
-    for cell in cells:
-        if ran is not None:
-            ran.append(cell)
-        try:
-            run_cell(cell, LAUNCHER)
-            yield cell, None
-        except RuntimeError as error:
-            yield cell, str(error)
-
-
-@pytest.fixture
-def _grey_samples(monkeypatch):
-    """DDIM images: grey, with a little noise, so that covariances are not degenerate."""
-
-    def sample(config, prompts, seeds, settings, out):
-        for prompt in prompts:
-            for seed in seeds:
-                generator = torch.Generator().manual_seed(seed + len(prompt))
-                write_samples(
-                    out,
-                    prompt,
-                    seed,
-                    0.5 + 0.1 * torch.randn(settings.particles, 8, 8, 3, generator=generator),
-                )
-        return references.read_records(out)
-
-    monkeypatch.setattr("threestudio_msd.evaluation.compare.sample_prompts", sample)
-
-
-def comparison(out, *methods, **settings):
-    defaults = {
-        "prompts": ["a red mug", "a blue car"],
-        "seeds": 2,
-        "budgets": [Budget("steps", 8)],
-        "particles": 4,
-        "frames": 4,
-    }
-    return Comparison(
-        methods or (GOOD, BAD), out=out, sampling=Sampling(4, 10, 2.0), **{**defaults, **settings}
-    )
-
-
-@pytest.mark.usefixtures("_grey_samples")
-def test_the_better_method_wins_and_a_second_call_runs_nothing(tmp_path):
+def test_the_better_method_wins_and_a_second_call_runs_nothing(comparison, measured, tmp_path):
     ran = []
     for _ in range(2):
-        results = compare(comparison(tmp_path), CONFIG, MeanColour(), partial(one_by_one, ran=ran))
+        results = measured(comparison(), ran)
     assert len(ran) == 8
-    table = results["budgets"]["steps=8"]
-    assert (
-        table["GOOD"]["figures"]["frechet_ddim"]["mean"]
-        < 0.1 * table["BAD"]["figures"]["frechet_ddim"]["mean"]
-    )
-    assert len(table["GOOD"]["figures"]["frechet_ddim"]["values"]) == 2
-    assert (table["GOOD"]["calls"], table["BAD"]["calls"], table["GOOD"]["finished"]) == (32, 16, 4)
-    assert [point["step"] for point in table["GOOD"]["curves"]] == [0, 2, 4, 6, 8]
+    good, bad = (results.budgets["steps=8"][label] for label in ("GOOD", "BAD"))
+    assert good.figures["frechet_ddim"].mean < 0.1 * bad.figures["frechet_ddim"].mean
+    assert len(good.figures["frechet_ddim"].values) == 2
+    assert (good.nfe, bad.nfe, good.finished, good.asked) == (32, 16, 4, 4)
+    assert [point.step for point in good.curve] == [0, 2, 4, 6, 8]
     # the last point of the path is the result
-    assert (
-        table["BAD"]["curves"][-1]["frechet_ddim"]["mean"] == table["BAD"]["figures"]["frechet_ddim"]["mean"]
-    )
-    assert json.loads((tmp_path / "results.json").read_text()) == json.loads(json.dumps(results))
+    assert bad.curve[-1].figures["frechet_ddim"].mean == bad.figures["frechet_ddim"].mean
+    assert from_json(Results, json.loads((tmp_path / "results.json").read_text())) == results
 
 
-@pytest.mark.usefixtures("_grey_samples")
-def test_a_budget_of_calls_gives_every_method_the_steps_it_can_pay_for(tmp_path):
-    results = compare(comparison(tmp_path, budgets=[Budget("calls", 48)]), CONFIG, MeanColour(), one_by_one)
-    table = results["budgets"]["calls=48"]
-    assert {label: (row["steps"], row["calls"]) for label, row in table.items()} == {
+def test_a_budget_of_evaluations_gives_every_method_the_steps_it_can_pay_for(comparison, measured):
+    table = measured(comparison(budgets=[Budget("nfe", 48)])).budgets["nfe=48"]
+    assert {label: (row.steps, row.nfe) for label, row in table.items()} == {
         "GOOD": (12, 48),
         "BAD": (24, 48),
     }
 
 
-@pytest.mark.usefixtures("_grey_samples")
-def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(tmp_path, capsys):
-    broken = Method("BROKEN", "broken.yaml", ("fail=true",))
-    results = compare(comparison(tmp_path, GOOD, broken), CONFIG, MeanColour(), one_by_one)
-    assert len(results["failed"]) == 4
-    assert "something went wrong" in results["failed"][0]["error"]
+def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(comparison, measured, capsys):
+    results = measured(comparison(GOOD, BROKEN))
+    assert len(results.failed) == 4
+    assert "something went wrong" in results.failed[0].error
     assert "failed: BROKEN" in capsys.readouterr().err
-    assert set(results["budgets"]["steps=8"]) == {"GOOD"}
+    assert set(results.budgets["steps=8"]) == {"GOOD"}
     ran = []
-    compare(comparison(tmp_path, GOOD, broken), CONFIG, MeanColour(), partial(one_by_one, ran=ran))
-    assert {cell.method for cell in ran} == {broken}
+    measured(comparison(GOOD, BROKEN), ran)
+    assert {cell.method for cell in ran} == {BROKEN}
 
 
-def test_an_unfinished_or_changed_cell_is_run_afresh(tmp_path):
-    cell = Cell(GOOD, "a red mug", 0, 8, str(tmp_path))
-    run_cell(cell, LAUNCHER)
-    assert cell.finished
-    assert not Cell(GOOD, "a red mug", 0, 9, str(tmp_path)).finished
-    config = tmp_path / "config.yaml"
-    config.write_text("a: 1")
-    changing = Cell(Method("CHANGING", str(config)), "a red mug", 0, 8, str(tmp_path))
-    run_cell(changing, LAUNCHER)
-    assert changing.finished
-    config.write_text("a: 2")
-    assert not changing.finished
-    (cell.folder / "done.json").unlink()
-    (cell.folder / "left-over").touch()
-    assert run_grid([cell], one_by_one) == {}
-    assert cell.finished
-    assert not (cell.folder / "left-over").exists()
+def test_a_method_whose_steps_cannot_be_counted_ends_the_comparison(comparison, measured):
+    with pytest.raises(UserError, match=r"BROKEN: .* could not be counted: .*something went wrong"):
+        measured(comparison(GOOD, BROKEN, budgets=[Budget("nfe", 48)]))
 
 
-def images_of(cells):
-    return {
-        cell.folder.name: (cell.folder / f"save/it{cell.steps}-test/0.png").read_bytes() for cell in cells
-    }
+def test_few_images_have_dashes_for_figures_not_a_crash(comparison, measured):
+    for particles in (1, 4):
+        results = measured(comparison(prompts=["a red mug"], seeds=1, particles=particles))
+        figures = results.budgets["steps=8"]["GOOD"].figures
+        assert str(figures["precision_ddim"].mean) == "nan"
+        assert (str(figures["frechet_ddim"].mean) == "nan") == (particles == 1)
 
 
-def cells_in(folder):
-    broken = Method("BROKEN", "broken.yaml", ("fail=true",))
-    return [Cell(method, "a red mug", seed, 4, str(folder)) for method in (GOOD, broken) for seed in (0, 1)]
+def test_further_extractors_have_figures_of_their_own(comparison, measured):
+    results = measured(comparison(), extractors={"mean": MeanColour(), "again": MeanColour()})
+    figures = results.budgets["steps=8"]["GOOD"].figures
+    for name in ("frechet_ddim", "alignment", "diversity"):
+        assert figures[f"{name}@again"] == figures[name]
+    assert "saturation@again" not in figures
 
 
-def test_processes_give_what_one_process_gives(tmp_path):
-    failed = run_grid(cells_in(tmp_path / "a"), partial(run_locally, launcher=LAUNCHER, jobs=2))
-    run_grid(cells_in(tmp_path / "b"), one_by_one)
-    assert sorted(cell.method.label for cell in failed) == ["BROKEN", "BROKEN"]
-    assert images_of(cells_in(tmp_path / "a")[:2]) == images_of(cells_in(tmp_path / "b")[:2])
-
-
-@pytest.mark.slow
-def test_a_local_ray_gives_what_one_process_gives(tmp_path):
-    pytest.importorskip("ray")
-    failed = run_grid(cells_in(tmp_path / "a"), partial(run_on_ray, launcher=LAUNCHER, address="local"))
-    run_grid(cells_in(tmp_path / "b"), one_by_one)
-    assert sorted(cell.method.label for cell in failed) == ["BROKEN", "BROKEN"]
-    assert images_of(cells_in(tmp_path / "a")[:2]) == images_of(cells_in(tmp_path / "b")[:2])
-
-
-def test_calls_to_reach_a_level():
-    curve = [{"calls": c, "fd": {"mean": v}} for c, v in ((0, 10.0), (100, 6.0), (200, 2.0))]
-    assert calls_to_reach(curve, "fd", 4.0) == pytest.approx(150)
-    assert calls_to_reach(curve, "fd", 20.0) == 0
-    assert calls_to_reach(curve, "fd", 1.0) is None
-
-
-def test_convergence_is_told_against_the_best_other_method():
-    def row(values, calls):
-        points = [{"calls": i * calls / (len(values) - 1), "fd": {"mean": v}} for i, v in enumerate(values)]
-        return {"calls": calls, "curves": points, "figures": {"fd": {"mean": values[-1]}}}
-
-    table = {"OURS": row([10.0, 2.0], 100), "B": row([10.0, 6.0], 200), "C": row([10.0, 9.0], 50)}
-    found = convergence(table, "OURS", "fd")
-    assert (found["method"], found["reached"], found["ratio"]) == ("B", 50.0, 0.25)
-    assert convergence(table, "C", "fd")["reached"] is None
-
-
-@pytest.mark.parametrize("text", ["steps", "steps=0", "calls=-3", "hours=2", "steps=1.5"])
+@pytest.mark.parametrize("text", ["steps", "steps=0", "nfe=-3", "calls=2", "steps=1.5", "steps=²"])
 def test_malformed_budgets_are_refused(text):
-    with pytest.raises(ValueError, match="expected steps=N or calls=N"):
+    with pytest.raises(UserError, match="expected steps=N or nfe=N"):
         Budget.parse(text)
 
 
-def test_methods_need_different_names(tmp_path):
-    with pytest.raises(ValueError, match="different names"):
-        comparison(tmp_path, GOOD, GOOD)
+@pytest.mark.parametrize(
+    ("methods", "settings", "told"),
+    [
+        ((GOOD, GOOD), {}, "different names"),
+        ((GOOD, BAD), {"seeds": 0}, "--seeds: expected 1 or more"),
+        ((GOOD, BAD), {"particles": 0}, "--particles: expected 1 or more"),
+        ((GOOD, BAD), {"frames": 0}, "--frames: expected 1 or more"),
+        ((GOOD, BAD), {"reference_particles": 0}, "--reference-particles: expected 1 or more"),
+    ],
+)
+def test_comparisons_that_make_no_sense_are_refused(comparison, methods, settings, told):
+    with pytest.raises(UserError, match=told):
+        comparison(*methods, **settings)
 
 
-@pytest.mark.usefixtures("_grey_samples")
-def test_the_report_is_one_page_with_everything_in_it(tmp_path):
-    compared = comparison(tmp_path, budgets=[Budget("steps", 8), Budget("calls", 48)])
-    results = compare(compared, CONFIG, MeanColour(), one_by_one)
-    page = write_report(compared, results, "A <title>", "GOOD").read_text(encoding="utf-8")
-    assert "A &lt;title&gt;" in page
-    assert page.count("<svg") == 2
-    # two budgets, two prompts: a path and a picture for either method, and a picture of DDIM
-    assert page.count("data-path=") == 8
-    assert page.count("data:image/png;base64,") >= 2 * 8 + 4
-    # nothing is fetched from elsewhere
-    assert not [part for part in page.split('src="')[1:] if not part.startswith("data:")]
-    assert "python launch.py --config good.yaml --train" in page
-    assert "GOOD reaches the best other method" in page
-    tables = markdown(results, ["frechet_ddim", "saturation"], "GOOD")
-    assert "GOOD reaches the best other method" in tables
-    assert "| GOOD | 8 | 32 | **" in tables
-    assert "| DDIM | – | – |" in tables
-    sheets = write_sheets(compared, results)
-    assert [sheet.name for sheet in sheets] == ["sheet-steps-8.png", "sheet-calls-48.png"]
-    assert all(Image.open(sheet).size == Image.open(sheets[0]).size for sheet in sheets)
+def sized(width):
+    return OmegaConf.create({"data": {"width": width, "height": 8}})
 
 
-@pytest.mark.usefixtures("_grey_samples")
-def test_the_report_works_in_a_browser_on_a_phone(tmp_path):
-    browser = shutil.which("chromium") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium")
-    compared = comparison(tmp_path)
-    page = write_report(compared, compare(compared, CONFIG, MeanColour(), one_by_one), "Report", "GOOD")
-    # a click on an image opens its path; the result is read from the page as the browser leaves it
-    click = (
-        "<script>document.querySelector('button[data-path]').click();"
-        "document.title = [document.querySelector('dialog').open, document.querySelector('dialog img').naturalWidth > 0,"
-        "document.documentElement.scrollWidth <= innerWidth].join()</script></html>"
-    )
-    probe = tmp_path / "probe.html"
-    probe.write_text(page.read_text(encoding="utf-8").replace("</html>", click), encoding="utf-8")
-    options = [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--window-size=500,800",
-        "--virtual-time-budget=2000",
-    ]
-    command = [browser, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", probe.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
-    opened, _, fits = done.stdout.split("<title>")[1].split("</title>")[0].split(",")
-    assert (opened, fits) == ("true", "true")
+def test_what_would_show_after_the_runs_is_found_before(comparison):
+    check(comparison(), [sized(8), sized(8)], {"mean": MeanColour()})
+    with pytest.raises(UserError, match=r"images of one size .* 8, 8 in GOOD and 16, 8 in BAD"):
+        check(comparison(), [sized(8), sized(16)], {"mean": MeanColour()})
+    with pytest.raises(UserError, match="unreadable is no prompt"):
+        check(comparison(prompts=["unreadable"]), [sized(8), sized(8)], {"mean": MeanColour()})
 
 
-def test_numbers_have_three_digits():
-    assert [number(x) for x in (0.0, 1.0, 0.01234, 123.4, 98765.0, -2.5, None)] == [
-        "0", "1.00", "0.0123", "123", "98800", "-2.50", "–",
-    ]  # fmt: skip
+HOLD = """
+import sys, time
+from pathlib import Path
+from threestudio_msd.evaluation.compare import alone_in
+with alone_in(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_one_comparison_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, package_path):
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    other = subprocess.Popen(command, env=package_path, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(UserError, match="another comparison is at work in"), alone_in(tmp_path):
+            pass
+    finally:
+        other.kill()
+        other.wait()
+    with alone_in(tmp_path):
+        pass

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from evaluation.weights import save_clip
-from threestudio_msd.evaluation.features import CLIPFeatures, FeatureError, InceptionFeatures, JudgeFeatures
+from threestudio_msd.errors import UserError
+from threestudio_msd.evaluation.features import CLIPFeatures, InceptionFeatures, JudgeFeatures
 from threestudio_msd.tinyworld.judge import Judge, save_judge
 
 
@@ -35,7 +36,7 @@ def test_clip_similarity_is_the_cosine_times_100(clip):
 
 
 def test_clip_that_cannot_be_had_says_how_to_get_it(tmp_path):
-    with pytest.raises(FeatureError, match=r"cannot be loaded.*hf download"):
+    with pytest.raises(UserError, match=r"cannot be loaded.*hf download"):
         CLIPFeatures(str(tmp_path))
 
 
@@ -60,17 +61,18 @@ def test_judge_reads_prompts_and_gives_its_features(tmp_path):
         "colour": [1],
     }
     assert "object 50.0 %" in features.description
-    with pytest.raises(ValueError, match="names no object"):
-        features.alignment(images[:1], ["a red hamburger"])
+    for read in (features.check_prompts, lambda prompts: features.alignment(images[:1], prompts)):
+        with pytest.raises(UserError, match="names no object"):
+            read(["a red hamburger"])
 
 
 def test_a_missing_judge_is_told(tmp_path):
-    with pytest.raises(FeatureError, match="no judge in"):
+    with pytest.raises(UserError, match="no judge in"):
         JudgeFeatures(str(tmp_path))
 
 
 def test_inception_without_its_library_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(FeatureError, match="pip install torch-fidelity"):
+    with pytest.raises(UserError, match="pip install torch-fidelity"):
         InceptionFeatures()

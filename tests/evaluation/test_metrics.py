@@ -9,6 +9,7 @@ import pytest
 import torch
 from threestudio_msd.evaluation.metrics import (
     Spread,
+    contrast,
     diversity,
     frechet_distance,
     kernel_distance,
@@ -82,7 +83,14 @@ def test_saturation_and_sharpness():
     assert sharp == pytest.approx(16, rel=0.05)
 
 
+def test_contrast_is_the_deviation_of_brightness():
+    halves = torch.zeros(1, 4, 4, 3)
+    halves[:, :2] = 0.6
+    assert contrast(torch.cat([halves, torch.full((1, 4, 4, 3), 0.6)])).tolist() == pytest.approx([0.3, 0])
+
+
 def test_spread():
+    assert math.isnan(Spread(()).mean) and math.isnan(Spread((1.0, math.nan)).mean)
     assert str(Spread((1.0, 2.0, 3.0))) == "2 ± 1 (n=3)"
     assert math.isnan(Spread((1.0,)).std)
 

@@ -25,22 +25,27 @@ def small(pipeline):
     ]
 
 
-def test_prints_where_the_images_are(demo, random_pipeline, capsys, tmp_path):
+def test_says_where_the_images_are_and_what_to_cite(demo, random_pipeline, capsys):
     prompt = 'a "blue" house: 50%, @night'
     assert demo.main([prompt, *small(random_pipeline)]) == 0
-    printed = dict(line.split(": ", 1) for line in capsys.readouterr().out.splitlines() if line.count(":  "))
-    picture = Path(printed["Start, path and result"].strip())
-    assert Image.open(picture).width > 300
-    folder, files = printed["Images"].split()[0:2]
-    assert sorted(path.name for path in Path(folder).iterdir()) == ["0.png", "1.png"]
-    assert files == "(2"
-    assert Path(printed["Video"].strip()).is_file()
-    (trial,) = Path("outputs/demo").iterdir()
-    assert trial.name.startswith('a_"blue"_house:_50%')
+    printed = capsys.readouterr().out
+    (folder,) = Path("outputs/demo").glob("*/save")
+    assert folder.parent.name.startswith('a_"blue"_house:_50%')
+    assert f"Results: {folder}/\n  it3-test/ (2 files)\n  it3-test.mp4\n  path.png\n" in printed
+    assert Image.open(folder / "path.png").width > 300
+    assert (
+        "To cite (BibTeX: --citations): Thamizharasan et al. 2025 (arXiv:2502.15989); Guo et al. 2023"
+        in printed
+    )
+
+
+def test_its_name_and_folder_can_be_set(demo, random_pipeline, capsys):
+    assert demo.main(["a red mug", *small(random_pipeline), "name=mine", "exp_root_dir=there"]) == 0
+    assert "Results: there/mine/a_red_mug@" in capsys.readouterr().out
 
 
 def test_wrong_setting_ends_with_its_status_and_no_report(demo, random_pipeline, capsys):
     assert demo.main(["a red mug", *small(random_pipeline), "system.guidance.smpler=1"]) == 2
     printed = capsys.readouterr()
     assert "smpler" in printed.err
-    assert "Images" not in printed.out
+    assert "Results" not in printed.out

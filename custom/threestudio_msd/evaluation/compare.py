@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import torch
-from omegaconf import DictConfig
+from filelock import FileLock, Timeout
+from omegaconf import DictConfig, OmegaConf
 
-from .evaluate import ImageSet, as_json, described, figures, image_set, write_json
-from .features import Features
-from .grid import Cell, Method, Outcome, calls_per_step, run_grid
-from .images import ImageRecord, Run
-from .metrics import Spread, frechet_distance
-from .references import Sampling, render_prompts, sample_prompts, uses_tiny_prior
+from ..assets_path import is_tiny_prior
+from ..errors import UserError
+from ..files import save_text
+from .curves import curve
+from .evaluate import Extractors, ImageSet, described, figures, image_set
+from .grid import Cell, Execute, Method, run_grid
+from .images import Run
+from .references import Sampling, render_prompts, sample_prompts
+from .results import Failure, Results, Row, Table, to_json
 
 PROBE_STEPS = 12
 REFERENCE_SEEDS = 1000  # the first seed of reference images: never that of a run
-DDIM = "DDIM"
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What every method may spend: `steps`, optimiser steps, or `calls`, network evaluations a particle.
+    """What every method may spend.
 
     Attributes:
-        kind: `steps` or `calls`.
+        kind: `steps`, optimiser steps, or `nfe`, network function evaluations a particle.
         amount: How many.
     """
 
@@ -37,14 +41,14 @@ class Budget:
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """From `steps=N` or `calls=N`.
+        """From `steps=N` or `nfe=N`.
 
         Raises:
-            ValueError: If it is neither.
+            UserError: If it is neither.
         """
         kind, _, amount = text.partition("=")
-        if kind not in ("steps", "calls") or not amount.isdigit() or int(amount) < 1:
-            raise ValueError(f"--budget: expected steps=N or calls=N with N >= 1, got {text!r}")
+        if kind not in ("steps", "nfe") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
+            raise UserError(f"--budget: expected steps=N or nfe=N with N >= 1, got {text!r}")
         return cls(kind, int(amount))
 
     def __str__(self) -> str:
@@ -65,6 +69,9 @@ class Comparison:
         frames: Points of the curves.
         reference_particles: DDIM images, and true renders, a prompt.
         sampling: How DDIM images are sampled.
+
+    Raises:
+        UserError: Methods share a name, or a number is too small.
     """
 
     methods: Sequence[Method]
@@ -80,9 +87,15 @@ class Comparison:
     def __post_init__(self) -> None:
         labels = [method.label for method in self.methods]
         if len(set(labels)) < len(labels):
-            raise ValueError(f"methods need different names, got {', '.join(labels)}")
-        if self.seeds < 1:
-            raise ValueError(f"at least one seed is needed, got {self.seeds}")
+            raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+        for name in ("seeds", "particles", "frames", "reference_particles"):
+            if getattr(self, name) < 1:
+                option = f"--{name.replace('_', '-')}"
+                raise UserError(f"{option}: expected 1 or more, got {getattr(self, name)}")
+
+    def brief(self) -> Comparison:
+        """A first look: three prompts, one seed, the first budget."""
+        return replace(self, prompts=self.prompts[:3], seeds=1, budgets=self.budgets[:1])
 
     def cell(self, method: Method, prompt: str, seed: int, steps: int) -> Cell:
         """One run; budgets that give a method the same number of steps share it."""
@@ -98,183 +111,129 @@ class Comparison:
         ]
 
 
-Execute = Callable[[Sequence[Cell]], Iterator[Outcome]]
+def check(comparison: Comparison, configs: Sequence[DictConfig], extractors: Extractors) -> None:
+    """Find what would only show after the runs.
+
+    Args:
+        comparison: What is to be compared.
+        configs: Configurations of the methods, in their order.
+        extractors: Features of all figures.
+
+    Raises:
+        UserError: An extractor cannot read a prompt, or methods make images of different sizes.
+    """
+    for features in extractors.values():
+        features.check_prompts(comparison.prompts)
+    sizes = [
+        tuple(OmegaConf.select(config, f"data.{side}") for side in ("width", "height")) for config in configs
+    ]
+    for method, size in zip(comparison.methods, sizes, strict=True):
+        if size != sizes[0]:
+            first = comparison.methods[0].label
+            raise UserError(
+                "--configs: images of one size are needed, but data.width, data.height are "
+                f"{sizes[0][0]}, {sizes[0][1]} in {first} and {size[0]}, {size[1]} in {method.label}"
+            )
 
 
-def compare(
-    comparison: Comparison, config: DictConfig, features: Features, execute: Execute
-) -> dict[str, object]:
-    """Run what has not been run yet, and measure.
+def compare(comparison: Comparison, config: DictConfig, extractors: Extractors, execute: Execute) -> Results:
+    """Run what has not been run yet, and measure; `results.json` in the comparison's folder holds what is found.
 
     Args:
         comparison: What to compare.
         config: Configuration whose prior is sampled for reference.
-        features: Features of all figures.
-        execute: See `run_grid`.
+        extractors: Features of all figures.
+        execute: See `grid.executor`.
 
-    Returns:
-        What `results.json` in the comparison's folder holds: see `measure`.
+    Raises:
+        UserError: Another comparison is at work in this folder, or no step of a method could be counted.
     """
-    failed: dict[Cell, str] = {}
-    grids: dict[str, list[Cell]] = {}
-    for budget in comparison.budgets:
-        steps = _steps(comparison, budget, execute)
-        grids[str(budget)] = comparison.cells(steps)
-        failed |= run_grid(grids[str(budget)], execute)
-    references, sampled = _references(comparison, config, features)
-    results = measure(comparison, grids, references, sampled, features)
-    results["failed"] = [{"cell": str(cell.folder), "error": error} for cell, error in failed.items()]
-    write_json(comparison.out / "results.json", results)
+    with alone_in(comparison.out):
+        failed: dict[Cell, str] = {}
+        grids: dict[str, list[Cell]] = {}
+        for budget in comparison.budgets:
+            grids[str(budget)] = comparison.cells(_steps(comparison, budget, execute))
+            failed |= run_grid(grids[str(budget)], execute)
+        references, sampled = _references(comparison, config, extractors)
+        results = Results(
+            about=described(sampled, references, extractors, str(comparison.sampling)),
+            ddim=figures(sampled, references),
+            budgets={
+                budget: _table(
+                    comparison, [cell for cell in cells if cell not in failed], references, extractors
+                )
+                for budget, cells in grids.items()
+            },
+            failed=tuple(Failure(str(cell.folder), error) for cell, error in failed.items()),
+        )
+        save_text(json.dumps(to_json(results), indent=1) + "\n", comparison.out / "results.json")
     return results
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder's lock, which the system gives back when this process ends, however it does.
+
+    Raises:
+        UserError: Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise UserError(f"--out: another comparison is at work in {folder}") from error
+
+
 def _steps(comparison: Comparison, budget: Budget, execute: Execute) -> dict[str, int]:
-    """Optimiser steps of every method; for a budget of calls, from a short run of each that counts them."""
+    """Optimiser steps of every method; for a budget of evaluations, from a short run of each that counts them."""
     if budget.kind == "steps":
         return {method.label: budget.amount for method in comparison.methods}
     probes = [comparison.cell(method, comparison.prompts[0], 0, PROBE_STEPS) for method in comparison.methods]
-    failed = run_grid(probes, execute)
-    if failed:
-        raise ValueError(
-            f"no calls per step could be counted for {', '.join(cell.method.label for cell in failed)}"
-        )
+    for cell, error in run_grid(probes, execute).items():
+        raise UserError(f"{cell.method.label}: a step's evaluations could not be counted: {error}")
     return {
-        cell.method.label: max(1, round(budget.amount / calls_per_step(Run(cell.folder)))) for cell in probes
+        cell.method.label: max(1, round(budget.amount / Run(cell.folder).nfe_per_step)) for cell in probes
     }
 
 
 def _references(
-    comparison: Comparison, config: DictConfig, features: Features
+    comparison: Comparison, config: DictConfig, extractors: Extractors
 ) -> tuple[dict[str, ImageSet], ImageSet]:
     """What every figure is measured against, by name, and DDIM images that are measured like a method's."""
-    own, many = comparison.sampling, comparison.reference_particles
-    reference = Sampling(many, own.steps, own.scale, own.solver)
-    ddim = sample_prompts(
-        config, comparison.prompts, [REFERENCE_SEEDS], reference, comparison.out / "references" / "ddim"
-    )
-    sampled = Sampling(comparison.particles, own.steps, own.scale, own.solver)
-    rows = sample_prompts(
-        config, comparison.prompts, range(comparison.seeds), sampled, comparison.out / "ddim"
-    )
-    references = {"ddim": image_set(ddim, features)}
-    if uses_tiny_prior(config):
-        truth = render_prompts(
-            comparison.prompts, [REFERENCE_SEEDS], many, comparison.out / "references" / "truth"
-        )
-        references["truth"] = image_set(truth, features)
-    return references, image_set(rows, features)
+    many, folder = comparison.reference_particles, comparison.out / "references"
+    prompts, seeds = comparison.prompts, range(comparison.seeds)
+    settings = replace(comparison.sampling, particles=many)
+    references = {"ddim": sample_prompts(config, prompts, [REFERENCE_SEEDS], settings, folder / "ddim")}
+    settings = replace(comparison.sampling, particles=comparison.particles)
+    rows = sample_prompts(config, prompts, seeds, settings, comparison.out / "ddim")
+    if is_tiny_prior(OmegaConf.select(config, "system.guidance.pretrained_model_name_or_path")):
+        references["truth"] = render_prompts(prompts, [REFERENCE_SEEDS], many, folder / "truth")
+    measured = {name: image_set(records, extractors) for name, records in references.items()}
+    return measured, image_set(rows, extractors)
 
 
-def measure(
+def _table(
     comparison: Comparison,
-    grids: Mapping[str, Sequence[Cell]],
+    cells: Sequence[Cell],
     references: Mapping[str, ImageSet],
-    sampled: ImageSet,
-    features: Features,
-) -> dict[str, object]:
-    """All figures of a finished comparison.
-
-    Returns:
-        `about`, `ddim` (figures), and by budget the methods' `figures`, `curves`, `steps`, `calls` (of one
-        particle), `command`, `config`, `finished` and `asked` runs.
-    """
-    tables = {}
-    for budget, cells in grids.items():
-        rows = {}
-        for method in comparison.methods:
-            mine = [cell for cell in cells if cell.method == method]
-            runs = [Run(cell.folder) for cell in mine if cell.finished]
-            if runs:
-                rows[method.label] = {**_measured(runs, references, features), **_described_runs(mine, runs)}
-        tables[budget] = rows
-    return {
-        "about": {**described(sampled, references, features), "sampling": str(comparison.sampling)},
-        "ddim": as_json(figures(sampled, references)),
-        "budgets": tables,
-    }
-
-
-def _described_runs(cells: Sequence[Cell], runs: Sequence[Run]) -> dict[str, object]:
-    return {
-        "steps": cells[0].steps,
-        "calls": float(np.mean([run.total_calls() for run in runs])),
-        "finished": len(runs),
-        "asked": len(cells),
-        "command": shlex.join(["python", "launch.py", *cells[0].arguments]),
-        "config": (runs[0].folder / "configs" / "parsed.yaml").read_text(encoding="utf-8"),
-    }
-
-
-def _measured(
-    runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features
-) -> dict[str, object]:
-    results = image_set([record for run in runs for record in run.records()], features)
-    return {"figures": as_json(figures(results, references)), "curves": curves(runs, references, features)}
-
-
-def curves(
-    runs: Sequence[Run], references: Mapping[str, ImageSet], features: Features
-) -> list[dict[str, object]]:
-    """Quality along the path: at every frame `step`, `calls`, and by seed the Fréchet distances and the alignment."""
-    paths = [run.frames() for run in runs]
-    points = []
-    for at in range(min(map(len, paths))):
-        frames = [path[at] for path in paths]
-        records = [
-            ImageRecord(run.prompt, run.seed, particle, run.folder)
-            for run, frame in zip(runs, frames, strict=True)
-            for particle in range(len(frame.images))
-        ]
-        shown = image_set(records, features, torch.cat([frame.images for frame in frames]))
-        seeds = [shown.of_seed(seed) for seed in shown.seeds]
-        found = {
-            f"frechet_{name}": Spread(
-                tuple(frechet_distance(reference.features, one.features) for one in seeds)
+    extractors: Extractors,
+) -> Table:
+    """The rows of the methods of which there is a finished cell."""
+    table: Table = {}
+    for method in comparison.methods:
+        mine = [cell for cell in cells if cell.method == method]
+        if mine:
+            runs = [Run(cell.folder) for cell in mine]
+            results = image_set([record for run in runs for record in run.records()], extractors)
+            table[method.label] = Row(
+                steps=mine[0].steps,
+                nfe=float(np.mean([run.nfe for run in runs])),
+                finished=len(mine),
+                asked=len(comparison.prompts) * comparison.seeds,
+                figures=figures(results, references),
+                curve=curve(runs, references, extractors),
+                command=shlex.join(["python", "launch.py", *mine[0].arguments]),
+                config=(runs[0].folder / "configs" / "parsed.yaml").read_text(encoding="utf-8"),
             )
-            for name, reference in references.items()
-        }
-        found |= {
-            name: Spread(tuple(float(one.alignment[name].mean()) for one in seeds))
-            for name in shown.alignment
-        }
-        calls = float(np.mean([frame.calls for frame in frames]))
-        points.append({"step": frames[0].step, "calls": calls, **as_json(found)})
-    return points
-
-
-def calls_to_reach(curve: Sequence[Mapping[str, object]], figure: str, level: float) -> float | None:
-    """Network calls until a curve's mean of a figure is at most `level`, linear between points; None if it never is."""
-    before: tuple[float, float] | None = None
-    for point in curve:
-        calls, value = float(point["calls"]), float(point[figure]["mean"])
-        if value <= level:
-            if before is None or value == before[1]:
-                return calls
-            fraction = (before[1] - level) / (before[1] - value)
-            return before[0] + fraction * (calls - before[0])
-        before = (calls, value)
-    return None
-
-
-def convergence(
-    table: Mapping[str, Mapping[str, object]], ours: str, figure: str
-) -> dict[str, object] | None:
-    """How soon `ours` reaches the best other method's final figure, in network calls and as a ratio to those it spent.
-
-    Args:
-        table: A budget's methods.
-        ours: The method in question.
-        figure: A figure of which less is better.
-
-    Returns:
-        The best other method's `method`, `level` and `calls`, and ours: `reached`, calls, and `ratio`, both
-        None if it never does; None where there is nothing to compare.
-    """
-    others = {label: row for label, row in table.items() if label != ours}
-    if ours not in table or not others:
-        return None
-    best = min(others, key=lambda label: others[label]["figures"][figure]["mean"])
-    level, spent = others[best]["figures"][figure]["mean"], others[best]["calls"]
-    reached = calls_to_reach(table[ours]["curves"], figure, level)
-    ratio = None if reached is None else reached / spent
-    return {"method": best, "level": level, "calls": spent, "reached": reached, "ratio": ratio}
+    return table

@@ -7,24 +7,21 @@ local path.
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from torch import Tensor
 
+from ..errors import UserError, did_you_mean, first_line
 from ..tinyworld.judge import load_judge
-from ..tinyworld.world import parse_prompt
+from ..tinyworld.world import Caption, parse_prompt
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 BATCH = 64
-
-
-class FeatureError(RuntimeError):
-    """An extractor cannot be had; the message says why and what to do."""
 
 
 class Features(Protocol):
@@ -42,6 +39,9 @@ class Features(Protocol):
     def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
         """How well each image shows its prompt, by name of figure, `[N]` each; empty where the extractor cannot tell."""
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Raise a `UserError` for a prompt that `alignment` could not read."""
+
 
 class JudgeFeatures:
     """The tiny world's judge: its penultimate layer, and whether it reads the prompt's object and colour in the image.
@@ -50,14 +50,14 @@ class JudgeFeatures:
         weights: Folder of a judge; the one that ships by default.
 
     Raises:
-        FeatureError: If there is no judge.
+        UserError: If there is no judge.
     """
 
     def __init__(self, weights: str | None = None) -> None:
         try:
             self.judge = load_judge(weights) if weights else load_judge()
-        except (FileNotFoundError, ValueError) as error:
-            raise FeatureError(f"features judge: {error}") from error
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+            raise UserError(f"features judge: {first_line(error)}") from error
         own = ", ".join(f"{head} {100 * self.judge.accuracy[head]:.1f} %" for head in ("object", "colour"))
         self.description = (
             f"tiny-world judge, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
@@ -72,17 +72,23 @@ class JudgeFeatures:
         """1 where the judge reads the object, the colour, both; see `Features`.
 
         Raises:
-            ValueError: If a prompt is not of the tiny world.
+            UserError: If a prompt is not of the tiny world.
         """
-        asked = [parse_prompt(prompt) for prompt in prompts]
-        verdict = self.judge.classify(images)
-        right_object = np.array(
-            [a.object == b for a, b in zip(asked, verdict.object, strict=True)], dtype=float
-        )
-        right_colour = np.array(
-            [a.colour == b for a, b in zip(asked, verdict.colour, strict=True)], dtype=float
-        )
-        return {"alignment": right_object * right_colour, "object": right_object, "colour": right_colour}
+        right = self.judge.classify(images).right([self._asked(prompt) for prompt in prompts])
+        found = {name: np.array(hits, dtype=float) for name, hits in right.items()}
+        return {"alignment": found["both"], "object": found["object"], "colour": found["colour"]}
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """See `Features`."""
+        for prompt in prompts:
+            self._asked(prompt)
+
+    @staticmethod
+    def _asked(prompt: str) -> Caption:
+        try:
+            return parse_prompt(prompt)
+        except ValueError as error:
+            raise UserError(f"features judge: {error}") from error
 
 
 class CLIPFeatures:
@@ -92,7 +98,7 @@ class CLIPFeatures:
         weights: Hub id or folder; ViT-L/14 by default.
 
     Raises:
-        FeatureError: If the model cannot be loaded.
+        UserError: If the model cannot be loaded.
     """
 
     def __init__(self, weights: str | None = None) -> None:
@@ -102,10 +108,10 @@ class CLIPFeatures:
         try:
             self.model = CLIPModel.from_pretrained(model, use_safetensors=True).eval()
             self.tokenizer = CLIPTokenizerFast.from_pretrained(model)
-        except (OSError, ValueError) as error:
-            raise FeatureError(
-                f"features clip: {model} cannot be loaded ({_first_line(error)}). Download it with `hf download {model}`, "
-                "or name a local folder: --weights PATH."
+        except (OSError, ValueError, SafetensorError) as error:
+            raise UserError(
+                f"features clip: {model} cannot be loaded ({first_line(error)}). Download it with `hf download {model}`, "
+                "or name a local folder: --features clip=PATH."
             ) from error
         self.size = self.model.config.vision_config.image_size
         self.description = f"{model}, image embedding, {self.size} px bicubic with antialiasing"
@@ -131,6 +137,9 @@ class CLIPFeatures:
         texts = F.normalize(_pooled(self.model.get_text_features(**tokens)), dim=-1)
         return {"clip_similarity": 100 * (torch.from_numpy(self(images)) * texts).sum(-1).numpy()}
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Any will do: CLIP cuts what is too long; see `Features`."""
+
 
 class InceptionFeatures:
     """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by torch-fidelity.
@@ -139,7 +148,7 @@ class InceptionFeatures:
         weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights; downloaded by default.
 
     Raises:
-        FeatureError: If torch-fidelity is missing or the weights cannot be had.
+        UserError: If torch-fidelity is missing or the weights cannot be had.
     """
 
     description = "Inception-v3 (2015-12-05, TensorFlow's), pool 2048, 299 px bilinear as TensorFlow 1"
@@ -151,7 +160,7 @@ class InceptionFeatures:
                 FeatureExtractorInceptionV3,
             )
         except ImportError as error:
-            raise FeatureError(
+            raise UserError(
                 f"features inception: {error}. Install it with `pip install torch-fidelity`."
             ) from error
         try:
@@ -164,9 +173,9 @@ class InceptionFeatures:
                 "inception", ["2048"], feature_extractor_weights_path=weights
             )
         except (OSError, RuntimeError, pickle.UnpicklingError) as error:
-            raise FeatureError(
-                f"features inception: the weights cannot be loaded ({_first_line(error)}). "
-                "Name a local copy of pt_inception-2015-12-05-6726825d.pth: --weights PATH."
+            raise UserError(
+                f"features inception: the weights cannot be loaded ({first_line(error)}). "
+                "Name a local copy of pt_inception-2015-12-05-6726825d.pth: --features inception=PATH."
             ) from error
 
     @torch.no_grad()
@@ -179,8 +188,34 @@ class InceptionFeatures:
         """None: Inception does not read; see `Features`."""
         return {}
 
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """Any will do: none is read; see `Features`."""
+
 
 FEATURES: dict[str, type] = {"judge": JudgeFeatures, "inception": InceptionFeatures, "clip": CLIPFeatures}
+
+
+def read_features(words: Sequence[str]) -> dict[str, Features]:
+    """Extractors from a command line, by name: `NAME` or `NAME=WEIGHTS` each.
+
+    Raises:
+        UserError: A name is unknown or comes twice, or an extractor's weights cannot be had.
+
+    Example:
+        >>> list(read_features(["judge"]))
+        ['judge']
+    """
+    found: dict[str, Features] = {}
+    for word in words:
+        name, _, weights = word.partition("=")
+        if name not in FEATURES:
+            raise UserError(
+                f"--features: expected one of {', '.join(FEATURES)}, got {name!r}{did_you_mean(name, FEATURES)}"
+            )
+        if name in found:
+            raise UserError(f"--features: {name} is given twice")
+        found[name] = FEATURES[name](weights or None)
+    return found
 
 
 def _resized(images: Tensor, size: int, mode: str) -> Tensor:
@@ -191,9 +226,3 @@ def _resized(images: Tensor, size: int, mode: str) -> Tensor:
 def _pooled(output: object) -> Tensor:
     """The embedding, which transformers returns bare or, since version 5, as `pooler_output`."""
     return output if isinstance(output, Tensor) else output.pooler_output
-
-
-def _first_line(error: Exception) -> str:
-    return re.sub(
-        r"\s+", " ", str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    )

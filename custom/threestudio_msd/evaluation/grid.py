@@ -1,29 +1,46 @@
 """A grid of runs: every method on every prompt with every seed, resumable, on local processes or on a Ray cluster.
 
 A cell is one run of the launcher. A worker runs many cells in one process, since importing everything takes
-longer than a small run. A finished cell has a `done.json` in its folder and is never run again; a failed one
-is reported and run again next time.
+longer than a small run. A finished cell has a `done.json` in its folder, with a checksum of every file that is
+read later, and is not run again as long as they hold; a failed one is reported and run again next time.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
-import multiprocessing
 import os
+import re
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+from ..errors import UserError, first_line
 from ..files import save_text
+from ..jobs import Job, bars, finished
 from .images import Run, slug
 
 DONE = "done.json"
+READ_LATER = ("configs/parsed.yaml", "csv_logs/**/*.csv", "save/it*-test/*.png", "save/progress/*")
+SETTING = re.compile(
+    r",(?=[\w.]+=)"
+)  # where a setting begins: a comma inside a list of numbers does not count
+OWN_SETTINGS = (
+    *("exp_root_dir", "name", "tag", "timestamp", "use_timestamp", "seed", "resume"),
+    *("system.prompt_processor.prompt", "system.progress_every", "data.n_particles"),
+    *("trainer.max_steps", "trainer.val_check_interval", "trainer.limit_val_batches"),
+)
+"""What the grid sets in every run, and no method may."""
+LABEL = re.compile(r"[^\W_][^/\\:\x00-\x1f]{0,79}")
+DDIM = "DDIM"
+"""The label of the row that is no method."""
 
 
 class CellError(RuntimeError):
@@ -38,11 +55,45 @@ class Method:
         label: Its name in tables and folders.
         config: The YAML file.
         overrides: `key=value` settings on top of it.
+
+    Raises:
+        UserError: The label is no name of a folder, or a setting is none or the grid's.
     """
 
     label: str
     config: str
     overrides: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not LABEL.fullmatch(self.label) or self.label == DDIM:
+            raise UserError(
+                f"--configs: {self.label!r} cannot be a label: it begins with a letter or a digit, has no slash, "
+                f"colon or backslash, and is not {DDIM}"
+            )
+        for override in self.overrides:
+            key, equals, _ = override.partition("=")
+            if not equals or key in OWN_SETTINGS:
+                told = f"{key} is the comparison's to set" if equals else f"{override!r} is no key=value"
+                raise UserError(f"--configs: {self.label}: {told}")
+
+    @classmethod
+    def parse(cls, word: str) -> Method:
+        """From `[LABEL=]FILE[,key=value...]`; by default the label is the file's name up to `-tiny` or the like.
+
+        The file may have commas, equals signs and spaces in its name: the longest part that is a file is taken.
+
+        Raises:
+            UserError: No part is a file, or the label is no name of a folder.
+        """
+        for end in (len(word), *(comma.start() for comma in reversed([*SETTING.finditer(word)]))):
+            for start in (0, *(equals.end() for equals in re.finditer("=", word[:end]))):
+                path = Path(word[start:end])
+                if path.is_file():
+                    label = word[: start - 1] if start else path.stem.split("-")[0].upper()
+                    settings = SETTING.split(word[end + 1 :]) if word[end + 1 :] else []
+                    return cls(label, str(path.resolve()), tuple(settings))
+        file = SETTING.split(word)[0]
+        raise UserError(f"--configs: no such file: {file.partition('=')[2] or file}")
 
 
 @dataclass(frozen=True)
@@ -103,17 +154,29 @@ class Cell:
 
     @property
     def finished(self) -> bool:
-        """Whether it is done, from what it would be made from now."""
-        done = self.folder / DONE
-        return done.is_file() and json.loads(done.read_text(encoding="utf-8"))["stamp"] == self.stamp
+        """Whether it is done, from what it would be made from now, and none of its files has come to harm."""
+        try:
+            done = json.loads((self.folder / DONE).read_text(encoding="utf-8"))
+            return done["stamp"] == self.stamp and done["files"] == checksums(self.folder)
+        except (OSError, ValueError, KeyError, TypeError):  # no note, or one that is garbled
+            return False
 
 
-def run_cell(cell: Cell, launcher: str) -> float:
+def checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of the files of a run that are read later."""
+    files = sorted({path for pattern in READ_LATER for path in folder.glob(pattern) if path.is_file()})
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
+
+
+def run_cell(cell: Cell, launcher: str, progress: Callable[..., None] | None = None) -> float:
     """Run a cell in this process.
 
     Args:
         cell: What to run; whatever an unfinished attempt left in its folder is removed.
         launcher: `module:function` that takes a command line and returns an exit status.
+        progress: As every job is given; not used.
 
     Returns:
         Seconds it took.
@@ -131,8 +194,12 @@ def run_cell(cell: Cell, launcher: str) -> float:
     if status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         raise CellError(f"exit status {status}: {lines[-1] if lines else 'no output'} (see {log})")
-    seconds = time.monotonic() - start
-    save_text(json.dumps({"stamp": cell.stamp, "seconds": round(seconds, 1)}), cell.folder / DONE)
+    images = len(Run(cell.folder).records())
+    if images != cell.particles:
+        raise CellError(f"{images} images instead of {cell.particles} (see {log})")
+    seconds = round(time.monotonic() - start, 1)
+    done = {"stamp": cell.stamp, "seconds": seconds, "files": checksums(cell.folder)}
+    save_text(json.dumps(done, indent=1), cell.folder / DONE)
     return seconds
 
 
@@ -151,49 +218,62 @@ def _output_to(log: Path) -> Iterator[None]:
                 os.close(old)
 
 
-Outcome = tuple[Cell, str | None]
+Outcome: TypeAlias = tuple[Cell, str | None]
 """A cell that has been run, and its error, None if it succeeded."""
+
+Execute: TypeAlias = Callable[[Sequence[Cell]], Iterator[Outcome]]
+"""Runs cells and yields their outcomes as they come."""
+
+
+def executor(launcher: str, jobs: int, ray: str | None = None) -> Execute:
+    """How cells are run: in local processes, or on the Ray cluster at an address.
+
+    Raises:
+        UserError: There would be no process.
+    """
+    if jobs < 1:
+        raise UserError(f"--jobs: expected 1 or more processes, got {jobs}")
+    if ray:
+        return partial(run_on_ray, launcher=launcher, address=ray)
+    return partial(run_locally, launcher=launcher, jobs=jobs)
 
 
 def run_locally(cells: Sequence[Cell], launcher: str, jobs: int) -> Iterator[Outcome]:
     """Run cells in `jobs` processes; outcomes come as they finish."""
-    context = multiprocessing.get_context("spawn")
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_prepare, initargs=(threads,)) as pool:
-        futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, launcher): cell for cell in cells}
-        try:
-            for future in as_completed(futures):
-                error = future.exception()
-                yield futures[future], None if error is None else f"{type(error).__name__}: {error}"
-        except (KeyboardInterrupt, GeneratorExit):
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    work = [Job(cell.folder.name, run_cell, (cell, launcher)) for cell in cells]
+    with closing(finished(work, jobs, threads)) as outcomes:
+        for index, outcome in outcomes:
+            error = outcome.exception()
+            yield cells[index], None if error is None else told(error)
 
 
-def _prepare(threads: int) -> None:
-    import torch
-
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    torch.set_num_threads(threads)
+def told(error: BaseException) -> str:
+    """An error of a run in one line; a failed run says by itself what it is, others are bugs or a machine's limits."""
+    return (
+        str(error)
+        if isinstance(error, (CellError, UserError))
+        else f"{type(error).__name__}: {first_line(error)}"
+    )
 
 
 def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[Outcome]:
     """Run cells on a Ray cluster that shares this machine's file system; `address` is Ray's own, `local` starts one here.
 
     Raises:
-        CellError: If Ray is not installed or no cluster answers.
+        UserError: Ray is not installed or no cluster answers.
     """
     try:
         import ray
     except ImportError as error:
-        raise CellError("--ray needs Ray: pip install 'threestudio-msd[cluster]'") from error
+        raise UserError("--ray needs Ray: pip install 'threestudio-msd[cluster]'") from error
     environment = {
         "env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     }
     try:
         ray.init(address, runtime_env=environment, log_to_driver=False)
     except (ConnectionError, ValueError) as error:
-        raise CellError(f"--ray {address}: {error}") from error
+        raise UserError(f"--ray {address}: {first_line(error)}") from error
     try:
         remote = ray.remote(run_cell).options(num_cpus=1)
         waiting = {remote.remote(cell, launcher): cell for cell in cells}
@@ -204,44 +284,24 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
                 ray.get(reference)
                 yield cell, None
             except ray.exceptions.RayTaskError as error:
-                yield cell, str(error.cause)
+                yield cell, told(error.cause)
     finally:
         ray.shutdown()
 
 
-def run_grid(
-    cells: Sequence[Cell], execute: Callable[[Sequence[Cell]], Iterator[Outcome]]
-) -> dict[Cell, str]:
+def run_grid(cells: Sequence[Cell], execute: Execute) -> dict[Cell, str]:
     """Run all cells that are not finished, with a bar over them.
 
     Args:
         cells: The grid.
-        execute: Runs cells and yields their outcomes: `run_locally` or `run_on_ray`, its further arguments
-            bound.
+        execute: See `executor`.
 
     Returns:
         The failed cells and their errors, which were also printed.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = [
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    ]
     failed: dict[Cell, str] = {}
     todo = [cell for cell in cells if not cell.finished]
-    with Progress(*columns, console=Console(stderr=True)) as progress:
+    with bars() as progress:
         task = progress.add_task("runs", total=len(cells), completed=len(cells) - len(todo))
         for cell, error in execute(todo) if todo else ():
             if error is not None:
@@ -250,9 +310,3 @@ def run_grid(
                 progress.console.print(line, markup=False, soft_wrap=True)
             progress.update(task, advance=1, description=f"{cell.method.label}: {cell.prompt}")
     return failed
-
-
-def calls_per_step(run: Run) -> float:
-    """Network evaluations per optimiser step and particle that a finished run took on average."""
-    spent = run.calls()
-    return max(spent.values()) / (max(spent) + 1)

@@ -26,8 +26,8 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Their mean."""
-        return float(np.mean(self.values))
+        """Their mean; NaN where one is unknown or there is none."""
+        return float(np.mean(self.values)) if self.values else math.nan
 
     @property
     def std(self) -> float:
@@ -123,11 +123,20 @@ def saturation(images: Tensor) -> Tensor:
     return ((high - low) / high.clamp(min=1e-6)).mean((1, 2))
 
 
+def luma(images: Tensor) -> Tensor:
+    """Brightness by Rec. 601: `[N, H, W, 3]` in [0, 1] to `[N, H, W]`."""
+    return images @ images.new_tensor([0.299, 0.587, 0.114])
+
+
+def contrast(images: Tensor) -> Tensor:
+    """Standard deviation of each image's luma: `[N, H, W, 3]` in [0, 1] to `[N]`."""
+    return luma(images).flatten(1).std(1, correction=0)
+
+
 def sharpness(images: Tensor) -> Tensor:
-    """Variance of the Laplacian of each image's luma (Rec. 601): `[N, H, W, 3]` in [0, 1] to `[N]`."""
-    luma = images @ images.new_tensor([0.299, 0.587, 0.114])
+    """Variance of the Laplacian of each image's luma: `[N, H, W, 3]` in [0, 1] to `[N]`."""
     kernel = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
-    return F.conv2d(luma[:, None], kernel).flatten(1).var(1)
+    return F.conv2d(luma(images)[:, None], kernel).flatten(1).var(1)
 
 
 def _require_features(a: np.ndarray, b: np.ndarray, least: int = 2) -> None:

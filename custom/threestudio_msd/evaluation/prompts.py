@@ -1,29 +1,48 @@
-"""Prompt lists."""
+"""Prompts from a command line."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
+
+from ..errors import UserError, first_line
+
+OVERRIDE = re.compile(r"\w+(\.\w+)+=")
 
 
 def read_prompts(words: Sequence[str]) -> list[str]:
     """Prompts from a command line: each word is a file with one prompt a line (`#` starts a comment), or a prompt itself.
 
     Raises:
-        ValueError: If there is no prompt, a word that ends in `.txt` is no file, or a prompt comes twice.
+        UserError: If there is no prompt, a word that ends in `.txt` is no file of text, or a prompt comes twice.
     """
     prompts: list[str] = []
     for word in words:
-        if word.endswith(".txt"):
-            if not Path(word).is_file():
-                raise ValueError(f"prompts: no such file: {word}")
-            lines = Path(word).read_text(encoding="utf-8").splitlines()
-            prompts += [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        else:
-            prompts.append(word)
-    if not prompts or not all(prompts):
-        raise ValueError("prompts: none given, or an empty one")
+        prompts += _lines(Path(word)) if word.endswith(".txt") else [word]
+    if not prompts or not all(prompt.strip() for prompt in prompts):
+        raise UserError("--prompts: none given, or an empty one")
     twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
     if twice:
-        raise ValueError(f"prompts: given twice: {', '.join(twice)}")
+        raise UserError(f"--prompts: given twice: {', '.join(twice)}")
     return prompts
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise UserError(f"--prompts: no such file: {path}")
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
+    except ValueError as error:
+        raise UserError(f"--prompts: {path} is no text in UTF-8: {first_line(error)}") from error
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Prompts, and the `key.subkey=value` settings among them, which a list of any length would swallow.
+
+    >>> split_overrides(["a red mug", "a=b", "data.height=32"])
+    (['a red mug', 'a=b'], ['data.height=32'])
+    """
+    overrides = [word for word in words if OVERRIDE.match(word)]
+    return [word for word in words if word not in overrides], overrides

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import shutil
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
-from ..assets_path import TINY_PRIOR
+from ..errors import UserError
 from ..files import save_text
 from ..tinyworld.render import true_renders
-from .images import ImageRecord, read_records, write_samples
+from .images import SAMPLES, ImageRecord, read_pixels, read_records, read_samples, write_samples
 
 SETTINGS = "settings.json"
 
@@ -27,12 +28,22 @@ class Sampling:
         steps: Solver steps.
         scale: Classifier-free guidance w.
         solver: See `distillation.sample`.
+
+    Raises:
+        UserError: A number is too small, or the scale is not finite.
     """
 
     particles: int = 4
     steps: int = 50
     scale: float = 7.5
     solver: str = "ddim"
+
+    def __post_init__(self) -> None:
+        for name in ("particles", "steps"):
+            if getattr(self, name) < 1:
+                raise UserError(f"--{name}: expected 1 or more, got {getattr(self, name)}")
+        if not math.isfinite(self.scale):
+            raise UserError(f"--scale: expected a finite number, got {self.scale}")
 
     def __str__(self) -> str:
         return f"{self.particles} images a prompt and seed, {self.steps} steps, w = {self.scale:g}, {self.solver} solver"
@@ -51,7 +62,7 @@ def sample_prompts(
         out: Folder of the samples.
 
     Raises:
-        ValueError: If the config's guidance is not one of this package.
+        UserError: The config's guidance is not one of this package, or the folder holds something else.
     """
     import threestudio
     from rich.progress import track
@@ -62,15 +73,15 @@ def sample_prompts(
     system = config.system
     model = system.guidance.pretrained_model_name_or_path
     seeds = list(seeds)
-    if _is_current(out, {**asdict(settings), "model": str(model)}):
-        there = {(record.prompt, record.seed) for record in read_records(out)}
-    else:
-        there = set()
+    _forget_others(out, {**asdict(settings), "model": str(model)})
+    there = _there(out, settings.particles)
     todo = [prompt for prompt in prompts if any((prompt, seed) not in there for seed in seeds)]
     if todo:
         guidance = threestudio.find(system.guidance_type)(system.guidance)
         if not isinstance(guidance, LatentGuidance):
-            raise ValueError(f"{system.guidance_type}: only guidances of this package can be sampled from")
+            raise UserError(
+                f"system.guidance_type: {system.guidance_type}: only guidances of this package can be sampled from"
+            )
     for prompt in track(todo, "sampling", disable=not todo):
         processor = threestudio.find(system.prompt_processor_type)(
             {**system.prompt_processor, "prompt": prompt}
@@ -81,16 +92,6 @@ def sample_prompts(
     return [record for record in read_records(out) if record.prompt in prompts and record.seed in seeds]
 
 
-def _is_current(out: Path, settings: dict[str, object]) -> bool:
-    """Whether samples with these very settings are there; notes the settings if not, and forgets other samples."""
-    note = out / SETTINGS
-    if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == settings:
-        return (out / "samples.json").is_file()
-    shutil.rmtree(out, ignore_errors=True)
-    save_text(json.dumps(settings), note)
-    return False
-
-
 def render_prompts(
     prompts: Sequence[str], seeds: Iterable[int], particles: int, out: Path
 ) -> list[ImageRecord]:
@@ -99,8 +100,7 @@ def render_prompts(
     Raises:
         ValueError: If a prompt is not of the tiny world.
     """
-    seeds = list(seeds)
-    there = {(r.prompt, r.seed) for r in read_records(out)} if (out / "samples.json").is_file() else set()
+    seeds, there = list(seeds), _there(out, particles)
     for prompt in prompts:
         for seed in seeds:
             if (prompt, seed) not in there:
@@ -108,7 +108,33 @@ def render_prompts(
     return [record for record in read_records(out) if record.prompt in prompts and record.seed in seeds]
 
 
-def uses_tiny_prior(config: DictConfig) -> bool:
-    """Whether a config's prior is the one that ships with the package, whose truth is known."""
-    model = OmegaConf.select(config, "system.guidance.pretrained_model_name_or_path")
-    return Path(str(model)).name == TINY_PRIOR
+def _forget_others(out: Path, settings: dict[str, object]) -> None:
+    """Remove samples that were made with other settings, and note these.
+
+    Raises:
+        UserError: The folder holds something else.
+    """
+    note, listed = out / SETTINGS, out / SAMPLES
+    if note.is_file() and note.read_text(encoding="utf-8") == json.dumps(settings):
+        return
+    if listed.is_file():
+        for record in read_samples(out):
+            record.path.unlink(missing_ok=True)
+        listed.unlink()
+    elif out.exists() and not (out.is_dir() and {entry.name for entry in out.iterdir()} <= {SETTINGS}):
+        raise UserError(f"{out}: holds other things than samples; name a new folder")
+    save_text(json.dumps(settings), note)
+
+
+def _there(out: Path, particles: int) -> set[tuple[str, int]]:
+    """The prompts and seeds of which so many images are there, whole."""
+    counts = Counter((record.prompt, record.seed) for record in read_samples(out) if _is_whole(record.path))
+    return {pair for pair, count in counts.items() if count == particles}
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_pixels(path)
+    except UserError:
+        return False
+    return True

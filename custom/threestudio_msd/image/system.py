@@ -12,7 +12,7 @@ import torch
 from threestudio.systems.base import BaseSystem
 from torch import Tensor
 
-from ..assets_path import TINY_PRIOR
+from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
 from ..errors import UserError, did_you_mean
 from ..fields import check_fields, listed, number
@@ -284,7 +284,7 @@ def require_modules(names: Iterable[str], guidance: type) -> None:
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:
     """Say what the tiny world holds, where its prior is used with a prompt from outside it."""
     model = prompt_processor.get("pretrained_model_name_or_path")
-    if model and os.path.isdir(model) and os.path.basename(os.path.normpath(model)) == TINY_PRIOR:
+    if is_tiny_prior(model):
         warning = check_prompt(prompt_processor.get("prompt", ""))
         if warning:
             threestudio.warn(warning)

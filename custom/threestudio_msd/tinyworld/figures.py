@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
@@ -32,11 +33,8 @@ class Accuracy:
 
 def accuracy(judge: Judge, images: Tensor, captions: Sequence[Caption]) -> Accuracy:
     """Reads images ``[n, h, w, 3]`` in [0, 1] and compares with their captions."""
-    verdict = judge.classify(images)
-    objects = torch.tensor([c.object == name for c, name in zip(captions, verdict.object, strict=True)])
-    colours = torch.tensor([c.colour == name for c, name in zip(captions, verdict.colour, strict=True)])
-    means = (float(right.float().mean()) for right in (objects, colours, objects & colours))
-    return Accuracy(*means, images=len(captions))
+    right = judge.classify(images).right(captions)
+    return Accuracy(**{name: fmean(hits) for name, hits in right.items()}, images=len(captions))
 
 
 def ddim_accuracy(

@@ -7,6 +7,7 @@ kept beside its weights, to be printed with every figure that rests on it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from ..files import save_tensors, save_text
 from .data import DataConfig, Images, render_images
 from .training import TrainConfig, fit
-from .world import COLOURS, OBJECTS, VIEWS
+from .world import COLOURS, OBJECTS, VIEWS, Caption
 
 JUDGE_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "judge"
 HEADS: dict[str, tuple[str, ...]] = {"object": OBJECTS, "colour": tuple(COLOURS), "view": VIEWS}
@@ -34,6 +35,13 @@ class Verdict:
     object_probability: list[float]
     colour_probability: list[float]
     view_probability: list[float]
+
+    def right(self, asked: Sequence[Caption]) -> dict[str, list[bool]]:
+        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``, ``both``."""
+        objects = [a.object == name for a, name in zip(asked, self.object, strict=True)]
+        colours = [a.colour == name for a, name in zip(asked, self.colour, strict=True)]
+        both = [a and b for a, b in zip(objects, colours, strict=True)]
+        return {"object": objects, "colour": colours, "both": both}
 
 
 class Judge(nn.Module):

@@ -1,0 +1,173 @@
+"""Tables of a comparison: which columns, what is best, and the sentences under them; as Markdown too."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from .curves import convergence
+from .grid import DDIM
+from .metrics import Spread
+from .results import Figures, Results, Table
+
+LABELS = {"ddim": "DDIM images", "truth": "true renders"}
+IN_BRIEF = (
+    *("frechet_ddim", "frechet_truth", "alignment", "clip_similarity", "precision_ddim", "recall_ddim"),
+    *("saturation", "contrast", "diversity"),
+)
+"""The figures of the Markdown tables, those of further extractors beside."""
+
+UNKNOWN = Spread(())
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the tables: which figure, its heading, and whether less is better (None: neither is)."""
+
+    figure: str
+    label: str
+    less_is_better: bool | None = None
+
+    @property
+    def heading(self) -> str:
+        """Its label, with an arrow to where better is."""
+        return f"{self.label} {({True: '↓', False: '↑', None: ''})[self.less_is_better]}".strip()
+
+
+def columns(figures: Iterable[str]) -> list[Column]:
+    """The columns that a comparison's figures call for, those of each extractor together."""
+    known = [
+        *(Column(f"frechet_{name}", f"Fréchet to {label}", True) for name, label in LABELS.items()),
+        *(Column(f"kernel_{name}", f"KID to {label}", True) for name, label in LABELS.items()),
+        Column("alignment", "alignment", False),
+        Column("clip_similarity", "CLIP similarity", False),
+        Column("object", "right object", False),
+        Column("colour", "right colour", False),
+        *(Column(f"precision_{name}", f"precision ({label})", False) for name, label in LABELS.items()),
+        *(Column(f"recall_{name}", f"recall ({label})", False) for name, label in LABELS.items()),
+        Column("saturation", "saturation"),
+        Column("contrast", "contrast"),
+        Column("sharpness", "sharpness"),
+        Column("diversity", "diversity"),
+    ]
+    figures = list(figures)
+    others = list(dict.fromkeys(name.partition("@")[2] for name in figures if "@" in name))
+    shown = [column for column in known if column.figure in figures]
+    for other in others:
+        shown += [
+            Column(f"{column.figure}@{other}", f"{column.label}, {other}", column.less_is_better)
+            for column in known
+            if f"{column.figure}@{other}" in figures
+        ]
+    return shown
+
+
+def number(value: float) -> str:
+    """Three digits, or a dash where there is none.
+
+    >>> number(0.12345), number(12345.6), number(float("nan"))
+    ('0.123', '12300', '–')
+    """
+    if math.isnan(value):
+        return "–"
+    if value == 0:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{round(value, digits):.{min(max(digits, 0), 6)}f}"
+
+
+@dataclass(frozen=True)
+class TableCell:
+    """A figure as it is printed, and whether it is the best of its column."""
+
+    spread: Spread
+    best: bool = False
+
+    def __str__(self) -> str:
+        deviation = "" if math.isnan(self.spread.std) else f" ± {number(self.spread.std)}"
+        mean = number(self.spread.mean)
+        return f"{f'**{mean}**' if self.best else mean}{deviation}"
+
+    @property
+    def mean(self) -> str:
+        """Three digits, or a dash."""
+        return number(self.spread.mean)
+
+    @property
+    def std(self) -> str:
+        """Three digits, or a dash."""
+        return number(self.spread.std)
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """A row as it is printed: label, steps, evaluations, and a cell a column."""
+
+    label: str
+    steps: str
+    nfe: str
+    cells: tuple[TableCell, ...]
+
+
+def table_rows(table: Table, ddim: Figures, shown: Sequence[Column]) -> list[TableRow]:
+    """The rows of a budget's table, DDIM last, the best method of each column marked."""
+    best = {column.figure: _best(table, column) for column in shown}
+
+    def cells(label: str, figures: Figures) -> tuple[TableCell, ...]:
+        return tuple(
+            TableCell(figures.get(column.figure, UNKNOWN), label in best[column.figure]) for column in shown
+        )
+
+    rows = [
+        TableRow(label, str(row.steps), f"{row.nfe:.0f}", cells(label, row.figures))
+        for label, row in table.items()
+    ]
+    return [*rows, TableRow(DDIM, "–", "–", cells(DDIM, ddim))]
+
+
+def _best(table: Table, column: Column) -> set[str]:
+    """The methods with the best mean of a figure; none where better has no meaning or nothing is known."""
+    means = {label: row.figures.get(column.figure, UNKNOWN).mean for label, row in table.items()}
+    known = {label: mean for label, mean in means.items() if not math.isnan(mean)}
+    if column.less_is_better is None or not known:
+        return set()
+    top = min(known.values()) if column.less_is_better else max(known.values())
+    return {label for label, mean in known.items() if mean == top}
+
+
+def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
+    """How our method stands to the best other's Fréchet distance, one sentence a reference."""
+    lines = []
+    for name, label in LABELS.items():
+        figure = f"frechet_{name}"
+        floor = ddim.get(figure, UNKNOWN).mean
+        found = convergence(table, ours, figure, floor)
+        if found is None:
+            continue
+        best = f"the best other method's Fréchet distance to {label} ({found.method}, {number(found.level)})"
+        if found.reached is None:
+            line = f"{ours} does not reach {best} within its budget"
+        else:
+            line = (
+                f"{ours} reaches {best} after {found.reached:.0f} network function evaluations, "
+                f"{number(found.ratio)} of the {found.nfe:.0f} which that method spent"
+            )
+        if found.above_floor is not None:
+            line += f"; above DDIM's {number(floor)}, its own is {number(found.above_floor)} of that method's"
+        lines.append(f"{line}.")
+    return lines
+
+
+def markdown(results: Results, ours: str) -> str:
+    """The tables as Markdown: figures in brief, mean ± standard deviation; under each how soon `ours` converges."""
+    shown = [column for column in columns(results.ddim) if column.figure.partition("@")[0] in IN_BRIEF]
+    blocks = []
+    for budget, table in results.budgets.items():
+        heading = ["method", "steps", "NFE", *(column.heading for column in shown)]
+        lines = [f"`{budget}`", "", "| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
+        for row in table_rows(table, results.ddim, shown):
+            lines.append(f"| {' | '.join([row.label, row.steps, row.nfe, *map(str, row.cells)])} |")
+        told = convergence_lines(table, results.ddim, ours)
+        blocks.append("\n".join([*lines, *(f"\n{line}" for line in told)]))
+    return "\n\n".join(blocks) + "\n"

@@ -1,0 +1,29 @@
+"""Variants of ablations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+from threestudio_msd.distillation import SAMPLERS, SCHEDULES
+from threestudio_msd.evaluation.ablation import GROUPS, write_variants
+from threestudio_msd.guidance.parts import build_part
+
+CONFIG = Path(__file__).parents[2] / "configs" / "msd-tiny.yaml"
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_variants_are_configs_that_differ_in_guidance_alone(group, tmp_path):
+    words = write_variants(str(CONFIG), group, tmp_path)
+    assert [word.partition("=")[0] for word in words] == list(GROUPS[group])
+    variants = [
+        OmegaConf.to_container(OmegaConf.load(word.partition("=")[2]), resolve=False) for word in words
+    ]
+    guidances = [variant["system"].pop("guidance") for variant in variants]
+    assert len(guidances) >= 2
+    assert all(guidances.count(guidance) == 1 for guidance in guidances)
+    assert all(variant == variants[0] for variant in variants)
+    for guidance in guidances:
+        build_part(SAMPLERS, guidance["sampler"], "sampler")
+        build_part(SCHEDULES, guidance["bandwidth"], "bandwidth")

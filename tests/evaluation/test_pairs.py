@@ -1,0 +1,48 @@
+"""Accuracy over pairs, on true renders."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+from threestudio_msd.evaluation.images import write_samples
+from threestudio_msd.evaluation.pairs import Share, accuracy, as_table, own_accuracy, prompts
+from threestudio_msd.tinyworld.judge import load_judge
+from threestudio_msd.tinyworld.render import true_renders
+from threestudio_msd.tinyworld.world import Caption, all_pairs, held_out_pairs, seen_pairs
+
+
+@pytest.fixture
+def records(tmp_path):
+    pairs = [seen_pairs()[0], held_out_pairs()[0]]
+    asked = [Caption(*pair).text for pair in pairs]
+    for prompt in asked:
+        found = write_samples(tmp_path, prompt, 0, true_renders(prompt, 3, seed=0))
+    assert len(found) == 6
+    return found
+
+
+def test_a_share_counts_all_images_and_its_deviation_is_over_particles():
+    share = Share.of({0: [True, False], 1: [True, True]})
+    assert (share.mean, share.images) == (0.75, 4)
+    assert share.std == pytest.approx(0.5 / 2**0.5)
+    assert str(Share.of({0: [True, False]})) == "50.0"
+
+
+def test_true_renders_show_what_they_should_seen_and_held_out_apart(records):
+    found = accuracy(records, load_judge())
+    assert {kind: heads["both"].images for kind, heads in found.items()} == {"seen": 3, "held out": 3}
+    assert all(heads["both"].mean == 1 for heads in found.values())
+    console = Console(width=120, record=True, file=io.StringIO())
+    console.print(as_table({"truth": found}))
+    assert "100.0 ± 0.0" in console.export_text()
+
+
+def test_the_judge_says_what_it_is_worth():
+    assert "fresh true renders: object 9" in own_accuracy(load_judge())
+
+
+def test_there_is_a_prompt_for_every_pair():
+    assert len(prompts()) == len(all_pairs()) == len(set(prompts()))
+    assert prompts(5) == prompts()[::5]

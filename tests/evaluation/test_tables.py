@@ -1,0 +1,67 @@
+"""Tables: what is best, what is unknown."""
+
+from __future__ import annotations
+
+from math import nan
+
+from threestudio_msd.evaluation.metrics import Spread
+from threestudio_msd.evaluation.results import About, Results, Row
+from threestudio_msd.evaluation.tables import columns, markdown, number, table_rows
+
+
+def row(**figures):
+    return Row(8, 31.6, 1, 1, {name: Spread((value,)) for name, value in figures.items()}, ())
+
+
+def test_numbers_have_three_digits():
+    assert [number(x) for x in (0.0, 1.0, 0.01234, 123.4, 98765.0, -2.5, nan)] == [
+        "0", "1.00", "0.0123", "123", "98800", "-2.50", "–",
+    ]  # fmt: skip
+
+
+def test_missing_figures_show_as_a_dash_and_never_win():
+    table = {"A": row(alignment=nan, frechet_ddim=3.0), "B": row(alignment=0.0), "C": row(frechet_ddim=2.0)}
+    shown = columns(["alignment", "frechet_ddim", "saturation"])
+    assert [column.figure for column in shown] == ["frechet_ddim", "alignment", "saturation"]
+    rows = {row.label: row.cells for row in table_rows(table, {"alignment": Spread((1.0,))}, shown)}
+    assert {label: [str(cell) for cell in cells] for label, cells in rows.items()} == {
+        "A": ["3.00", "–", "–"],
+        "B": ["–", "**0**", "–"],
+        "C": ["**2.00**", "–", "–"],
+        "DDIM": ["–", "1.00", "–"],
+    }
+
+
+def test_nothing_wins_where_nothing_is_known():
+    for table in ({}, {"A": row(recall_ddim=nan), "B": row(recall_ddim=nan)}):
+        rows = table_rows(table, {"recall_ddim": Spread((nan,))}, columns(["recall_ddim"]))
+        assert {str(cell) for row in rows for cell in row.cells} == {"–"}
+
+
+def test_equal_methods_are_both_the_best():
+    rows = table_rows({"A": row(alignment=0.5), "B": row(alignment=0.5)}, {}, columns(["alignment"]))
+    assert [cell.best for row in rows for cell in row.cells] == [True, True, False]
+
+
+def test_columns_of_further_extractors_stand_behind():
+    shown = columns(["alignment@judge2", "saturation", "alignment", "frechet_ddim@judge2"])
+    assert [column.heading for column in shown] == [
+        "alignment ↑",
+        "saturation",
+        "Fréchet to DDIM images, judge2 ↓",
+        "alignment, judge2 ↑",
+    ]
+
+
+def test_markdown_has_deviations_where_there_are_any():
+    about = About("judge", 2, 1, (0, 1), ("a red mug",), {"ddim": 16})
+    table = {"A": Row(8, 32, 2, 2, {"alignment": Spread((0.5, 0.7))}, ())}
+    text = markdown(Results(about, {"alignment": Spread((1.0,))}, {"nfe=32": table}), "A")
+    assert text.splitlines() == [
+        "`nfe=32`",
+        "",
+        "| method | steps | NFE | alignment ↑ |",
+        "|---|---|---|---|",
+        "| A | 8 | 32 | **0.600** ± 0.141 |",
+        "| DDIM | – | – | 1.00 |",
+    ]
