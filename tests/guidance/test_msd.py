@@ -199,25 +199,3 @@ def test_wrong_numbers_are_refused_by_name_before_a_model_is_loaded(key, value):
     settings = {part: {**parts[part], name: value}} if part else {key: value}
     with pytest.raises(ValueError, match=key.replace(".", r"\.")):
         guidance("nowhere", **settings)
-
-
-@pytest.mark.parametrize(
-    ("cfg", "message"),
-    [
-        ({"sampler": {"type": "posteriro"}}, "did you mean 'posterior'"),
-        ({"sampler": {"type": "posterior", "step": 3}}, "did you mean 'steps'"),
-        ({"sampler": {"steps": 3}}, r"sampler\.type: expected one of split, posterior, tweedie, got none"),
-        ({"sampler": {"type": "tweedie", "steps": 3}}, r"sampler\.steps: unknown key; known: none"),
-        ({"bandwidth": {"type": "linear", "start": 1.0}}, r"bandwidth\.end: no value is given"),
-    ],
-)
-def test_wrong_parts_are_refused_by_name_before_a_model_is_loaded(cfg, message):
-    with pytest.raises(ValueError, match=message):
-        guidance("nowhere", **cfg)
-
-
-@pytest.mark.parametrize("name", ["sampler", "bandwidth"])
-@pytest.mark.parametrize("value", [3, None, "split", [1, 2]])
-def test_a_part_must_be_a_mapping(name, value):
-    with pytest.raises(ValueError, match=name):
-        guidance("nowhere", **{name: value})

@@ -113,8 +113,8 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: 
         ValueError: If `steps` < 1 or a level is not positive.
 
     Example:
-        >>> karras_sigmas(3, 0.1, 10.0, rho=1).tolist()
-        [10.0, 5.050000190734863, 0.10000000149011612, 0.0]
+        >>> [round(float(sigma), 3) for sigma in karras_sigmas(3, 0.1, 10.0, rho=1)]
+        [10.0, 5.05, 0.1, 0.0]
     """
     high = torch.as_tensor(sigma_max, dtype=torch.float32)
     if steps < 1 or sigma_min <= 0 or bool((high <= 0).any()):

@@ -15,8 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..files import save_text, write_whole
-
-INK, FAINT = "#1d2733", "#6b7684"
+from ..style import FAINT, INK, new_figure
 
 
 @dataclass(frozen=True)
@@ -109,7 +108,7 @@ def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: st
     apart = 0.22  # between the path and the result
     width = left + columns * (side + gap) + apart + 0.2
     height = top + count * (side + gap) + 0.15
-    figure = Figure(figsize=(width, height), facecolor="white")
+    figure = new_figure(width, height)
     figure.text(left / width, 1 - 0.3 / height, title, size=15, weight="bold", color=INK, va="center")
     for column, (frame, images) in enumerate(zip(frames, tiles, strict=True)):
         last = column == columns - 1

@@ -42,8 +42,8 @@ class GaussianMixture:
 
     Example:
         >>> pair = mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.eye(2).expand(2, 2, 2) * 0.01)
-        >>> pair.denoise(torch.tensor([[0.9, 0.0]]), 0.1).round(decimals=3).tolist()
-        [[0.95, 0.0]]
+        >>> [round(float(x), 3) for x in pair.denoise(torch.tensor([[0.9, 0.0]]), 0.1)[0]]
+        [0.95, 0.0]
     """
 
     means: Tensor

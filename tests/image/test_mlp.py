@@ -119,22 +119,6 @@ def test_starts_from_the_grey_asked_for():
     assert torch.allclose(out, torch.tensor(0.3), atol=1e-6)
 
 
-def test_hash_grid_interpolates_linearly_between_vertices():
-    generators = [torch.Generator().manual_seed(0)]
-    encoding = HashGridEncoding({"n_levels": 1, "base_resolution": 2, "n_features_per_level": 1}, generators)
-    with torch.no_grad():
-        encoding.tables[0, :, 0] = torch.tensor([0.0, 1, 2, 3, 4, 5, 6, 7, 8])  # x + 3 y at vertex (x, y)
-    coordinates = points(20)
-    expected = 2 * coordinates[:, 0] + 3 * 2 * coordinates[:, 1]
-    assert torch.allclose(encoding(coordinates)[0, :, 0], expected, atol=1e-5)
-    assert encoding(torch.tensor([[1.0, 1.0]])).item() == pytest.approx(8)
-
-
-def test_fourier_frequencies_have_the_scale_asked_for():
-    encoding = FourierEncoding({"n_frequencies": 5000, "scale": 3.0}, [torch.Generator().manual_seed(0)])
-    assert encoding.frequencies.std() == pytest.approx(3.0, rel=0.02)
-
-
 @pytest.mark.parametrize(
     "bad",
     [{"n_particles": 0}, {"width": -1}, {"init_grey": 1.0}, {"init_scale": -1.0}, {"activation": "rellu"}],

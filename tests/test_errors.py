@@ -1,0 +1,17 @@
+import pytest
+from threestudio_msd.errors import NonFiniteError, UserError, did_you_mean, first_line
+
+
+def test_a_near_word_is_suggested_and_a_far_one_is_not():
+    assert did_you_mean("stpes", ["steps", "solver"]) == "; did you mean 'steps'?"
+    assert did_you_mean("xyzzy", ["steps", "solver"]) == did_you_mean("steps", []) == ""
+
+
+@pytest.mark.parametrize(("text", "line"), [("a\nb", "a"), ("\n  a  \nb", "a"), ("", "ValueError")])
+def test_the_first_line_says_something(text, line):
+    assert first_line(ValueError(text)).strip() == line
+
+
+def test_what_a_user_can_mend_ends_with_2_and_a_number_that_is_none_with_1():
+    assert (UserError.status, NonFiniteError.status) == (2, 1)
+    assert issubclass(NonFiniteError, ArithmeticError)
