@@ -13,8 +13,10 @@ METHOD = {  # keys by the words that the first comment has for them
 MODEL = {
     "the model": ("system.prompt_processor.pretrained_model_name_or_path", "system.guidance.guidance_scale"),
     "text encoder": ("system.prompt_processor_type",),
-    "resolution": ("data.height", "data.width"),
+    "resolution": ("data.height", "data.width", "data.eval_height", "data.eval_width"),
     "number of particles": ("data.n_particles",),
+    "sampler": ("system.guidance.sampler.",),
+    "bandwidth": ("system.guidance.bandwidth.",),
 }
 
 
@@ -43,7 +45,7 @@ def first_comment(name):
 
 SIBLINGS = [
     *((name, f"msd-{name.split('-', 1)[1]}", METHOD) for name in CONFIGS if not name.startswith("msd-")),
-    *((name, "msd-sd", MODEL) for name in CONFIGS if name.startswith("msd-sd") and name != "msd-sd"),
+    *((name, "msd-sd", MODEL) for name in ("msd-sdxl", "msd-sd3", "msd-if", "msd-flux")),
 ]
 
 

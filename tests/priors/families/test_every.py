@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import threestudio
 import torch
 from guidance.stand_ins import cameras, renders
 from threestudio_msd.priors import PriorError
 
+import launch
+
+CONFIGS = Path(__file__).parents[3] / "configs"
 FAMILIES = ("sd", "sdxl", "sd3", "if_", "flux")
 TRANSFORMERS = ("sd3", "flux")
 
@@ -41,3 +46,17 @@ def test_perp_neg_and_a_loss_over_images_too(pipeline_of, family, settings):
     found = gradient(pipeline_of(family), "msd", **settings)
     assert torch.isfinite(found).all()
     assert found.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("family", "config"),
+    [("sdxl", "msd-sdxl"), ("sd3", "msd-sd3"), ("if_", "msd-if"), ("flux", "msd-flux")],
+    ids=["sdxl", "sd3", "if", "flux"],
+)
+def test_its_config_runs_from_the_command_line(pipeline_of, family, config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    sizes = [f"data.{name}=16" for name in ("height", "width", "eval_height", "eval_width")]
+    model = f"system.prompt_processor.pretrained_model_name_or_path={pipeline_of(family)}"
+    small = [*sizes, model, "data.n_particles=1", "trainer.max_steps=2", "tag=small", "use_timestamp=false"]
+    assert launch.main(["--config", str(CONFIGS / f"{config}.yaml"), "--train", *small]) == 0
+    assert (tmp_path / f"outputs/{config}/small/save/path.png").is_file()
