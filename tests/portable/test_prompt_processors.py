@@ -3,11 +3,12 @@
 import math
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import threestudio
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from threestudio.models.prompt_processors import base
 from threestudio.utils.config import ConfigError
 
@@ -150,14 +151,52 @@ def test_the_cache_saves_the_text_encoder(model, monkeypatch):
         processor(model, revision="v2")
 
 
+DAMAGE = {
+    "truncated": lambda path: path.write_bytes(path.read_bytes()[:100]),
+    "empty": lambda path: path.write_bytes(b""),
+    "garbled": lambda path: path.write_bytes(path.read_bytes()[:-8] + b"flipbits"),
+    "text": lambda path: path.write_text("no tensors here"),
+    "wrong shape": lambda path: save_file({"embedding": torch.zeros(3)}, path),
+    "wrong key": lambda path: save_file({"embeddings": torch.zeros(8, 16)}, path),
+}
+
+
+@pytest.mark.parametrize("what", DAMAGE)
+def test_a_damaged_entry_is_computed_again_with_one_warning(model, what, caplog):
+    whole = processor(model)
+    for name in cached()[:2]:
+        DAMAGE[what](Path(base.CACHE_DIR, name))
+    with caplog.at_level("WARNING"):
+        again = processor(model)
+    assert caplog.text.count("Cached text embeddings are damaged and computed again, such as ") == 1
+    assert torch.equal(again.text_embeddings_vd, whole.text_embeddings_vd)
+    caplog.clear()
+    processor(model)
+    assert "damaged" not in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_done_without(model, tmp_path, caplog):
+    (tmp_path / ".threestudio_cache").write_text("a file in the folder's place")
+    with caplog.at_level("WARNING"):
+        assert processor(model).text_embeddings.shape == (1, 8, 16)
+    assert caplog.text.count("Text embeddings are not kept for later runs") == 1
+
+
+def test_entries_are_as_readable_as_the_umask_says(model):
+    before = os.umask(0o002)
+    try:
+        processor(model)
+    finally:
+        os.umask(before)
+    assert {Path(base.CACHE_DIR, name).stat().st_mode & 0o777 for name in cached()} == {0o664}
+
+
 def test_without_the_cache_nothing_is_kept(model):
     assert processor(model, use_cache=False).text_embeddings.shape == (1, 8, 16)
     assert cached() == []
 
 
 def test_a_retrained_text_encoder_is_noticed(model):
-    from safetensors.torch import save_file
-
     before = processor(model)
     path = os.path.join(model, "text_encoder", "model.safetensors")
     weights = {name: weight + 0.1 for name, weight in load_file(path).items()}
@@ -175,16 +214,36 @@ def test_a_prompt_never_becomes_a_path(model, prompt, tmp_path):
 
 
 def test_what_a_long_prompt_loses_is_said(model, caplog):
-    with caplog.at_level("WARNING"):
-        processor(model, prompt="a b c d e f g h")
-    assert "[a b c d e f g h] is too long for the text encoder, which ignores: g h" in caplog.text
+    for _ in range(2):  # computed, then from the cache
+        caplog.clear()
+        with caplog.at_level("WARNING"):
+            processor(model, prompt="a b c d e f g h")
+        assert "[a b c d e f g h] is too long for the text encoder, which ignores: g h" in caplog.text
 
 
 def test_a_missing_model_is_named():
     with pytest.raises(
-        OSError, match=r"no tokenizer for the model 'no-such/model'.*pretrained_model_name_or_path"
+        OSError, match=r"no files for the model 'no-such/model'.*pretrained_model_name_or_path"
     ):
         processor("no-such/model")
+
+
+@pytest.mark.parametrize("part", ["tokenizer", "text_encoder"])
+def test_damaged_files_are_one_line(model, part):
+    for path in Path(model, part).iterdir():
+        path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(OSError, match=f"no {part} for the model") as caught:
+        processor(model)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_lack_a_tensor_are_refused(model):
+    path = Path(model, "text_encoder", "model.safetensors")
+    tensors = load_file(path)
+    del tensors[min(tensors)]
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(OSError, match="its weights lack "):
+        processor(model)
 
 
 def test_a_folder_without_a_tokenizer_is_no_model(model):

@@ -17,9 +17,9 @@ def atomic_path(path: str) -> Iterator[str]:
     folder, name = os.path.split(path)
     handle, temporary = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{name}"[-64:], dir=folder or ".")
     os.close(handle)
-    os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are private
     try:
         yield temporary
+        os.chmod(temporary, 0o666 & ~_umask())  # files of mkstemp, and of safetensors, are private
         os.replace(temporary, path)
     finally:
         with contextlib.suppress(FileNotFoundError):

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 import threestudio
 import torch
 from jaxtyping import Bool, Float, Int
-from safetensors.torch import load_file, save_file
+from threestudio.models.prompt_processors.cache import Embedded, TextCache
 from threestudio.utils.base import BaseObject
 from threestudio.utils.config import ConfigError
-from threestudio.utils.files import atomic_path
 from threestudio.utils.misc import cleanup
 from threestudio.utils.ops import shifted_expotional_decay
 from torch import Tensor
@@ -157,7 +156,10 @@ class PromptProcessor(BaseObject):
     """Turns the prompts of a config into embeddings; subclasses bring the text encoder.
 
     A subclass implements `get_text_embeddings`, and `text_encoder_stamp` where its encoder can change under
-    one name.
+    one name. It puts what a prompt loses to the encoder's limit into `ignored`.
+
+    Attributes:
+        ignored: By prompt, the part that is not in its embedding.
     """
 
     @dataclass
@@ -269,24 +271,30 @@ class PromptProcessor(BaseObject):
         )
 
     def _embed(self, prompts: list[str]) -> dict[str, Float[Tensor, "N Nf"]]:
-        paths = {prompt: self.cache_path(prompt) for prompt in prompts}
-        cached = {
-            prompt: load_file(path)["embedding"].to(self.device)
-            for prompt, path in paths.items()
-            if self.cfg.use_cache and os.path.exists(path)
-        }
-        missing = [prompt for prompt in prompts if prompt not in cached]
-        if not missing:
-            return cached
-        computed = dict(zip(missing, self.get_text_embeddings(missing, [])[0], strict=True))
+        cache = TextCache()
+        found = {prompt: cache.read(self.cache_path(prompt)) for prompt in prompts if self.cfg.use_cache}
+        known = {prompt: entry for prompt, entry in found.items() if entry is not None}
+        missing = [prompt for prompt in prompts if prompt not in known]
+        if missing:
+            computed = self._compute(missing)
+            if self.cfg.use_cache:
+                cache.write({self.cache_path(prompt): entry for prompt, entry in computed.items()})
+            known |= computed
+        for prompt, entry in known.items():
+            if entry.ignored:
+                threestudio.warn(
+                    f"the prompt [{prompt}] is too long for the text encoder, which ignores: {entry.ignored}"
+                )
+        return {prompt: entry.embedding.to(self.device) for prompt, entry in known.items()}
+
+    def _compute(self, prompts: list[str]) -> dict[str, Embedded]:
+        self.ignored: dict[str, str] = {}
+        embeddings = self.get_text_embeddings(prompts, [])[0]
         cleanup()
-        if self.cfg.use_cache:
-            os.makedirs(CACHE_DIR, exist_ok=True)
-            for prompt, embedding in computed.items():
-                # several processes may write the same file: each replaces it whole
-                with atomic_path(paths[prompt]) as temporary:
-                    save_file({"embedding": embedding.cpu().contiguous()}, temporary)
-        return {**cached, **computed}
+        return {
+            prompt: Embedded(embedding, self.ignored.get(prompt, ""))
+            for prompt, embedding in zip(prompts, embeddings, strict=True)
+        }
 
     def cache_path(self, prompt: str) -> str:
         """Where a prompt's embedding is kept: named by a hash of the model, its revision and state, and the prompt."""

@@ -1,6 +1,7 @@
 """Text embeddings of Stable Diffusion's CLIP text encoder."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,26 +36,50 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         """Load the tokenizer and the text encoder.
 
         Raises:
-            OSError: The model is neither a folder nor to be had from the hub.
+            OSError: The model is neither a folder nor to be had from the hub, or its files are damaged.
         """
-        from transformers import (
-            AutoTokenizer,
-            CLIPTextModel,
-        )  # seconds to import; not needed when all is cached
+        # seconds to import; not needed when all is cached
+        from transformers import AutoTokenizer, CLIPTextModel
 
-        self.tokenizer = self._load(AutoTokenizer, "tokenizer")
-        self.text_encoder = (
-            self._load(CLIPTextModel, "text_encoder").to(self.device).eval().requires_grad_(False)
+        folder = self._attempt("files", self._folder)
+        self.tokenizer = self._attempt(
+            "tokenizer", lambda: AutoTokenizer.from_pretrained(os.path.join(folder, "tokenizer"))
+        )
+        encoder = self._attempt("text_encoder", lambda: self._load_encoder(CLIPTextModel, folder))
+        self.text_encoder = encoder.to(self.device).eval().requires_grad_(False)
+
+    def _folder(self) -> str:
+        model = self.cfg.pretrained_model_name_or_path
+        if os.path.isdir(model):
+            return model
+        from huggingface_hub import snapshot_download
+
+        # one question to the hub; the cache's copy if it does not answer
+        return snapshot_download(
+            model,
+            revision=self.cfg.revision,
+            allow_patterns=["tokenizer/*", "text_encoder/*.json", "text_encoder/model*.safetensors"],
+            ignore_patterns=["*.fp16*"],
+            etag_timeout=8,
         )
 
-    def _load(self, cls: Any, subfolder: str) -> Any:
+    def _load_encoder(self, cls: type, folder: str) -> torch.nn.Module:
+        encoder, report = cls.from_pretrained(
+            os.path.join(folder, "text_encoder"), use_safetensors=True, output_loading_info=True
+        )
+        if report["missing_keys"]:
+            raise ValueError(f"its weights lack {min(report['missing_keys'])}")
+        return encoder
+
+    def _attempt(self, part: str, load: Callable[[], Any]) -> Any:
         model = self.cfg.pretrained_model_name_or_path
         try:
-            return cls.from_pretrained(model, subfolder=subfolder, revision=self.cfg.revision or "main")
-        except (OSError, ValueError) as error:  # a ValueError for a folder that lacks the files
+            return load()
+        except Exception as error:  # the hub's and damaged files' errors share no base
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise OSError(
-                f"no {subfolder} for the model '{model}': it is neither a local folder of a Stable Diffusion pipeline "
-                "nor to be had from the Hugging Face hub (no such id, or no network); set "
+                f"no {part} for the model '{model}': it is neither a local folder of a Stable Diffusion pipeline "
+                f"in safetensors nor to be had from the Hugging Face hub ({reason}); set "
                 "system.prompt_processor.pretrained_model_name_or_path"
             ) from error
 
@@ -65,7 +90,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
     def get_text_embeddings(
         self, prompt: str | list[str], negative_prompt: str | list[str]
     ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "U N Nf"]]:
-        """The text encoder's last hidden states; prompts that are too long are cut, with a warning."""
+        """The text encoder's last hidden states; of prompts that are too long, of their beginning."""
         self.configure_text_encoder()
         prompts, negatives = ([x] if isinstance(x, str) else list(x) for x in (prompt, negative_prompt))
         embeddings = self._encode(prompts + negatives)
@@ -77,10 +102,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         longest = self.tokenizer.model_max_length
         for prompt, ids in zip(prompts, self.tokenizer(prompts, verbose=False).input_ids, strict=True):
             if len(ids) > longest:
-                lost = self.tokenizer.decode(ids[longest - 1 : -1])
-                threestudio.warn(
-                    f"the prompt [{prompt}] is too long for the text encoder, which ignores: {lost}"
-                )
+                self.ignored[prompt] = self.tokenizer.decode(ids[longest - 1 : -1])
         padded = self.tokenizer(
             prompts, padding="max_length", max_length=longest, truncation=True, return_tensors="pt"
         )
