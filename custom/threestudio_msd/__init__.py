@@ -12,7 +12,7 @@ __all__ = ["register"]
 
 def register() -> None:
     """Register guidance modules, prompt processor and text-to-2D system with the threestudio at hand."""
-    from . import assets_path, guidance, image  # noqa: F401  (importing them registers them)
+    from . import assets_path, guidance, image, scene  # noqa: F401  (importing them registers them)
 
 
 if "threestudio" in sys.modules:

@@ -179,7 +179,9 @@ def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
     if kind in (int, float):
         return _is_number(value, kind) and value in metadata.get("range", ANY_NUMBER)
     if get_origin(kind) is tuple:
-        return _is_pair(value) and all(_fits(float, metadata, v) for v in value) and value[0] <= value[1]
+        count = len(get_args(kind))
+        ascending = count != 2 or (_is_tuple(value, 2) and value[0] <= value[1])
+        return _is_tuple(value, count) and all(_fits(float, metadata, v) for v in value) and ascending
     return isinstance(value, NATIVE[kind])
 
 
@@ -187,8 +189,8 @@ def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, int if kind is int else Real) and not isinstance(value, bool)
 
 
-def _is_pair(value: Any) -> bool:
-    return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__len__") and len(value) == 2
+def _is_tuple(value: Any, count: int) -> bool:
+    return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__len__") and len(value) == count
 
 
 def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
@@ -204,7 +206,10 @@ def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
 
 
 def _name(kind: Any) -> str:
-    return "two ascending numbers" if get_origin(kind) is tuple else NAMES[kind]
+    if get_origin(kind) is not tuple:
+        return NAMES[kind]
+    count = len(get_args(kind))
+    return "two ascending numbers" if count == 2 else f"{count} numbers"
 
 
 NATIVE = {bool: bool, str: str, dict: Mapping}

@@ -1,0 +1,126 @@
+"""`msd-multiscale-grid`: density and colour as a sum of dense lattices, quick to converge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import threestudio
+import torch
+import torch.nn.functional as F
+from threestudio.models.geometry.base import BaseImplicitGeometry
+from torch import Tensor, nn
+
+from ..distillation.noise import seed_from
+
+
+@threestudio.register("msd-multiscale-grid")
+class MultiscaleGrid(BaseImplicitGeometry):
+    """Lattices of several sizes over one box, summed: coarse ones move large parts, fine ones add detail.
+
+    The density is sharpness softplus(raw + scale (1 - r / std)) inside a ball, and zero outside; the features
+    are raw colours, for `no-material`.
+    """
+
+    @dataclass
+    class Config(BaseImplicitGeometry.Config):
+        """Settings of `msd-multiscale-grid`."""
+
+        # of the ball, and of the box around it
+        radius: float = 0.68
+        # points along a side of each lattice; the last one is the finest
+        sizes: list[int] = field(default_factory=lambda: [12, 24, 48])
+        # standard deviation of the initial values
+        init_scale: float = 0.1
+        seed: int = 0
+        # factor of the density: the larger, the thinner is the fog around a surface
+        sharpness: float = 10.0
+        # the initial shape: a scene that starts too large stays a ball
+        density_blob_scale: float = 10.0
+        density_blob_std: float = 0.25
+        # what lies above is inside of an exported mesh
+        isosurface_threshold: Any = 10.0
+
+        def __post_init__(self) -> None:
+            if not self.sizes or min(self.sizes) < 2 or sorted(self.sizes) != list(self.sizes):
+                raise ValueError(f"sizes must be numbers of at least 2, ascending, got {list(self.sizes)}")
+            for name in ("radius", "density_blob_std", "sharpness"):
+                if getattr(self, name) <= 0:
+                    raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+
+    cfg: Config
+
+    def configure(self) -> None:
+        """Draw the lattices."""
+        super().configure()
+        generator = torch.Generator().manual_seed(seed_from(self.cfg.seed, "grid"))
+        self.grids = nn.ParameterList(
+            self.cfg.init_scale * torch.randn(1, 4, n, n, n, generator=generator) for n in self.cfg.sizes
+        )
+
+    def lattice(self) -> Tensor:
+        """The sum of the lattices, at the finest one's points: `[1, 4, n, n, n]` (z, y, x), density first."""
+        finest = self.grids[-1]
+        return finest + sum(
+            F.interpolate(grid, finest.shape[2:], mode="trilinear", align_corners=True)
+            for grid in self.grids[:-1]
+        )
+
+    def _values(self, points: Tensor) -> Tensor:
+        """Raw values `[N, 4]` at points `[N, 3]`."""
+        where = (points / self.cfg.radius).view(1, 1, 1, -1, 3)
+        return F.grid_sample(self.lattice(), where, align_corners=True)[0, :, 0, 0].T
+
+    def _raw_density(self, raw: Tensor, points: Tensor) -> Tensor:
+        radius = points.norm(dim=-1, keepdim=True)
+        return raw + self.cfg.density_blob_scale * (1 - radius / self.cfg.density_blob_std)
+
+    def _field(self, points: Tensor) -> Tensor:
+        """Density and raw colour `[N, 4]`; points outside the ball cost nothing."""
+        inside = points.norm(dim=-1) < self.cfg.radius
+        near = points[inside]
+        raw = self._values(near)
+        density = self.cfg.sharpness * F.softplus(self._raw_density(raw[:, :1], near))
+        values = torch.cat([density, raw[:, 1:]], -1)
+        return points.new_zeros(len(points), 4).masked_scatter(inside[:, None], values)
+
+    def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
+        """Density `[..., 1]`, features `[..., 3]`, and normals where asked for, at points `[..., 3]`."""
+        values = self._field(points.reshape(-1, 3)).unflatten(0, points.shape[:-1])
+        output = {"density": values[..., :1], "features": values[..., 1:]}
+        if output_normal:
+            normal = self._normal(points)
+            output |= {"normal": normal, "shading_normal": normal}
+        return output
+
+    def _normal(self, points: Tensor) -> Tensor:
+        """Against the density's gradient, by central differences over half a cell."""
+        eps = self.cfg.radius / self.cfg.sizes[-1]
+        steps = eps * torch.eye(3, device=points.device)
+        ahead, behind = (self.forward_density(points[..., None, :] + sign * steps) for sign in (1, -1))
+        return F.normalize((behind - ahead)[..., 0], dim=-1)
+
+    def forward_density(self, points: Tensor) -> Tensor:
+        """The density alone, `[..., 3]` to `[..., 1]`."""
+        return self._field(points.reshape(-1, 3))[:, :1].unflatten(0, points.shape[:-1])
+
+    def forward_field(self, points: Tensor) -> tuple[Tensor, None]:
+        """The density; there is no deformation."""
+        return self.forward_density(points), None
+
+    def forward_level(self, field: Tensor, threshold: float) -> Tensor:
+        """Negative where it is denser than the threshold."""
+        return threshold - field
+
+    def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:
+        """Features at points."""
+        return {"features": self(points)["features"]}
+
+    def total_variation(self) -> Tensor:
+        """Sum over the lattice of |differences| of sigmoid(raw density): the surface's area in cells, about."""
+        n, r = self.cfg.sizes[-1], self.cfg.radius
+        axis = torch.linspace(-r, r, n, device=self.bbox.device)
+        z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
+        raw = self._raw_density(self.lattice()[0, 0, ..., None], torch.stack([x, y, z], -1))
+        occupied = raw[..., 0].sigmoid()
+        return sum(occupied.diff(dim=dim).abs().sum() for dim in range(3))

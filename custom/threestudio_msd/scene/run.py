@@ -1,0 +1,89 @@
+"""A finished text-to-3D run, loaded to be looked at: what is measured and drawn of a scene."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import threestudio
+import torch
+from threestudio.utils.config import load_config
+from torch import Tensor
+
+from ..errors import UserError
+from ..evaluation.scene import Views
+from ..tinyworld.render import Cameras
+
+AT_ONCE = 4  # views rendered together
+
+
+@dataclass(frozen=True)
+class TrainedScene:
+    """The scene of a run at a checkpoint.
+
+    Attributes:
+        folder: The run's.
+        system: threestudio's system, whose geometry, material, background and renderer are loaded.
+    """
+
+    folder: Path
+    system: Any
+
+    @classmethod
+    def load(cls, folder: Path, checkpoint: str = "last.ckpt") -> TrainedScene:
+        """Load a run's scene; neither prompt nor guidance are.
+
+        Raises:
+            UserError: The folder holds no run, or the run no scene.
+        """
+        config, weights = folder / "configs" / "parsed.yaml", folder / "ckpts" / checkpoint
+        for path in (config, weights):
+            if not path.is_file():
+                raise UserError(
+                    f"{folder}: no finished text-to-3D run: {path.relative_to(folder)} is missing"
+                )
+        cfg = load_config(str(config))
+        system = threestudio.find(cfg.system_type)(cfg.system, resumed=True)
+        if not hasattr(system, "renderer"):
+            raise UserError(f"{folder}: {cfg.system_type} has no scene that could be rendered")
+        system.load_weights(str(weights))
+        return cls(folder, system.eval())
+
+    @property
+    def prompt(self) -> str:
+        """What it was to show."""
+        return str(self.system.cfg.prompt_processor.get("prompt", ""))
+
+    @torch.no_grad()
+    def views(self, cameras: Cameras, size: int, background: Tensor) -> Views:
+        """Render it on a plain background `[3]`; see `Views`."""
+        parts = [
+            self._render(cameras[start : start + AT_ONCE], size, background)
+            for start in range(0, len(cameras), AT_ONCE)
+        ]
+        return Views(*(torch.cat(part).float().cpu() for part in zip(*parts, strict=True)))
+
+    def _render(self, cameras: Cameras, size: int, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        device = next(self.system.geometry.parameters()).device
+        position = cameras.position.to(device)
+        directions = cameras.rays(size).to(device)
+        out = self.system.renderer(
+            rays_o=position[:, None, None].expand_as(directions),
+            rays_d=directions,
+            light_positions=position,
+            bg_color=background.to(device).expand(len(cameras), 3),
+        )
+        opacity = out["opacity"]
+        return out["comp_rgb"].clamp(0, 1), opacity[..., 0], (out["depth"] / opacity.clamp(min=1e-5))[..., 0]
+
+    @torch.no_grad()
+    def density(self, points: int) -> Tensor:
+        """The density on a lattice over the scene's box, `[points] * 3`."""
+        low, high = self.system.geometry.bbox.cpu()
+        axis = [torch.linspace(a, b, points) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        lattice = torch.stack(torch.meshgrid(*axis, indexing="ij"), -1).reshape(-1, 3)
+        chunks = [
+            self.system.geometry.forward_density(chunk.to(low.device)) for chunk in lattice.split(2**17)
+        ]
+        return torch.cat(chunks)[:, 0].view(points, points, points).cpu()

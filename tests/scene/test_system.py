@@ -1,0 +1,99 @@
+"""Text to 3D from the config to picture, video, mesh and checkpoint."""
+
+from __future__ import annotations
+
+import csv
+from types import SimpleNamespace
+
+import imageio.v3 as iio
+import pytest
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from threestudio_msd.errors import NonFiniteError, UserError
+from threestudio_msd.evaluation.meshes import load_mesh
+from threestudio_msd.scene import SceneMixin
+
+import launch
+
+MSD = ("data.n_cameras=4", "system.guidance.sampler.steps=1")
+
+
+def logged(run):
+    with open(next(run.glob("csv_logs/*/metrics.csv"))) as file:
+        return [row for row in csv.DictReader(file) if row["train/loss_msd"]]
+
+
+def test_a_run_leaves_pictures_a_turn_and_a_mesh(train):
+    run = train("msd-nerf-tiny.yaml", *MSD, "trainer.log_every_n_steps=1")
+    assert Image.open(run / "save" / "it4-0.png").size == (32, 16)  # colour and opacity
+    assert len(iio.imread(run / "save" / "it4-test.mp4")) == 2
+    config, checkpoint = run / "configs" / "parsed.yaml", run / "ckpts" / "last.ckpt"
+    for fmt in ("glb", "obj"):
+        export = ["--config", str(config), "--export", f"resume={checkpoint}"]
+        assert launch.main([*export, f"system.exporter.fmt={fmt}"]) == 0
+        mesh = load_mesh(run / "save" / "it4-export" / f"model.{fmt}")
+        assert mesh.visual.vertex_colors[:, :3].std(0).max() > 0
+
+
+def test_targets_are_kept_for_each_camera(train):
+    run = train("msd-nerf-tiny.yaml", *MSD, "system.guidance.refresh_every=2", "trainer.log_every_n_steps=1")
+    calls = [float(row["train/nfe"]) for row in logged(run)]
+    assert calls == [2, 4, 4, 4]  # two batches of two cameras, each estimated at its first visit of two
+    state = torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["guidance"]
+    assert sorted(state["kept"]) == [0, 1, 2, 3]
+
+
+def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(train):
+    settings = (
+        *MSD,
+        "checkpoint.every_n_train_steps=3",
+        "trainer.max_steps=6",
+        "trainer.val_check_interval=3",
+    )
+    whole = train("msd-nerf-tiny.yaml", *settings, tag="whole")
+    (half,) = whole.glob("ckpts/*step=3.ckpt")
+    resumed = train("msd-nerf-tiny.yaml", *settings, f"resume={half}", tag="resumed")
+    one, other = (
+        torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"] for run in (whole, resumed)
+    )
+    assert one.keys() == other.keys()
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Host:
+    """What the mixin stands before."""
+
+    true_global_step = 0
+
+    def __init__(self, geometry, **loss):
+        self.geometry, self.logged = geometry, {}
+        self.cfg = OmegaConf.create({"geometry_type": "some-volume", "loss": loss})
+
+    def training_step(self, batch, batch_idx):
+        return {"loss": torch.tensor(1.0)}
+
+    def C(self, value):
+        return value
+
+    def log(self, name, value):
+        self.logged[name] = value
+
+
+class Guarded(SceneMixin, Host):
+    pass
+
+
+def test_total_variation_is_weighed_and_not_computed_where_it_is_off():
+    varied = SimpleNamespace(total_variation=lambda: torch.tensor(3.0))
+    assert Guarded(varied, lambda_tv=2.0).training_step({}, 0)["loss"] == 7
+    assert Guarded(object(), lambda_tv=0.0).training_step({}, 0)["loss"] == 1
+    assert Guarded(object()).training_step({}, 0)["loss"] == 1
+    with pytest.raises(UserError, match=r"system\.loss\.lambda_tv: some-volume has no total variation"):
+        Guarded(object(), lambda_tv=1.0).training_step({}, 0)
+
+
+def test_a_loss_that_is_no_number_stops_the_run():
+    nan = SimpleNamespace(total_variation=lambda: torch.tensor(torch.nan))
+    with pytest.raises(NonFiniteError, match="loss at step 0"):
+        Guarded(nan, lambda_tv=1.0).training_step({}, 0)
