@@ -70,7 +70,7 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
         logging.getLogger("pytorch_lightning").setLevel(logging.DEBUG)
     import torch
 
-    from launcher.check import check
+    from launcher.check import check, check_export
     from launcher.closing import papers
     from launcher.config import read_plain
     from launcher.run import run
@@ -78,6 +78,8 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     import_extensions()
     settings = read_plain(args.config, overrides, n_gpus=max(1, torch.cuda.device_count()))
     check(settings, threestudio)
+    if args.export:
+        check_export(settings, threestudio)
     if args.citations:
         print("\n\n".join(paper.bibtex for paper in papers(settings, threestudio)))
         return 0

@@ -3,8 +3,13 @@
 It shares the extension's errors and its rules for settings, which must be importable before any host is.
 """
 
+import os
 import sys
 from pathlib import Path
+
+os.environ["MPLBACKEND"] = (
+    "agg"  # nothing is shown on a screen; a name that matplotlib does not know would end its import
+)
 
 CUSTOM = Path(__file__).resolve().parent.parent / "custom"
 if str(CUSTOM) not in sys.path:

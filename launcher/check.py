@@ -57,6 +57,21 @@ def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
             cls.check_experiment(plain)
 
 
+def check_export(plain: dict[str, Any], threestudio: ModuleType) -> None:
+    """Check that an experiment's system has something to export.
+
+    Raises:
+        UserError: It has not.
+    """
+    from threestudio.systems.base import BaseSystem
+
+    name = plain["system_type"]
+    if threestudio.find(name).predict_step is BaseSystem.predict_step:
+        raise UserError(
+            f"--export: system_type {name} has nothing to export; its results lie in save/ after --test"
+        )
+
+
 def _check_block(
     path: str, fields: type, settings: Any, threestudio: ModuleType
 ) -> Iterable[tuple[str, type]]:

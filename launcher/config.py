@@ -4,6 +4,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
@@ -72,20 +73,29 @@ def load_yaml(path: str) -> DictConfig:
     if not os.path.isfile(path):
         raise UserError(f"--config {path}: no such file")
     try:
-        cfg = OmegaConf.load(path)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: expected text in UTF-8, found other bytes at {error.start}") from error
+        cfg = OmegaConf.create(_text(path))
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UserError(f"{path}{where}: {error.problem or error.context}") from error
-    except (OSError, *MALFORMED) as error:
+    except MALFORMED as error:
         raise UserError(f"{path}: expected a YAML mapping of settings: {first_line(error)}") from error
     if not isinstance(cfg, DictConfig):
         raise UserError(f"{path}: expected a mapping of settings, found a list")
     if not cfg:
         raise UserError(f"{path}: the file is empty")
     return cfg
+
+
+def _text(path: str) -> str:
+    try:
+        data = Path(path).read_bytes()
+        return data.decode("utf-8-sig")  # some editors begin a file with a mark
+    except OSError as error:
+        raise UserError(f"--config {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line}: expected text in UTF-8, found other bytes") from error
 
 
 def split_override(override: str) -> tuple[str, str]:

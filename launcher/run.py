@@ -1,6 +1,7 @@
 """One run: data, system, callbacks, loggers, trainer."""
 
 import contextlib
+import itertools
 import logging
 import os
 import shlex
@@ -94,11 +95,15 @@ def _quiet() -> None:
 def _no_empty_run(folder: str, trainer: pl.Trainer) -> Iterator[None]:
     """Remove the run's folder again if an error ends the run before its first step and the folder is new."""
     new = not os.path.isdir(folder) or not os.listdir(folder)
+    above = list(itertools.takewhile(lambda path: not path.exists(), Path(folder).absolute().parents))
     try:
         yield
     except BaseException:
         if new and trainer.global_step == 0 and trainer.is_global_zero:
             shutil.rmtree(folder, ignore_errors=True)
+            with contextlib.suppress(OSError):  # another run may have begun there
+                for path in above:
+                    path.rmdir()
         raise
 
 

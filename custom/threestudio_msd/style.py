@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import textwrap
+import unicodedata
+import warnings
+from typing import Any
+
+os.environ["MPLBACKEND"] = "agg"  # a name that matplotlib does not know would end its import
+
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, fontManager, get_font
 
 INK = "#1d2733"  # text and frames
 FAINT = "#6b7684"  # what stands behind
@@ -22,3 +31,58 @@ METHODS = {  # one colour a method, in every picture
 def new_figure(width: float, height: float) -> Figure:
     """An empty white figure of `width` x `height` inches that needs neither a screen nor a backend."""
     return Figure(figsize=(width, height), facecolor="white")
+
+
+def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
+    """Write a user's text at a place of a figure: no mathematics between dollars, and in a font that has its characters."""
+    figure.text(x, y, text, parse_math=False, family=families_for(text), **style)
+
+
+def families_for(text: str) -> list[str]:
+    """Font families that draw a text: matplotlib's own and, where that lacks characters, the best one installed.
+
+    Warns where no installed font has a character.
+    """
+    missing = {ord(c) for c in text if not c.isspace()} - _characters(findfont("DejaVu Sans"))
+    if not missing:
+        return ["DejaVu Sans"]
+    # matplotlib's font of last resort has a box for every character
+    fonts = [font for font in fontManager.ttflist if not font.name.startswith("Last Resort")]
+    best = max(fonts, key=lambda font: len(missing & _characters(font.fname)))
+    left = "".join(map(chr, sorted(missing - _characters(best.fname))))
+    if left:
+        warnings.warn(
+            f"no installed font has {left}: pictures show boxes; install one, such as Noto Sans CJK",
+            stacklevel=2,
+        )
+    return ["DejaVu Sans", best.name]
+
+
+def _characters(font: str) -> set[int]:
+    try:
+        return set(get_font(font).get_charmap())
+    except (OSError, RuntimeError):  # fonts of coloured bitmaps cannot be read
+        return set()
+
+
+def fitted(text: str, width: float, size: float) -> tuple[str, float]:
+    """A bold line of text such that it fits into `width` inches: as it is, or in smaller letters on up to three lines.
+
+    Returns:
+        The text, and the size of its letters in points.
+
+    Example:
+        >>> fitted("a red mug", 3.0, 15)
+        ('a red mug', 15)
+    """
+    text = " ".join(text.split())
+    wide = 2 if any(unicodedata.east_asian_width(c) in "WF" for c in text) else 1
+    if len(text) * wide <= _columns(width, size):
+        return text, size
+    smaller = size * 0.7
+    return textwrap.fill(text, _columns(width, smaller) // wide, max_lines=3, placeholder=" …"), smaller
+
+
+def _columns(width: float, size: float) -> int:
+    """Letters of a bold line: they are about two thirds of their size wide."""
+    return max(8, int(72 * width / (0.68 * size)))

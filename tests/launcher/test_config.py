@@ -1,8 +1,16 @@
 """Reading of an experiment's YAML and overrides."""
 
-import pytest
+from pathlib import Path
 
-from launcher.config import folder_name
+import pytest
+import threestudio
+from threestudio.utils.config import ExperimentConfig, parse_structured
+
+from launcher import UserError
+from launcher.config import as_config, folder_name, read_plain
+
+CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "msd-tiny.yaml")
+PROMPT = "system.prompt_processor.prompt"
 
 
 @pytest.mark.parametrize(
@@ -18,3 +26,83 @@ from launcher.config import folder_name
 )
 def test_a_prompt_names_one_folder_only(text, name):
     assert folder_name(text) == name
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *(
+            "a red mug: studio light",
+            '"red" mug',
+            "[V] red mug",
+            "'tis",
+            "42",
+            "no",
+            "null",
+            "#1",
+            "&a",
+            "1e5",
+            "~",
+        ),
+        *(
+            "{a: b}",
+            "a=b",
+            "- x",
+            "*a",
+            "!x",
+            "50 % off",
+            "a\\b",
+            "${data.width}",
+            r"\${x}",
+            r"\\${x",
+            "車 🚗",
+            " a ",
+        ),
+    ],
+)
+def test_a_text_of_the_command_line_is_that_text(prompt):
+    settings = read_plain(CONFIG, [f"{PROMPT}={prompt}"])
+    assert settings["system"]["prompt_processor"]["prompt"] == prompt
+    # as the host's classes are given it
+    system = parse_structured(ExperimentConfig, as_config(settings)).system
+    kind = threestudio.find("msd-image-system")
+    processor = threestudio.find("stable-diffusion-prompt-processor")
+    block = parse_structured(kind.Config, system).prompt_processor
+    assert parse_structured(processor.Config, block).prompt == prompt
+
+
+@pytest.mark.parametrize("written", ["42", "no", "null", "[V] x", "[a, b]", "1.5"])
+def test_a_prompt_in_a_file_that_is_no_text_is_named(tmp_path, written):
+    lines = Path(CONFIG).read_text().splitlines()
+    at = next(i for i, line in enumerate(lines) if line.strip().startswith("prompt: "))
+    lines[at] = f"    prompt: {written}"
+    (tmp_path / "a.yaml").write_text("\n".join(lines))
+    with pytest.raises(UserError) as caught:
+        read_plain(str(tmp_path / "a.yaml"), [])
+    assert PROMPT in str(caught.value) or f"line {at + 1}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(255)), "a.yaml, line 1: expected text in UTF-8"),
+        ("tag: x\nname: café".encode("latin-1"), "a.yaml, line 2: expected text in UTF-8"),
+        (b"", "a.yaml: the file is empty"),
+        (b"- a\n- b\n", "a.yaml: expected a mapping of settings, found a list"),
+        (b"name: x\ndata: [1\n", "a.yaml, line 3, column 1"),
+        (b"name: x\n\tdata: 1\n", "a.yaml, line 2, column 1"),
+        (b"name: a\nname: b\n", "a.yaml, line 2, column 1"),
+        (b"\x00", "a.yaml"),
+        (b"system: {a: *b}\n", "a.yaml, line 1"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named_with_its_line(tmp_path, data, message):
+    (tmp_path / "a.yaml").write_bytes(data)
+    with pytest.raises(UserError, match=message) as caught:
+        read_plain(str(tmp_path / "a.yaml"), [])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
+    (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf" + Path(CONFIG).read_bytes())
+    assert read_plain(str(tmp_path / "a.yaml"), []) == read_plain(CONFIG, [])

@@ -1,10 +1,12 @@
 """Every wrong input is answered before a model is loaded: one line that names the key and says what is expected."""
 
 import pytest
+import threestudio
 
 from launcher import UserError
+from launcher.check import check_export
 
-from .bundled import check_changed, yaml_value
+from .bundled import check_changed, settings_of, yaml_value
 
 GUIDANCE = "system.guidance."
 PROMPT = "system.prompt_processor.prompt"
@@ -166,3 +168,8 @@ def test_a_wrong_value_is_one_line_with_the_whole_key(key):
 def test_wrong_values_of_the_siblings(config, override):
     key, _, text = override.partition("=")
     assert key in complaint(config, key, yaml_value(text))
+
+
+def test_nothing_to_export_is_told():
+    with pytest.raises(UserError, match="--export: system_type msd-image-system has nothing to export"):
+        check_export(settings_of("msd-tiny"), threestudio)

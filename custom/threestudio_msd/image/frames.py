@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..files import save_text, write_whole
-from ..style import FAINT, INK, new_figure
+from ..style import FAINT, INK, fitted, new_figure, write_text
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: st
     width = left + columns * (side + gap) + apart + 0.2
     height = top + count * (side + gap) + 0.15
     figure = new_figure(width, height)
-    figure.text(left / width, 1 - 0.3 / height, title, size=15, weight="bold", color=INK, va="center")
+    text, size = fitted(title, width - left - 0.2, 15)
+    write_text(figure, left / width, 1 - 0.3 / height, text, size=size, weight="bold", color=INK, va="center")
     for column, (frame, images) in enumerate(zip(frames, tiles, strict=True)):
         last = column == columns - 1
         x = left + column * (side + gap) + apart * last

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
-from ..errors import UserError, did_you_mean
+from ..errors import UserError, did_you_mean, first_line
 from ..fields import check_fields, listed, number
 from ..tinyworld.world import check_prompt
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
@@ -198,18 +198,29 @@ class ImageSystem(BaseSystem):
             self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
-        """Make the video and the picture of the path, where frames were kept."""
+        """Make the picture of the path and the video, where frames were kept."""
         frames = self._frames().read()
         if not frames:
             return
-        step = self.true_global_step
-        self.save_img_sequence(
-            f"it{step}-test", "progress", r"(\d+)\.png", save_format="mp4", fps=15, name="test", step=step
-        )
         shown = spread(frames, self.cfg.path_columns)
         particles = self.geometry.cfg.n_particles
         tiles = [read_tiles(self.get_save_path(f"progress/{frame.step}.png"), particles) for frame in shown]
         draw_path(self.get_save_path("path.png"), shown, tiles, self.cfg.prompt_processor.get("prompt", ""))
+        self._save_video(f"it{self.true_global_step}-test")
+
+    def _save_video(self, name: str) -> None:
+        try:
+            self.save_img_sequence(
+                name,
+                "progress",
+                r"(\d+)\.png",
+                save_format="mp4",
+                fps=15,
+                name="test",
+                step=self.true_global_step,
+            )
+        except (ImportError, RuntimeError) as error:  # no ffmpeg, which nothing else needs
+            threestudio.warn(f"{name}.mp4 is not made: {first_line(error)}; pip install 'imageio[ffmpeg]'")
 
     def on_test_end(self) -> None:
         """Say where the pictures are."""
