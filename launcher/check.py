@@ -93,10 +93,21 @@ def _check_block(
             kind = settings.get(f"{name}_type", names[f"{name}_type"].default)
             cls = _find(f"{where}_type", kind, threestudio)
             yield where, cls
-            yield from _check_block(where, settings_of(cls), settings.get(name, {}), threestudio)
+            inner = adopted(where, cls, settings.get(name, {}))
+            yield from _check_block(where, settings_of(cls), inner, threestudio)
     if path:  # in threestudio, an instance of the experiment's own dataclass creates the run's folder
         own = {name: value for name, value in settings.items() if name not in blocks}
         _check_instance(path, fields, own)
+
+
+def adopted(path: str, cls: type, settings: Any) -> Any:
+    """Settings as their class takes them: some understand those of classes that they replace (`adopted`)."""
+    if not isinstance(settings, dict) or not hasattr(cls, "adopted"):
+        return settings
+    try:
+        return cls.adopted(settings)
+    except UserError as error:
+        raise UserError(joined(path, str(error))) from error
 
 
 def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:

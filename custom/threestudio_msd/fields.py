@@ -73,8 +73,11 @@ def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> 
 
 
 def scheduled(default: Any = MISSING, **bounds: float) -> Any:
-    """A field that holds a number or one of threestudio's scheduled scalars, `[start_step, v0, v1, end_step, ...]`."""
-    metadata = {"range": Range(**bounds), "scheduled": True}
+    """A field that holds a number or one of threestudio's scheduled scalars, `[start_step, v0, v1, end_step, ...]`.
+
+    It may be null where that is its default.
+    """
+    metadata = {"range": Range(**bounds), "scheduled": True, "optional": default is None}
     if isinstance(default, list):  # mutable: every instance has its own
         return dataclasses.field(default_factory=default.copy, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -118,6 +121,8 @@ def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -
         FieldError: If the value does not fit.
     """
     if "scheduled" in metadata:
+        if value is None and metadata["optional"]:
+            return None
         return _check_scheduled(name, metadata["range"], value)
     kinds = _kinds(hint)
     expected = _expected(kinds, metadata)

@@ -12,7 +12,7 @@ from threestudio_msd.guidance.sampling import sample_images
 
 def guidance(folder, name="sds"):
     return threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")(
-        {"pretrained_model_name_or_path": str(folder)}
+        {"pretrained_model_name_or_path": str(folder), "trainer_max_steps": 10}
     )
 
 

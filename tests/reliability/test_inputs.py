@@ -58,7 +58,6 @@ WRONG = {
     ],
     "system.loss.lambda_msd": ["lots", ".nan", "-.inf", "[1,2]", "null", "true"],
     "system.loss.lambda_mds": ["1.0"],
-    "system.loss.lambda_sds": ["1.0"],
     # optimiser
     LR: ["-1", ".nan", ".inf", "abc", "'0,03'", "null", "true", "[0.1]"],
     "system.optimizer.args.betas": ["[0.9]", "[0.9,1]", "[-1,0.9]", "0.9", "[a,b]", "null", "[0.9,.nan]"],
@@ -68,7 +67,6 @@ WRONG = {
     "system.optimizer.name": ["AdmW", "null", "3", "Optimizer"],
     "system.optimizer.params": ["3", "null"],
     "system.optimizer.params.geometri": ["{}"],
-    "system.optimizer.params.guidance": ["{}"],
     "system.optimizer.params.geometry.lr": ["-1", "x"],
     "system.optimizer": ["3", "null"],
     # scheduler

@@ -1,4 +1,4 @@
-"""What every guidance module shares: from (rgb, prompt, camera) to an estimator over latents, and back to a loss.
+"""What every guidance module shares: from render, prompt and camera to an estimator, and back to a loss.
 
 A guidance module owns no mathematics. It encodes the render, wraps the pretrained model as a denoiser under
 the prompt, asks its estimator for a gradient, and returns it as a loss whose gradient with respect to the
@@ -24,6 +24,7 @@ from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model
+from .compat import GuidanceOutput, SystemCalls, fitted, require_prompt, without_autocast
 
 NAN_HINT = (
     "Try dtype float32, a lower learning rate or a lower guidance_scale; the last checkpoint is intact."
@@ -54,11 +55,12 @@ class View:
         return View(*(None if value is None else value[rows] for value in vars(self).values()))
 
 
-class LatentGuidance:
+class LatentGuidance(SystemCalls):
     """Base of the guidance modules: a subclass adds a name, settings, and the estimator that they describe.
 
     Attributes:
         model: The pretrained model, frozen.
+        source_scale: What `guidance_scale: null` stands for, where that is the default; see `scale`.
         estimator: The gradient estimator, as the settings have it at the present step.
     """
 
@@ -75,21 +77,40 @@ class LatentGuidance:
         guidance_scale: Any = scheduled(7.5)
         # append "side view", "front view", ... to the prompt by camera
         view_dependent_prompting: bool = True
-        # length of the optimisation, over which schedules run
-        trainer_max_steps: int = number(400, least=-1)
+        # length of the optimisation, over which schedules run: ${trainer.max_steps}; null where none runs
+        trainer_max_steps: Optional[int] = number(None, least=-1)  # noqa: UP045
         # seed of the noise
         seed: int = number(0, least=0, below=2**64)
         # where the loss is taken: latent, through the encoder; or image, against the decoded target (HiFA,
         # Zhu & Zhuang 2023): no gradient through an encoder that may be wrong about renders unlike its
         # training images, but a decoder call
         loss_space: str = choice("latent", ("latent", "image"))
+        # greatest absolute value of the gradient's entries; a number, a scheduled scalar, or null for none
+        grad_clip: Any = scheduled(None, above=0)
+        # renders that `guidance_eval` shows, -1 is all
+        max_items_eval: int = number(4, least=-1)
 
         def __post_init__(self) -> None:
             check_fields(self)
+            if self.follows_progress and (self.trainer_max_steps or -1) < 1:
+                raise FieldError(
+                    "trainer_max_steps: no length is given, and a schedule runs over it; "
+                    "append 'system.guidance.trainer_max_steps=${trainer.max_steps}', max_steps being above 0"
+                )
+            if self.grad_clip is not None and self.loss_space == "image":
+                raise FieldError(
+                    "grad_clip: expected null with loss_space image, where there is no gradient on latents"
+                )
+
+        @property
+        def follows_progress(self) -> bool:
+            """Whether the method depends on how much of the optimisation is done."""
+            return False
 
     cfg: Config
     name: str
     paper: ClassVar[Paper]
+    source_scale: ClassVar[float]
     estimator: Estimator
 
     @classmethod
@@ -105,6 +126,7 @@ class LatentGuidance:
         )
         self.epoch, self.step = 0, 0
         self.nfe = 0.0
+        self.counts_from: int | None = None
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Hear where the optimisation is; threestudio calls this before every batch."""
@@ -118,21 +140,24 @@ class LatentGuidance:
     @property
     def progress(self) -> float:
         """Part of the optimisation done, in [0, 1]; 1 at the last step."""
-        return min(self.step / max(self.cfg.trainer_max_steps - 1, 1), 1.0)
+        return min(self.step / max((self.cfg.trainer_max_steps or 0) - 1, 1), 1.0)
 
     def now(self, scalar: Any) -> float:
         """A scheduled scalar's value at the present step."""
         return C(scalar, self.epoch, self.step)
 
+    @without_autocast
     def __call__(
         self,
         rgb: Tensor,
-        prompt_utils: PromptProcessorOutput,
+        prompt_utils: PromptProcessorOutput | None = None,
+        *,
         elevation: Tensor,
         azimuth: Tensor,
         camera_distances: Tensor,
         rgb_as_latents: bool = False,
         guidance_eval: bool = False,
+        test_info: bool = False,
         index: Tensor | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
@@ -147,58 +172,88 @@ class LatentGuidance:
             rgb_as_latents: Whether `rgb` holds latents.
             guidance_eval: Whether to add `eval`, the images that threestudio's `guidance_evaluation_save`
                 plots.
-            index: Which particle or camera each row is, `[B]`, where the same ones come again; None for random
-                views.
+            test_info: Whether only to show what a step would do, as sdi-system asks at validation.
+            index: Which particle or camera each row is, `[B]`, where the same ones come again; None for
+                random views.
             **kwargs: The rest of the batch.
 
         Returns:
             `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean over the batch),
-            `nfe` (rows the networks evaluated so far, per sample, every guidance branch counted), and what the
-            method adds.
+            `nfe` (rows the networks evaluated so far, per sample, every guidance branch counted), and what
+            the method adds.
 
         Raises:
             NonFiniteError: If the latents or the gradient hold NaN or Inf.
+            UserError: If the system gives no prompt.
         """
-        batch = rgb.shape[0]
+        require_prompt(prompt_utils)
+        batch, rgb = rgb.shape[0], rgb.float()
         in_images = self.cfg.loss_space == "image" and not rgb_as_latents
         with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
             latents = require_finite(
                 f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT
             )
-        before = self.evaluations
         view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
+        if test_info:
+            return self.look(latents.detach(), prompt_utils, view, rgb.shape[1:3])
+        self._note_resume()
+        before = self.evaluations
         with torch.no_grad():
             estimate = self.estimate(latents.detach(), prompt_utils, view, index)
-        gradient = require_finite(f"gradient at step {self.step}", estimate.gradient, NAN_HINT)
+        gradient = require_finite(f"gradient at step {self.step}", self.clipped(estimate.gradient), NAN_HINT)
         further = self.further_losses(latents.detach(), prompt_utils, view, index)
         self.nfe += (self.evaluations - before) / batch
-        output = {
-            f"loss_{self.name}": (
-                half_square(self.images(rgb), self.target_images(estimate.target, index))
-                if in_images
-                else half_square(latents, latents.detach() - gradient)
-            ),
-            **further,
-            "grad_norm": rms(gradient).mean(),
-            "nfe": self.nfe,
-            **self.report(estimate),
-        }
+        output = GuidanceOutput(
+            {
+                f"loss_{self.name}": (
+                    half_square(self.images(rgb), self.target_images(estimate.target, index))
+                    if in_images
+                    else half_square(latents, latents.detach() - gradient)
+                ),
+                **further,
+                "grad_norm": rms(gradient).mean(),
+                "nfe": self.nfe,
+                **self.report(estimate),
+            }
+        )
         if guidance_eval:
             output["eval"] = self.evaluation(estimate)
         return output
 
+    @torch.no_grad()
+    def look(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """What a step would do with renders that belong to no step: nothing is kept or counted."""
+        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), None, self.step)
+        estimate = self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
+        return self.shown(estimate, tuple(size))
+
+    def clipped(self, gradient: Batch) -> Batch:
+        """The gradient within `grad_clip`."""
+        if self.cfg.grad_clip is None:
+            return gradient
+        most = self.now(self.cfg.grad_clip)
+        return gradient.clamp(-most, most)
+
+    def _note_resume(self) -> None:
+        """Say so once where a resumed run's system does not hand on the count; see `checkpoint_state`."""
+        if self.counts_from is None:
+            self.counts_from = self.step
+            if self.step:
+                threestudio.warn(
+                    f"nfe counts from step {self.step} on: this system keeps no count in its checkpoints"
+                )
+
     def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Batch:
         """Scaled latents `[B, C, h, w]` of renders `[B, H, W, 3]`, or of latents with their channels last."""
-        return rgb.permute(0, 3, 1, 2) if rgb_as_latents else self.model.encode(self.images(rgb))
+        return (
+            self.resized(rgb.permute(0, 3, 1, 2)) if rgb_as_latents else self.model.encode(self.images(rgb))
+        )
 
     def images(self, rgb: Tensor) -> Tensor:
         """Renders `[B, H, W, 3]` as images `[B, 3, h, w]` at the model's resolution."""
-        images, size = rgb.permute(0, 3, 1, 2), (self.model.resolution, self.model.resolution)
-        return (
-            images
-            if images.shape[-2:] == size
-            else F.interpolate(images, size, mode="bilinear", align_corners=False)
-        )
+        return fitted(rgb.permute(0, 3, 1, 2), (self.model.resolution, self.model.resolution))
 
     def target_images(self, target: Batch, index: Tensor | None) -> Batch:
         """The target as images `[B, 3, h, w]`.
@@ -208,19 +263,30 @@ class LatentGuidance:
         """
         return require_finite(f"decoded target at step {self.step}", self.model.decode(target), NAN_HINT)
 
+    def scale(self, perp_neg: bool) -> float:
+        """The guidance scale w at the present step.
+
+        A source whose scale multiplies (cond - uncond) on top of cond means w = 1 + scale, but under
+        Perp-Neg, where it multiplies on top of uncond there too, w = scale.
+        """
+        if self.cfg.guidance_scale is None:
+            return self.source_scale + (not perp_neg)
+        return self.now(self.cfg.guidance_scale)
+
     def conditioned(
         self, prompt_utils: PromptProcessorOutput, view: View, view_dependent: bool | None = None
     ) -> Prior:
-        """The pretrained model under the prompt: classifier-free guidance, or Perp-Neg where the prompt processor asks for it.
+        """The pretrained model under the prompt: classifier-free guidance, or Perp-Neg where it is asked for.
 
-        `view_dependent` stands in for the config's `view_dependent_prompting`; without the view there is no
-        Perp-Neg.
+        The prompt processor asks for it. `view_dependent` stands in for the config's
+        `view_dependent_prompting`; without the view there is no Perp-Neg.
         """
         denoiser, condition = self.model.denoiser, self.model.condition
-        scale = self.now(self.cfg.guidance_scale)
         if view_dependent is None:
             view_dependent = self.cfg.view_dependent_prompting
-        if not (prompt_utils.use_perp_neg and view_dependent):
+        perp_neg = prompt_utils.use_perp_neg and view_dependent
+        scale = self.scale(perp_neg)
+        if not perp_neg:
             # (cond, uncond): threestudio's order
             cond, uncond = prompt_utils.get_text_embeddings(*view.arguments, view_dependent).chunk(2)
             return CFG(denoiser, condition(cond), condition(uncond), scale)
@@ -232,7 +298,7 @@ class LatentGuidance:
         return PerpNeg(denoiser, condition(cond), condition(uncond), scale, negatives, weights)
 
     def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
-        """Noise from the seed, a key such as the step, and each sample's index, whatever else is in the batch."""
+        """Noise from the seed, a key such as the step, and each sample's index, whatever the batch."""
         indices = range(batch) if index is None else index.tolist()
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
@@ -259,22 +325,26 @@ class LatentGuidance:
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Take up `checkpoint_state` again."""
-        self.nfe = state["nfe"]
+        self.nfe, self.counts_from = state["nfe"], 0
 
     def evaluation(self, estimate: Estimate) -> dict[str, Any]:
-        """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, its clean estimate, the target."""
+        """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, said, and the target."""
+
+        most = self.cfg.max_items_eval
+        count = len(estimate.target) if most < 0 else min(len(estimate.target), most)
 
         def decode(latents: Tensor) -> Tensor:
-            return self.model.decode(latents).permute(0, 2, 3, 1)
+            return self.model.decode(latents[:count]).permute(0, 2, 3, 1)
 
         denoised = estimate.target if estimate.denoised is None else estimate.denoised
         noisy = denoised if estimate.noisy is None else estimate.noisy
         return {
+            "bs": count,
             "imgs_noisy": decode(noisy / (1 + estimate.sigma.reshape(-1, 1, 1, 1) ** 2).sqrt()),
             "imgs_1step": decode(denoised),
             "imgs_1orig": decode(estimate.target),
             "imgs_final": decode(denoised),
-            "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(denoised.shape[0])],
+            "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(len(denoised))[:count]],
         }
 
 

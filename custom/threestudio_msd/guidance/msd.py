@@ -49,8 +49,13 @@ class MSDGuidance(LatentGuidance, BaseObject):
         stop_threshold: float = number(0.0, least=0)
 
         def __post_init__(self) -> None:
-            super().__post_init__()
             build_estimator(self.sampler, self.bandwidth, self.draws_per_estimate)
+            super().__post_init__()
+
+        @property
+        def follows_progress(self) -> bool:
+            """A bandwidth that is constant, or follows the shifts, does not."""
+            return self.bandwidth["type"] not in ("constant", "adaptive")
 
     cfg: Config
     name = "msd"

@@ -30,7 +30,8 @@ class SDIGuidance(TimedGuidance, BaseObject):
     class Config(TimedGuidance.Config):
         """Settings of `msd-sdi-guidance`."""
 
-        guidance_scale: Any = scheduled(8.5)
+        # as everywhere; null is the source's, 8.5, or 7.5 under Perp-Neg
+        guidance_scale: Any = scheduled(None)
         inversion_guidance_scale: Any = scheduled(-6.5)
         # times in the inversion's grid over all training timesteps, and the amount of fresh noise in its
         # steps
@@ -39,9 +40,15 @@ class SDIGuidance(TimedGuidance, BaseObject):
         # training timesteps that the grid is shifted by: the scheduler's steps_offset, 1 in Stable Diffusion
         inversion_steps_offset: int = number(1, least=0)
 
+        @property
+        def follows_progress(self) -> bool:
+            """t falls over the optimisation."""
+            return True
+
     cfg: Config
     name = "sdi"
     paper = SDI.paper
+    source_scale = 7.5
 
     @property
     def estimator(self) -> SDI:

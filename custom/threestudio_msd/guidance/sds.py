@@ -18,7 +18,8 @@ class SDSGuidance(TimedGuidance, BaseObject):
     """g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 - abar_t (DreamFusion, Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
 
     The defaults are those of threestudio's `stable-diffusion-guidance`, whose scale of 100 multiplies (cond -
-    uncond) on top of cond: 101 here, where 1 means no guidance. Returns `loss_sds` beside what every guidance
+    uncond) on top of cond: 101 here, where 1 means no guidance, and 100 under Perp-Neg, which starts from uncond
+    in both. Returns `loss_sds` beside what every guidance
     returns.
     """
 
@@ -26,11 +27,13 @@ class SDSGuidance(TimedGuidance, BaseObject):
     class Config(TimedGuidance.Config):
         """Settings of `msd-sds-guidance`."""
 
-        guidance_scale: Any = scheduled(101.0)
+        # as everywhere; null is the source's, 101, or 100 under Perp-Neg
+        guidance_scale: Any = scheduled(None)
 
     cfg: Config
     name = "sds"
     paper = SDS.paper
+    source_scale = 100.0
 
     @property
     def estimator(self) -> SDS:

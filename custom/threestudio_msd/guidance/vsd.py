@@ -82,9 +82,15 @@ class VSDGuidance(TimedGuidance, BaseModule):
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
     ) -> Estimate:
         """Ask the estimator, with phi under the prompt and the camera."""
-        estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
-        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), index, self.step)
-        return estimator(latents, prior, noise, self.progress)
+        self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
+        return super().estimate(latents, prompt_utils, view, index)
+
+    def look(
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, size: tuple[int, int]
+    ) -> dict[str, Tensor]:
+        """See `LatentGuidance.look`; with phi as it is."""
+        self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
+        return super().look(latents, prompt_utils, view, size)
 
     def phi_denoiser(self, prompt_utils: PromptProcessorOutput, view: View) -> Denoiser:
         """phi under the prompt and the camera, with guidance towards the camera where there is one."""

@@ -266,15 +266,21 @@ def require_every_particle(data: int, geometry: int, batch_size: int | None, bat
 def require_losses(weights: Mapping[str, Any], guidance: type) -> None:
     """Check that every loss of a guidance has a weight, and every weight a loss, as far as the class says.
 
+    A weight may be that of another guidance's loss: a config whose `guidance_type` was overridden keeps it.
+
     Raises:
         UserError: One has none.
     """
     losses = [f"lambda_{name}" for name in getattr(guidance, "losses", tuple)()]
     for name in losses:
         if name not in weights:
-            raise UserError(f"system.loss.{name}: no value is given")
-    for name in weights:
-        if losses and name not in losses:
+            raise UserError(f"system.loss.{name}: no value is given; append system.loss.{name}=1.0")
+    modules = [cls for name, cls in threestudio.__modules__.items() if name.endswith("guidance")]
+    others = [f"lambda_{name}" for cls in modules for name in getattr(cls, "losses", tuple)()]
+    for name in [name for name in weights if losses and name not in losses]:
+        if name in others:
+            threestudio.warn(f"system.loss.{name}: belongs to another guidance: left out")
+        else:
             near = did_you_mean(name, losses) or f"; known: {listed(losses)}"
             raise UserError(f"system.loss.{name}: no loss of system.guidance_type has this weight{near}")
 
@@ -282,12 +288,15 @@ def require_losses(weights: Mapping[str, Any], guidance: type) -> None:
 def require_modules(names: Iterable[str], guidance: type) -> None:
     """Check that the modules which an optimiser is to train are there and have parameters.
 
+    The guidance may have none, which trains nothing: a config whose `guidance_type` was overridden keeps its
+    group.
+
     Raises:
         UserError: One has not.
     """
     trained = ["geometry", *["guidance"] * issubclass(guidance, torch.nn.Module)]
     for name in names:
-        if name.partition(".")[0] not in trained:
+        if name.partition(".")[0] not in (*trained, "guidance"):
             near = did_you_mean(name, trained) or f"; known: {listed(trained)}"
             raise UserError(f"system.optimizer.params.{name}: nothing of this name can be trained{near}")
 

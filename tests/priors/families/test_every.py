@@ -24,7 +24,9 @@ def gradient(folder, name, use_perp_neg=False, **settings):
     prompts = threestudio.find("msd-pipeline-prompt-processor")(processor)()
     guidance = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")
     rgb = renders()
-    guidance({**model, **settings})(rgb, prompts, **cameras(2))[f"loss_{name}"].backward()
+    guidance({**model, "trainer_max_steps": 10, **settings})(rgb, prompts, **cameras(2))[
+        f"loss_{name}"
+    ].backward()
     return rgb.grad
 
 

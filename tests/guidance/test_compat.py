@@ -1,0 +1,215 @@
+"""Drop-in keys, and what threestudio's and other extensions' systems ask of a guidance beside a loss."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import threestudio
+import threestudio_msd  # noqa: F401  (registers)
+import torch
+from guidance.stand_ins import PromptUtils, cameras, renders
+from omegaconf import OmegaConf
+from threestudio_msd.errors import UserError
+from threestudio_msd.guidance.compat import adopt
+
+MSD, SDS, VSD = (threestudio.find(f"msd-{name}guidance") for name in ("", "sds-", "vsd-"))
+
+DREAMFUSION = {  # the guidance block of threestudio's dreamfusion-sd.yaml
+    "pretrained_model_name_or_path": "a/b",
+    "guidance_scale": 100.0,
+    "weighting_strategy": "sds",
+    "min_step_percent": 0.02,
+    "max_step_percent": 0.98,
+}
+PROLIFICDREAMER = {  # of prolificdreamer.yaml, and the memory options
+    "pretrained_model_name_or_path": "a/b",
+    "pretrained_model_name_or_path_lora": "a/c",
+    "guidance_scale": 7.5,
+    "min_step_percent": 0.02,
+    "max_step_percent": [5000, 0.98, 0.5, 5001],
+    "half_precision_weights": False,
+    "grad_clip": [0, 2.0, 8.0, 1000],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(random_pipeline):
+    return {"pretrained_model_name_or_path": str(random_pipeline), "trainer_max_steps": 10}
+
+
+def loss_of(out):
+    return [name for name in out if name.startswith("loss_")]
+
+
+@pytest.mark.parametrize(
+    "cls, settings, adopted, left_out",
+    [
+        (
+            MSD,
+            DREAMFUSION,
+            {"guidance_scale": 100.0},
+            ["weighting_strategy", "min_step_percent", "max_step_percent"],
+        ),
+        (SDS, DREAMFUSION, {"max_step_percent": 0.98}, ["weighting_strategy"]),
+        (
+            VSD,
+            PROLIFICDREAMER,
+            {
+                "dtype": "float32",
+                "max_step_percent": [5000, 0.98, 0.5, 5001],
+                "grad_clip": [0, 2.0, 8.0, 1000],
+            },
+            ["pretrained_model_name_or_path_lora"],
+        ),
+        (
+            SDS,
+            {"half_precision_weights": True, "use_img_loss": True},
+            {"dtype": "auto", "loss_space": "image"},
+            [],
+        ),
+        (SDS, {"half_precision_weights": True, "dtype": "bfloat16"}, {"dtype": "bfloat16"}, []),
+        (SDS, {"sampler": {"type": "split"}, "lora_rank": 2}, {}, ["sampler", "lora_rank"]),
+    ],
+)
+def test_keys_of_the_guidance_replaced(cls, settings, adopted, left_out):
+    found, without = adopt(cls, OmegaConf.create(settings))
+    assert without == left_out
+    assert {name: found[name] for name in adopted} == adopted
+    assert not set(without) & set(found)
+
+
+def test_anything_else_is_an_error_with_the_nearest_key(folder):
+    with pytest.raises(
+        UserError, match=r"system\.guidance\.bandwith: unknown key; did you mean 'bandwidth'\?"
+    ):
+        MSD({**folder, "bandwith": 3})
+
+
+def test_another_type_drops_the_keys_that_it_does_not_have():
+    old = {"type": "split", "steps": 8, "kernel_interval": [0.1, 0.5]}
+    found, left_out = adopt(MSD, {"sampler": {**old, "type": "posterior"}})
+    assert (found["sampler"], left_out) == ({"type": "posterior", "steps": 8}, ["sampler.kernel_interval"])
+    misspelt = {"type": "posterior", "stpes": 8}
+    assert adopt(MSD, {"sampler": misspelt})[0]["sampler"] == misspelt
+
+
+def test_what_is_left_out_is_said_in_one_line(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        SDS({**folder, "weighting_strategy": "sds", "var_red": True})
+    (line,) = [r.getMessage() for r in caplog.records if "left out" in r.getMessage()]
+    assert line == "system.guidance: weighting_strategy, var_red belong to another guidance or type: left out"
+
+
+def system(name, loss, optimizer=None, **further):
+    block = {"guidance_type": name, "guidance": {}, "loss": loss, "optimizer": optimizer or {}, **further}
+    return OmegaConf.create({"system": block}).system.guidance
+
+
+@pytest.mark.parametrize(
+    "cls, block, message",
+    [
+        (MSD, system("msd-guidance", {"lambda_sds": 1.0}), r"append system\.loss\.lambda_msd=1\.0"),
+        (MSD, system("msd-guidance", {"lambda_msd": 1.0}, freq={}), r"append system\.loss\.lambda_sds=1\.0"),
+        (
+            VSD,
+            system("v", {"lambda_vsd": 1.0, "lambda_lora": 1.0}, {"params": {"geometry": {}}}),
+            r"append system\.optimizer\.params\.guidance\.lr=1e-4",
+        ),
+        (
+            MSD,
+            system("m", {"lambda_msd": 1.0}),
+            r"append 'system\.guidance\.trainer_max_steps=\$\{trainer\.max_steps\}'",
+        ),
+    ],
+)
+def test_what_is_missing_around_it_is_told_with_the_override(cls, block, message):
+    with pytest.raises(UserError, match=message):
+        cls(block)
+
+
+def test_a_constant_bandwidth_needs_no_length():
+    constant = {"type": "constant", "start": 1.0, "end": 1.0}
+    assert not MSD.Config(bandwidth=constant).follows_progress
+
+
+@pytest.fixture(scope="module")
+def msd(folder):
+    return MSD({**folder, "sampler": {"type": "posterior", "steps": 2}})
+
+
+def test_latents_of_any_size_are_decoded_and_fitted(msd):
+    assert msd.decode_latents(torch.randn(1, 4, 9, 9), 64, 64).shape == (1, 3, 16, 16)
+    before = msd.evaluations
+    out = msd(torch.randn(1, 32, 32, 4), PromptUtils(), **cameras(1), rgb_as_latents=True)
+    assert torch.isfinite(out["loss_msd"])
+    assert msd.evaluations > before
+    with pytest.raises(UserError, match="rgb_as_latents: expected 4 channels"):
+        msd(torch.randn(1, 8, 8, 3), PromptUtils(), **cameras(1), rgb_as_latents=True)
+
+
+def test_sdi_system_is_shown_a_step_that_is_not_counted(msd):
+    nfe, kept = msd.nfe, dict(msd.kept)
+    rgb = renders(1, size=24).detach()
+    out = msd(rgb, PromptUtils(), **cameras(1), index=torch.tensor([3]), test_info=True)
+    assert {name: tuple(image.shape) for name, image in out.items()} == dict.fromkeys(
+        ("noisy_img", "noise_img", "target"), (24, 24, 3)
+    )
+    assert (out["target"] - rgb[0]).shape == rgb[0].shape
+    assert (msd.nfe, msd.kept) == (nfe, kept)
+
+
+def test_image_conditioned_systems_read_loss_sds_and_the_range_of_times(msd):
+    msd.set_min_max_steps(msd.cfg.min_step_percent, msd.cfg.max_step_percent)
+    out = msd(renders(), PromptUtils(), **cameras(2), guidance_eval=True)
+    assert out["loss_sds"] is out["loss_msd"]
+    assert loss_of(out) == ["loss_msd"]
+    assert out["eval"]["bs"] == len(out["eval"]["imgs_final"]) == 2
+    with pytest.raises(KeyError):
+        out["loss_vsd"]
+
+
+def test_systems_without_a_prompt_are_told_so(msd):
+    with pytest.raises(UserError, match="no prompt"):
+        msd(renders(), **cameras(2), rgb_as_latents=False)
+
+
+def test_other_extensions_call_with_arguments_of_their_own(msd):
+    """threestudio-3dgs and MVDream: everything of the batch, no rgb_as_latents, requires_grad_ beforehand."""
+    batch = {
+        **cameras(2),
+        "c2w": torch.eye(4).repeat(2, 1, 1),
+        "height": 16,
+        "width": 16,
+        "fovy": torch.ones(2),
+    }
+    assert msd.requires_grad_(False) is msd
+    out = msd(renders(), PromptUtils(), **batch)
+    logged = {name: value for name, value in out.items() if isinstance(value, float) or value.numel() == 1}
+    assert logged.keys() == out.keys()
+
+
+def test_networks_keep_their_precision_under_the_trainers_autocast(msd):
+    rgb = renders()
+    plain = msd(rgb, PromptUtils(), **cameras(2))["loss_msd"]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = msd(rgb, PromptUtils(), **cameras(2))["loss_msd"]
+    assert torch.equal(plain, mixed)
+
+
+def test_gradients_are_clipped_where_asked(folder):
+    def largest(**cfg):
+        latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        out = SDS({**folder, **cfg})(latents, PromptUtils(), **cameras(2), rgb_as_latents=True)
+        return 2 * torch.autograd.grad(out["loss_sds"], latents)[0].abs().max()
+
+    assert largest() > 0.1
+    torch.testing.assert_close(largest(grad_clip=0.1), torch.tensor(0.1), rtol=1e-4, atol=1e-5)
+
+
+def test_a_count_that_starts_late_is_told(folder, caplog):
+    guidance = SDS(folder)
+    guidance.update_step(0, 7)
+    with caplog.at_level(logging.WARNING):
+        guidance(renders(), PromptUtils(), **cameras(2))
+    assert "nfe counts from step 7 on" in caplog.text
