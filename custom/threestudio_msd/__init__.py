@@ -6,13 +6,40 @@ torch only.
 """
 
 import sys
+from types import ModuleType
 
 __all__ = ["register"]
 
+OLDEST_HOST = (0, 2, 3)
+
 
 def register() -> None:
-    """Register guidance modules, prompt processor and text-to-2D system with the threestudio at hand."""
+    """Register guidance modules, prompt processors, data and systems with the threestudio at hand.
+
+    Raises:
+        UserError: It is too old.
+    """
+    import threestudio
+
+    require_version(threestudio)
     from . import assets_path, guidance, image, scene  # noqa: F401  (importing them registers them)
+
+
+def require_version(host: ModuleType) -> None:
+    """Check that a threestudio has what this package builds on.
+
+    Raises:
+        UserError: It is too old.
+    """
+    from .errors import UserError
+
+    version = getattr(host, "__version__", "0")
+    if tuple(int(part) for part in version.split(".")[:3] if part.isdigit()) < OLDEST_HOST:
+        wanted = ".".join(map(str, OLDEST_HOST))
+        raise UserError(
+            f"threestudio-msd needs threestudio {wanted} or newer, this one is {version}: "
+            "git pull in its checkout"
+        )
 
 
 if "threestudio" in sys.modules:

@@ -139,7 +139,13 @@ def msd(folder):
 
 
 def test_latents_of_any_size_are_decoded_and_fitted(msd):
-    assert msd.decode_latents(torch.randn(1, 4, 9, 9), 64, 64).shape == (1, 3, 16, 16)
+    assert msd.decode_latents(torch.randn(1, 4, 9, 9)).shape == (1, 3, 16, 16)
+    assert msd.decode_latents(torch.randn(1, 4, 9, 9), latent_height=8, latent_width=6).shape == (
+        1,
+        3,
+        32,
+        24,
+    )
     before = msd.evaluations
     out = msd(torch.randn(1, 32, 32, 4), PromptUtils(), **cameras(1), rgb_as_latents=True)
     assert torch.isfinite(out["loss_msd"])

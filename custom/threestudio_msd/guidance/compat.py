@@ -228,9 +228,22 @@ class SystemCalls:
 
     @without_autocast
     @torch.no_grad()
-    def decode_latents(self, latents: Tensor, *size: int) -> Tensor:
-        """Images `[B, 3, H, W]`, of scaled latents of any size, for latentnerf and sjc systems."""
-        return self.model.decode(self.resized(latents.float()))
+    def decode_latents(
+        self, latents: Tensor, latent_height: int | None = None, latent_width: int | None = None
+    ) -> Tensor:
+        """Images of latents of any size, for latentnerf and sjc systems.
+
+        Args:
+            latents: Scaled, `[B, C, h, w]`.
+            latent_height: What they are resized to before; the model's own where none is given.
+            latent_width: Likewise.
+
+        Returns:
+            `[B, 3, H, W]` in [0, 1].
+        """
+        _, height, width = self.model.latent_shape
+        size = (latent_height or height, latent_width or width)
+        return self.model.decode(fitted(latents.float(), size))
 
     def resized(self, latents: Tensor) -> Tensor:
         """Latents at the size that the model was made for: at another it costs, and works, differently.
