@@ -9,8 +9,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixtures import Mixture, exact_prior, triangle
-from threestudio_msd.distillation import Posterior, SampleNoise, SharedNoise, Split, Tweedie, kernel_step
+from threestudio_msd.distillation import (
+    ExactScore,
+    Posterior,
+    ProductDenoiser,
+    SampleNoise,
+    SharedNoise,
+    Split,
+    Tweedie,
+    kernel_step,
+)
 from threestudio_msd.distillation.solvers import SOLVERS
+from threestudio_msd.toy.densities import GaussianMixture, mixture
 
 Y = torch.tensor([[0.2, 0.1], [0.5, 0.5], [-0.3, -0.2], [0.9, 0.1]])
 
@@ -88,6 +98,72 @@ def test_kernel_step_equals_a_fine_integration_of_its_ode(lam, high, fraction):
     assert torch.allclose(centre + offset, exact, rtol=1e-3, atol=1e-5)
 
 
+def rotated_mixture(dim: int) -> GaussianMixture:
+    """Six Gaussians of unequal widths along rotated axes, in any dimension."""
+    generator = torch.Generator().manual_seed(dim)
+    means = torch.randn(6, dim, generator=generator)
+    axes = torch.linalg.qr(torch.randn(6, dim, dim, generator=generator)).Q
+    widths = 0.05 + 0.3 * torch.rand(6, dim, generator=generator)
+    return mixture(means, axes @ torch.diag_embed(widths.square()) @ axes.mT)
+
+
+@pytest.mark.parametrize("dim", [2, 6])
+@settings(max_examples=15, deadline=None)
+@given(lam=st.floats(0.05, 3.0), sigma=st.floats(0.02, 5.0), seed=st.integers(0, 1000))
+def test_the_products_denoiser_is_that_of_the_product_density(dim, lam, sigma, seed):
+    """Against the product itself: times N(x; y, lambda^2), every component of the mixture is a Gaussian again."""
+    density = rotated_mixture(dim)
+    generator = torch.Generator().manual_seed(seed)
+    x = density.sample(4, generator)
+    y, z = (x + level * torch.randn(4, dim, generator=generator) for level in (lam, sigma))
+    for row in range(len(y)):
+        exact = product_mixture(density, y[row], lam).denoise(z[row : row + 1], sigma)
+        ours = ProductDenoiser(density.denoise, y[row : row + 1], torch.tensor(lam))
+        assert torch.allclose(ours(z[row : row + 1], torch.tensor(sigma)), exact, atol=5e-3)
+
+
+def product_mixture(density: GaussianMixture, y: torch.Tensor, lam: float) -> GaussianMixture:
+    """The product density of a mixture and N(y, lambda^2 I), component by component."""
+    eye = torch.eye(len(y), dtype=torch.float64)
+    precision, means = density.precisions().double(), density.means.double()
+    covariance = (precision + eye / lam**2).inverse()
+    centres = covariance @ (precision @ means[..., None] + y.double()[:, None] / lam**2)
+    blurred = precision.inverse() + lam**2 * eye
+    logits = torch.distributions.MultivariateNormal(means, blurred).log_prob(y.double())
+    weights = (density.weights.double().log() + logits).softmax(0)
+    return mixture(centres[..., 0].float(), covariance.float(), weights.float())
+
+
+@pytest.mark.parametrize("dim", [2, 6])
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_exact_score_is_unbiased_within_monte_carlo_error(dim, solver):
+    density, draws, lam = rotated_mixture(dim), 1000, 0.4
+    y = torch.randn(3, dim, generator=torch.Generator().manual_seed(1))
+    x = ExactScore(32, solver)(y.repeat_interleave(draws, 0), lam, exact_prior(density), SharedNoise(0)).x
+    x, exact = x.unflatten(0, (3, draws)), product_draws(density, y, lam, draws)
+    noise = ((x.var(1) + exact.var(1)) / draws).sqrt()
+    assert ((x.mean(1) - density.denoise(y, lam)).abs() < 4 * noise + 0.02 * lam).all()
+    assert torch.allclose(x.std(1), exact.std(1), atol=0.25 * lam)  # the ODE's steps leave it a little small
+
+
+def product_draws(density: GaussianMixture, y: torch.Tensor, lam: float, draws: int) -> torch.Tensor:
+    """Draws from the product density itself, `[B, draws, dim]`."""
+    generator = torch.Generator().manual_seed(7)
+    return torch.stack([product_mixture(density, row, lam).sample(draws, generator) for row in y])
+
+
+def test_one_step_of_exact_score_is_the_mean():
+    prior = exact_prior(triangle())
+    once = ExactScore(steps=1)(Y, 0.3, prior, SharedNoise(0))
+    assert once.nfe == 1 and torch.allclose(once.x, Tweedie()(Y, 0.3, prior, SharedNoise(0)).x)
+
+
+def test_exact_score_outside_its_interval_is_plain_sampling():
+    prior = exact_prior(triangle())
+    free = ExactScore(steps=8, solver="ddim", kernel_interval=(100.0, 200.0))(Y, 0.1, prior, SharedNoise(0))
+    assert torch.allclose(free.x, Split(steps=8)(Y, 1e6, prior, SharedNoise(0)).x, atol=1e-4)
+
+
 def test_split_with_an_endless_bandwidth_is_plain_sampling():
     from threestudio_msd.distillation import karras_sigmas, sample
 
@@ -124,6 +200,8 @@ def test_nfe_is_what_the_denoiser_counts(solver):
     for sampler in (
         Split(steps=6, solver=solver),
         Split(steps=6, solver=solver, centre="inversion", inversion_steps=5),
+        ExactScore(6, solver),
+        ExactScore(6, solver, kernel_interval=(0.3, 2.0)),
         Posterior(steps=6),
         Posterior(steps=6, start="inversion", inversion_steps=3),
         Tweedie(),
@@ -138,6 +216,8 @@ def test_nfe_is_what_the_denoiser_counts(solver):
     [
         Split(steps=4),
         Split(steps=4, centre="inversion"),
+        ExactScore(steps=4),
+        ExactScore(steps=4, kernel_interval=(0.3, 2.0)),
         Posterior(steps=4),
         Posterior(steps=4, start="inversion"),
         Tweedie(),
@@ -156,3 +236,5 @@ def test_unknown_choices_are_refused(bad):
         Split(**bad)
     with pytest.raises(ValueError, match="expected one of"):
         Posterior(order=3)
+    with pytest.raises(ValueError, match="expected one of"):
+        ExactScore(solver="rk45")

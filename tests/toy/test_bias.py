@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 import pytest
-from threestudio_msd.distillation import Posterior, SharedNoise, Split, Tweedie
+from threestudio_msd.distillation import ExactScore, Posterior, SharedNoise, Split, Tweedie
 from threestudio_msd.toy.bias import BANDWIDTHS, bias, biases, sampler_bias
 from threestudio_msd.toy.densities import fractal
 from threestudio_msd.toy.problems import Problem
@@ -18,6 +18,12 @@ def test_the_posterior_samplers_bias_is_within_the_draws_resolution_and_splits_i
     paper, _ = bias(fractal(), Split(steps=8), 0.5, SharedNoise(0), scale)
     assert exact["bias"] < 2 * exact["resolution"] < 0.1
     assert 0.2 < paper["bias"] < 0.7 and paper["spread"] < 0.05
+
+
+def test_the_exact_scores_bias_is_within_the_draws_resolution(tiny):
+    scale = replace(tiny, draws=400, places=6)
+    found, nfe = bias(fractal(), ExactScore(steps=8), 0.5, SharedNoise(0), scale)
+    assert nfe == 8 and found["bias"] < 2 * found["resolution"] < 0.1
 
 
 def test_every_bandwidth_is_measured(tiny):

@@ -12,7 +12,7 @@ from .inversion import Inversion, invert, ladder
 from .ism import ISM
 from .msd import MSD
 from .noise import SampleNoise, SharedNoise, seed_from, uniform, uniform_sigma
-from .product import SAMPLERS, Posterior, Split, Tweedie, kernel_step
+from .product import SAMPLERS, ExactScore, Posterior, ProductDenoiser, Split, Tweedie, kernel_step
 from .protocols import (
     Bandwidth,
     Denoiser,
@@ -49,6 +49,7 @@ __all__ = [
     "Denoiser",
     "Estimate",
     "Estimator",
+    "ExactScore",
     "Exponential",
     "GuidedPrior",
     "Inversion",
@@ -61,6 +62,7 @@ __all__ = [
     "Posterior",
     "Prior",
     "Product",
+    "ProductDenoiser",
     "ProductSampler",
     "SampleNoise",
     "Schedule",

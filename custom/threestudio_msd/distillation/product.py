@@ -1,10 +1,11 @@
 """Product samplers: draws from the product density p(x) K(x - y) / Z of a prior and a Gaussian kernel around y (Eq. 8).
 
-Three siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
+Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
 - `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed form after each solver
   step;
 - `Posterior`: exact for an exact denoiser, the reverse SDE started at z = y, sigma = lambda;
+- `ExactScore`: exact too, the probability-flow ODE under the product's own score;
 - `Tweedie`: the mean itself in one evaluation, D(y, lambda), exact for an exact denoiser.
 """
 
@@ -17,9 +18,9 @@ import torch
 
 from ..fields import check_fields, choice, number, pair
 from .inversion import Inversion, invert, ladder
-from .protocols import Batch, Level, Noise, Prior, Product, ProductSampler
+from .protocols import Batch, Denoiser, Level, Noise, Prior, Product, ProductSampler
 from .schedule import karras_sigmas
-from .solvers import SOLVERS, extrapolate, solver_nfe
+from .solvers import SOLVERS, extrapolate, sample, solver_nfe
 from .tensors import expand
 
 
@@ -132,6 +133,80 @@ class Posterior:
 
 
 @dataclass(frozen=True)
+class ProductDenoiser:
+    """E[x | z, y], the denoiser of the product density itself: its score at a level sigma is (D - z) / sigma^2.
+
+    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two observations of one x, together
+    worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads c = s^2 (z / sigma^2 + y / lambda^2).
+    So E[x | z, y] = D(c, s): one evaluation of the prior, with no approximation (Bellchambers 2025,
+    arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024, arXiv:2403.17042).
+
+    Args:
+        denoiser: The prior's.
+        y: The kernel's centres.
+        lam: The kernel's bandwidth.
+        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere D(z, sigma) is the prior's.
+    """
+
+    denoiser: Denoiser
+    y: Batch
+    lam: Level
+    kernel_interval: tuple[float, float] = (0.0, float("inf"))
+
+    def __call__(self, z: Batch, sigma: Level) -> Batch:
+        """Denoise z at the level sigma (0-d where an interval is set), given y."""
+        low, high = self.kernel_interval
+        if not bool(((low <= sigma) & (sigma <= high)).all()):
+            return self.denoiser(z, sigma)
+        share = 1 / (1 + (sigma / self.lam) ** 2)  # s^2 / sigma^2, the state's share of what is known of x
+        return self.denoiser(torch.lerp(self.y, z, expand(share, z)), sigma * share.sqrt())
+
+
+@dataclass(frozen=True)
+class ExactScore:
+    """The probability-flow ODE of the product density, whose score is exact for an exact denoiser.
+
+    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one evaluation of
+    the prior, see `ProductDenoiser`. The first of them is at sigma = infinity, where a state tells nothing and
+    E[x | z, y] = D(y, lambda): from there the ODE's step to any level is exact to first order. The combined levels s
+    fall from lambda to the prior's least as `karras_sigmas` spaces them, so that none are spent above lambda. A draw
+    is a smooth function of y and of one noise.
+
+    With an upper bound to `kernel_interval` the ODE begins at `sigma_max` instead, as that of `Split` does.
+
+    Args:
+        steps: Solver steps.
+        solver: `ddim` (first order), `dpmpp-2m` or `heun` (second order).
+        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
+        rho: Spacing of the levels; larger ones crowd steps at low noise and leave too little spread.
+    """
+
+    steps: int = number(16, least=1)
+    solver: str = choice("dpmpp-2m", SOLVERS)
+    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
+    rho: float = number(1.0, above=0)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
+        """Draw from the product density; see `ProductSampler`."""
+        lam = torch.as_tensor(lam, dtype=torch.float32, device=y.device)
+        denoiser = ProductDenoiser(prior.denoiser, y, lam, self.kernel_interval)
+        if self.kernel_interval[1] < float("inf"):
+            sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, prior.schedule.sigma_max, 7.0).to(
+                y.device
+            )
+            z = expand(sigmas[0], y) * noise(y)
+            return Product(sample(denoiser, z, sigmas, self.solver), solver_nfe(self.solver, self.steps))
+        levels = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)[1:]
+        sigmas = levels / (1 - (levels / lam) ** 2).sqrt()
+        z = prior.denoiser(y, lam) + expand(sigmas[0], y) * noise(y)
+        rest = solver_nfe(self.solver, self.steps - 1) if self.steps > 1 else 0
+        return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
+
+
+@dataclass(frozen=True)
 class Tweedie:
     """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's formula."""
 
@@ -140,4 +215,9 @@ class Tweedie:
         return Product(prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), 1)
 
 
-SAMPLERS: dict[str, type[ProductSampler]] = {"split": Split, "posterior": Posterior, "tweedie": Tweedie}
+SAMPLERS: dict[str, type[ProductSampler]] = {
+    "split": Split,
+    "posterior": Posterior,
+    "exact-score": ExactScore,
+    "tweedie": Tweedie,
+}

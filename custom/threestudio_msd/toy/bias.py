@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ..distillation import MSD, Constant, PlainPrior, Posterior, ProductSampler, SharedNoise, Split, seed_from
+from ..distillation import (
+    MSD,
+    Constant,
+    ExactScore,
+    PlainPrior,
+    Posterior,
+    ProductSampler,
+    SharedNoise,
+    Split,
+    seed_from,
+)
 from ..jobs import Job
 from .densities import GaussianMixture
 from .gradients import gradient_draws
@@ -23,6 +33,8 @@ def samplers(steps: int) -> dict[str, ProductSampler]:
         "split": Split(steps=steps),
         "posterior order 1": Posterior(steps=steps, order=1),
         "posterior": Posterior(steps=steps),
+        "exact-score order 1": ExactScore(steps=steps, solver="ddim"),
+        "exact-score": ExactScore(steps=steps),
     }
 
 
