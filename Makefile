@@ -1,4 +1,5 @@
 # make demo   text to image with mean-shift distillation on the embedded prior, on the CPU
+# make demo-3d   text to 3D on it: a turntable video and a mesh with colours
 # make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
 # make test   the test suite
 # make lint   ruff
@@ -10,10 +11,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo compare test lint
+.PHONY: demo demo-3d compare test lint
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
+
+demo-3d: PROMPT := $(if $(filter file,$(origin PROMPT)),a yellow duck,$(PROMPT))
+demo-3d: $(READY)
+	$(BIN)/python scripts/demo_3d.py "$(PROMPT)"
 
 compare: $(READY)
 	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml configs/sdi-tiny.yaml configs/vsd-tiny.yaml \

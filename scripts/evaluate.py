@@ -3,6 +3,7 @@
 python scripts/evaluate.py outputs/demo --reference outputs/ddim --features judge --json figures.json
 
 DIR and --reference hold finished runs, or samples of scripts/sample.py; other pictures need --prompt.
+With --three-d each DIR is one text-to-3D run, whose scene and exported mesh are measured.
 """
 
 import argparse
@@ -12,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import in_one_line
+from launcher.script import in_one_line, with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -27,6 +28,7 @@ def arguments() -> argparse.ArgumentParser:
     add("--reference", type=Path, help="what to compare with; none: figures that need none")
     add("--prompt", help="what the images of DIR should show, if it is not what their runs were asked for")
     add("--features", nargs="+", default=["judge"], metavar="NAME[=WEIGHTS]", help="judge, inception, clip")
+    add("--three-d", action="store_true", help="measure the scenes of text-to-3D runs, from 40 cameras")
     add("--json", type=Path, metavar="OUT", help="also write the figures here")
     return parser
 
@@ -54,10 +56,25 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_three_d(args: argparse.Namespace) -> int:
+    """Measure scenes, print, write."""
+    from threestudio_msd.files import save_text
+    from threestudio_msd.scene.run import run_figures
+
+    found = {str(folder): run_figures(folder) for folder in args.dir}
+    for folder, figures in found.items():
+        print(folder)
+        for name, value in figures.items():
+            print(f"{name:22} {value:.4g}")
+    if args.json:
+        save_text(json.dumps(found, indent=1) + "\n", args.json)
+    return 0
+
+
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0, 2 for what the user can mend, 130 after Ctrl-C."""
     args = arguments().parse_args(argv)
-    return in_one_line(lambda: run(args))
+    return with_host(lambda: run_three_d(args)) if args.three_d else in_one_line(lambda: run(args))
 
 
 if __name__ == "__main__":

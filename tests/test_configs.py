@@ -9,6 +9,9 @@ CONFIGS = {file.stem: file for file in sorted((Path(__file__).parents[1] / "conf
 METHOD = {  # keys by the words that the first comment has for them
     "guidance": ("system.guidance_type", "system.guidance.", "system.loss."),
     "adapters": ("system.optimizer.params.guidance.",),
+    "the system": ("system_type",),
+    "cameras": ("data_type", "data.n_cameras", "data.seed"),
+    "steps": ("trainer.max_steps", "trainer.val_check_interval"),
 }
 MODEL = {
     "the model": ("system.prompt_processor.pretrained_model_name_or_path", "system.guidance.guidance_scale"),
@@ -45,6 +48,7 @@ def first_comment(name):
 
 SIBLINGS = [
     *((name, f"msd-{name.split('-', 1)[1]}", METHOD) for name in CONFIGS if not name.startswith("msd-")),
+    *((name, "msd-nerf-sd", MODEL) for name in ("msd-nerf-sdxl", "msd-nerf-sd3")),
     *((name, "msd-sd", MODEL) for name in ("msd-sdxl", "msd-sd3", "msd-if", "msd-flux")),
 ]
 

@@ -12,9 +12,13 @@ from threestudio.utils.config import load_config
 from torch import Tensor
 
 from ..errors import UserError
-from ..evaluation.scene import Views
+from ..evaluation.meshes import census, load_mesh, render_mesh
+from ..evaluation.scene import Views, psnr, scene_figures
+from ..evaluation.views import GREY, SIZE, evaluation_cameras
+from ..tinyworld.judge import load_judge
 from ..tinyworld.render import Cameras
 
+EXPORTED = "save/it*-export/model.*"
 AT_ONCE = 4  # views rendered together
 
 
@@ -87,3 +91,20 @@ class TrainedScene:
             self.system.geometry.forward_density(chunk.to(low.device)) for chunk in lattice.split(2**17)
         ]
         return torch.cat(chunks)[:, 0].view(points, points, points).cpu()
+
+
+def run_figures(folder: Path) -> dict[str, float]:
+    """All figures of a run's scene, see `scene_figures`, and of its mesh, where one was exported.
+
+    Returns:
+        By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the field.
+    """
+    scene = TrainedScene.load(folder)
+    found = scene_figures(scene, scene.prompt, load_judge())
+    meshes = [path for path in sorted(folder.glob(EXPORTED)) if path.suffix in (".glb", ".obj")]
+    if not meshes:
+        return found
+    mesh, cameras, background = load_mesh(meshes[-1]), evaluation_cameras(), torch.full((3,), GREY)
+    drawn = render_mesh(mesh, cameras, SIZE, background)
+    likeness = psnr(drawn, scene.views(cameras, SIZE, background).colour)
+    return {**found, "mesh_psnr": likeness, **{f"mesh_{name}": n for name, n in census(mesh).items()}}

@@ -1,0 +1,29 @@
+"""The text-to-3D configs: all pass the launcher's checks, the tiny ones train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import threestudio
+
+from launcher.check import check
+from launcher.config import read_plain
+
+CONFIGS = sorted(
+    path.name
+    for pattern in ("*-nerf-*.yaml", "*-hashgrid-*.yaml")
+    for path in (Path(__file__).parents[2] / "configs").glob(pattern)
+)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_every_key_and_value_is_known(config):
+    check(read_plain(str(Path(__file__).parents[2] / "configs" / config), [], n_gpus=1), threestudio)
+
+
+@pytest.mark.parametrize("method", ["sds", "sdi", "vsd"])
+def test_the_baselines_train_on_fresh_cameras(train, method):
+    run = train(f"{method}-nerf-tiny.yaml", "trainer.max_steps=2")
+    assert (run / "ckpts" / "last.ckpt").is_file()
+    assert len(list((run / "save" / "it2-test").glob("*.png"))) == 2
