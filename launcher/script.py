@@ -31,6 +31,6 @@ def in_one_line(work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on with what is left.", file=sys.stderr)
         return 130
-    except (UserError, ValueError) as error:  # ValueError: the comparison's own, until they are UserErrors
+    except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "status", 2)
+        return error.status

@@ -221,9 +221,12 @@ def repository(tmp_path):
     shutil.copytree(REPOSITORY / "launcher", folder / "launcher")
     shutil.copy(REPOSITORY / "launch.py", folder)
     shutil.copytree(EXTENSION, folder / "custom")
-    (folder / "custom/threestudio_msd").mkdir()  # what the launcher shares with the extension
-    for name in ("errors.py", "fields.py"):
-        shutil.copy(REPOSITORY / "custom/threestudio_msd" / name, folder / "custom/threestudio_msd")
+    shared = (
+        folder / "custom/threestudio_msd"
+    )  # what the launcher has from the extension, without its modules
+    shared.mkdir()
+    for file in (REPOSITORY / "custom/threestudio_msd").glob("[!_]*.py"):
+        shutil.copy(file, shared)
     (folder / "portable").symlink_to(REPOSITORY / "portable")
     (folder / "custom/broken_disabled").mkdir()
     (folder / "custom/broken_disabled/__init__.py").write_text("raise RuntimeError")

@@ -11,9 +11,9 @@ import pytest
 import torch
 from image.image_stand_ins import image_data, image_system, target, trainer
 from PIL import Image
+from threestudio_msd.assets_path import TINY_PRIOR
 from threestudio_msd.distillation import NonFiniteError
 from threestudio_msd.errors import UserError
-from threestudio_msd.image import system as system_module
 
 
 def rows(folder):
@@ -212,7 +212,7 @@ def test_scheduled_weight(tmp_path):
 def test_prompt_from_outside_the_tiny_world_gets_a_warning(tmp_path, monkeypatch, caplog):
     logger = logging.getLogger("pytorch_lightning")
     monkeypatch.setattr(logger, "propagate", True)
-    tiny = tmp_path / system_module.TINY_PRIOR
+    tiny = tmp_path / TINY_PRIOR
     tiny.mkdir()
     for prompt, warned in (("a red mug", False), ("a flying pig", True)):
         caplog.clear()
@@ -225,3 +225,19 @@ def test_prompt_from_outside_the_tiny_world_gets_a_warning(tmp_path, monkeypatch
         tmp_path, prompt_processor={"prompt": "a flying pig", "pretrained_model_name_or_path": "some/model"}
     )
     assert not caplog.text
+
+
+@pytest.mark.parametrize("prompt", ["a $1 mug for $2", r"$\frac{", "a long prompt " * 40])
+def test_any_prompt_stands_above_the_path_and_a_missing_ffmpeg_costs_the_video_only(
+    tmp_path, prompt, monkeypatch
+):
+    def absent(*args, **kwargs):
+        raise RuntimeError("No ffmpeg exe could be found.")
+
+    monkeypatch.setattr("imageio.v2.mimsave", absent)
+    system = image_system(tmp_path, prompt_processor={"prompt": prompt})
+    run = trainer(tmp_path, 3)
+    run.fit(system, datamodule=image_data())
+    run.test(system, datamodule=image_data(), verbose=False)
+    assert Image.open(tmp_path / "save/path.png").width > 300
+    assert not list(tmp_path.glob("save/*.mp4"))

@@ -38,7 +38,8 @@ WRONG = {
     GUIDANCE + "view_dependent_prompting": ["3"],
     "data.n_particles": ["0", "1.5", "many", "null", "true"],
     "data.batch_size": ["0", "3", "half"],
-    "data.width": ["wide", "0", "-3", "64.5"],
+    "data.eval_height": ["1000000000000"],
+    "data.width": ["wide", "0", "-3", "64.5", "1000000000"],
     "system.geometry.encoding.scale": ["0", ".nan", "[1]"],
     "system.geometry.init_grey": ["0", "1", ".nan"],
     "system.geometry.activation": ["rellu"],
@@ -144,6 +145,7 @@ ELSEWHERE = [
     ("sds-tiny", "system.guidance.max_step_percent=1.5"),
     ("sds-tiny", "system.guidance.min_step_percent=[0,true,1,2]"),
     ("ism-tiny", "system.guidance.interval_percent=0"),
+    ("msd-nerf-tiny", "system.loss.lambda_tvv=1"),
 ]
 
 

@@ -43,11 +43,16 @@ class FourierEncoding(BaseModule):
 
     cfg: Config
 
+    @staticmethod
+    def size(cfg: Config) -> tuple[int, int]:
+        """Features a point, and numbers a particle holds."""
+        return 2 * cfg.n_frequencies, 2 * cfg.n_frequencies
+
     def configure(self, generators: Sequence[torch.Generator]) -> None:
         """Draw the frequencies, one matrix a generator."""
         rows = [torch.randn(2, self.cfg.n_frequencies, generator=g) * self.cfg.scale for g in generators]
         self.register_buffer("frequencies", torch.stack(rows))  # B^T, [P, 2, n_frequencies]
-        self.n_output_dims = 2 * self.cfg.n_frequencies
+        self.n_output_dims, _ = self.size(self.cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
         """Encode `[N, 2]` for the particles `index` (all by default): `[P, N, n_output_dims]`."""
@@ -84,17 +89,21 @@ class HashGridEncoding(BaseModule):
 
     cfg: Config
 
+    @staticmethod
+    def size(cfg: Config) -> tuple[int, int]:
+        """Features a point, and numbers a particle holds."""
+        entries = sum(table_sizes(resolutions(cfg), cfg.log2_hashmap_size))
+        return cfg.n_levels * cfg.n_features_per_level, entries * cfg.n_features_per_level
+
     def configure(self, generators: Sequence[torch.Generator]) -> None:
         """Make the tables, one a generator."""
         cfg = self.cfg
-        self.resolutions = [
-            int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)
-        ]
-        self.sizes = [min((r + 1) ** 2, 2**cfg.log2_hashmap_size) for r in self.resolutions]
+        self.resolutions = resolutions(cfg)
+        self.sizes = table_sizes(self.resolutions, cfg.log2_hashmap_size)
         shape = (sum(self.sizes), cfg.n_features_per_level)
         rows = [torch.empty(shape).uniform_(-1e-4, 1e-4, generator=g) for g in generators]
         self.tables = nn.Parameter(torch.stack(rows))  # [P, entries of all levels, n_features_per_level]
-        self.n_output_dims = cfg.n_levels * cfg.n_features_per_level
+        self.n_output_dims, _ = self.size(cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
         """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default): `[P, N, n_output_dims]`."""
@@ -122,3 +131,13 @@ class HashGridEncoding(BaseModule):
             weights.append(torch.where(corners.bool(), within, 1 - within).prod(-1))
             offset += size
         return torch.stack(entries), torch.stack(weights)
+
+
+def resolutions(cfg: HashGridEncoding.Config) -> list[int]:
+    """Cells along an edge, level by level."""
+    return [int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)]
+
+
+def table_sizes(resolutions: list[int], log2_largest: int) -> list[int]:
+    """Entries of each level's table."""
+    return [min((resolution + 1) ** 2, 2**log2_largest) for resolution in resolutions]

@@ -82,6 +82,14 @@ class ImageMLP(BaseModule):
 
     cfg: Config
 
+    @staticmethod
+    def size(cfg: Config) -> tuple[int, int]:
+        """Numbers kept for the gradient, a pixel and particle; and parameters of a particle."""
+        encoding = threestudio.find(cfg.encoding_type)
+        features, held = encoding.size(encoding.Config(**cfg.encoding))
+        weights = (features + (cfg.depth - 1) * cfg.width + 3) * cfg.width
+        return features + 2 * cfg.depth * cfg.width + 3, held + weights
+
     def configure(self) -> None:
         """Draw all particles' networks."""
         cfg = self.cfg

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +15,9 @@ from torch import Tensor
 from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
 from ..errors import UserError, did_you_mean, first_line
-from ..fields import check_fields, listed, number
+from ..fields import check_fields, number
 from ..tinyworld.world import check_prompt
+from .experiment import check_image_experiment, require_every_particle
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
 IN_BAR = ("loss", "bandwidth", "nfe")
@@ -82,18 +83,7 @@ class ImageSystem(BaseSystem):
         Raises:
             UserError: What is wrong.
         """
-        data, system = settings.get("data", {}), settings.get("system", {})
-        require_every_particle(
-            data.get("n_particles", 1),
-            system.get("geometry", {}).get("n_particles", 1),
-            data.get("batch_size"),
-            settings.get("trainer", {}).get("accumulate_grad_batches", 1),
-        )
-        if system.get("guidance", {}).get("camera_condition_type", "none") != "none":
-            raise UserError("system.guidance.camera_condition_type: expected none, there is no camera")
-        guidance = threestudio.find(system.get("guidance_type", cls.Config.guidance_type))
-        require_losses(system.get("loss", {}), guidance)
-        require_modules(system["optimizer"].get("params", {}), guidance)
+        check_image_experiment(settings, cls.Config)
 
     def on_fit_start(self) -> None:
         """Check once more what threestudio's own launcher does not; see `check_experiment`."""
@@ -237,68 +227,6 @@ class ImageSystem(BaseSystem):
 
     def _save_grid(self, filename: str, images: Tensor, name: str | None = None) -> None:
         self.save_rgb_image(filename, tile(enlarged(images, 128)), name=name, step=self.true_global_step)
-
-
-def require_every_particle(data: int, geometry: int, batch_size: int | None, batches: int) -> None:
-    """Check that every optimiser step reaches every particle once.
-
-    Args:
-        data: Particles that the data module renders.
-        geometry: Particles there are.
-        batch_size: Particles rendered at once; None for all.
-        batches: Whose gradients an optimiser step adds up.
-
-    Raises:
-        UserError: They do not agree.
-    """
-    if data != geometry:
-        raise UserError(
-            f"system.geometry.n_particles: expected data.n_particles, {data}, got {geometry}; "
-            "write ${data.n_particles}"
-        )
-    wanted = geometry // (batch_size or geometry)
-    if batches != wanted:
-        raise UserError(
-            f"trainer.accumulate_grad_batches: expected {wanted}, data.n_particles / data.batch_size, got {batches}"
-        )
-
-
-def require_losses(weights: Mapping[str, Any], guidance: type) -> None:
-    """Check that every loss of a guidance has a weight, and every weight a loss, as far as the class says.
-
-    A weight may be that of another guidance's loss: a config whose `guidance_type` was overridden keeps it.
-
-    Raises:
-        UserError: One has none.
-    """
-    losses = [f"lambda_{name}" for name in getattr(guidance, "losses", tuple)()]
-    for name in losses:
-        if name not in weights:
-            raise UserError(f"system.loss.{name}: no value is given; append system.loss.{name}=1.0")
-    modules = [cls for name, cls in threestudio.__modules__.items() if name.endswith("guidance")]
-    others = [f"lambda_{name}" for cls in modules for name in getattr(cls, "losses", tuple)()]
-    for name in [name for name in weights if losses and name not in losses]:
-        if name in others:
-            threestudio.warn(f"system.loss.{name}: belongs to another guidance: left out")
-        else:
-            near = did_you_mean(name, losses) or f"; known: {listed(losses)}"
-            raise UserError(f"system.loss.{name}: no loss of system.guidance_type has this weight{near}")
-
-
-def require_modules(names: Iterable[str], guidance: type) -> None:
-    """Check that the modules which an optimiser is to train are there and have parameters.
-
-    The guidance may have none, which trains nothing: a config whose `guidance_type` was overridden keeps its
-    group.
-
-    Raises:
-        UserError: One has not.
-    """
-    trained = ["geometry", *["guidance"] * issubclass(guidance, torch.nn.Module)]
-    for name in names:
-        if name.partition(".")[0] not in (*trained, "guidance"):
-            near = did_you_mean(name, trained) or f"; known: {listed(trained)}"
-            raise UserError(f"system.optimizer.params.{name}: nothing of this name can be trained{near}")
 
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import threestudio
@@ -9,7 +10,10 @@ import torch
 
 from ..distillation.tensors import require_finite
 from ..errors import UserError
+from ..losses import require_weights
 
+LOSSES = ("orient", "sparsity", "opaque", "z_variance", "tv")
+"""What threestudio's text-to-3D systems and this mixin weigh beside the guidance's losses."""
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
 
 
@@ -20,6 +24,17 @@ class SceneMixin:
     Total variation is weighed by the scheduled scalar `loss.lambda_tv`; where that is 0 or missing it costs
     nothing.
     """
+
+    @classmethod
+    def check_experiment(cls, settings: Mapping[str, Any]) -> None:
+        """Check the weights of the losses.
+
+        Raises:
+            UserError: What is wrong.
+        """
+        system = settings["system"]
+        guidance = threestudio.find(system["guidance_type"])
+        require_weights(system.get("loss", {}), guidance, LOSSES)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The system's loss, regularised.
