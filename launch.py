@@ -28,6 +28,11 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
     for name in ("train", "validate", "test", "export"):
         action.add_argument(f"--{name}", action="store_true")
     action.add_argument("--citations", action="store_true", help="print what to cite, as BibTeX, and end")
+    parser.add_argument(
+        "--changed",
+        action="store_true",
+        help="resume although prompt, guidance or geometry are set otherwise",
+    )
     parser.add_argument("--verbose", action="store_true", help="log debug messages, show tracebacks")
     parser.add_argument(
         "--typecheck", action="store_true", help="check annotated types and shapes while running"
@@ -40,8 +45,8 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status.
 
-    It is 0, 2 for what the user can mend, 1 for NaN or infinity half way, 130 after Ctrl-C. `--verbose` shows
-    where an error comes from.
+    It is 0, 2 for what the user can mend, 1 for NaN or infinity half way, 130 after Ctrl-C, 143 after
+    SIGTERM. `--verbose` shows where an error comes from.
     """
     args, overrides = parse_args(argv)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
@@ -73,13 +78,17 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     from launcher.check import check, check_export
     from launcher.closing import papers
     from launcher.config import read_plain
+    from launcher.resume import check_resumed, in_own_folder
     from launcher.run import run
 
     import_extensions()
     settings = read_plain(args.config, overrides, n_gpus=max(1, torch.cuda.device_count()))
+    if args.train:
+        settings = in_own_folder(settings, overrides)
     check(settings, threestudio)
     if args.export:
         check_export(settings, threestudio)
+    check_resumed(settings, args.changed)
     if args.citations:
         print("\n\n".join(paper.bibtex for paper in papers(settings, threestudio)))
         return 0

@@ -1,9 +1,12 @@
-"""Checkpoints that are always whole, hold plain data only, and let a resumed run end where an unbroken one does."""
+"""Checkpoints that are always whole, finite and plain data: a resumed run ends where an unbroken one does."""
 
+import io
 import os
 import random
 import signal
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,30 +16,58 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
+from threestudio_msd.errors import NonFiniteError
+from threestudio_msd.files import write_whole
+
+from launcher.saved import SETTINGS, checksum_file, damage, require_finite_state, write_checksum
+
+HUGE = 1e18
+"""Parameters that float32 cannot square: whatever is computed from them is infinite in the next step."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes to a temporary file beside the target, flushes it to disk, then replaces the target in one step.
+    """Writes beside the target, flushes to disk, replaces the target in one step, and adds a checksum.
 
     Lightning's own writer goes through the system's temporary folder; from another file system that is a
     plain copy, which a killed process leaves half done. Loading never executes anything (`weights_only`).
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Save `checkpoint` at `path`, whole or not at all."""
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        temporary = f"{path}.tmp"
-        with open(temporary, "wb") as file:
-            torch.save(plain(checkpoint), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        """Save `checkpoint` at `path`, whole or not at all.
+
+        Raises:
+            NonFiniteError: It holds NaN or infinity.
+            OSError: The disk is full or cannot be written.
+        """
+        require_finite_state(checkpoint, f"at step {checkpoint.get('global_step', 0)}")
+        buffer = io.BytesIO()  # so that a full disk is an error of the file, and not one of torch's
+        torch.save(plain(checkpoint), buffer)
+
+        def write(aside: Path) -> None:
+            _flush(aside, buffer.getbuffer())
+            # a checksum always belongs to its file: a process killed from here on leaves a file without one
+            checksum_file(path).unlink(missing_ok=True)
+
+        write_whole(Path(path), write)
+        write_checksum(path, buffer.getbuffer())
 
     def load_checkpoint(
         self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
         """Load tensors and primitives from `path`."""
         return super().load_checkpoint(path, map_location=map_location, weights_only=True)
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Remove it, and its checksum."""
+        checksum_file(path).unlink(missing_ok=True)
+        super().remove_checkpoint(path)
+
+
+def _flush(path: Path, data: memoryview) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def plain(value: Any) -> Any:
@@ -69,38 +100,66 @@ class StepSeed(Callback):
         torch.manual_seed(state)
 
 
+class FiniteParameters(Callback):
+    """Stops a run at the step that makes a parameter NaN or infinite, before it is saved or shown."""
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
+        """Look at what the step has changed.
+
+        Raises:
+            NonFiniteError: Naming step and parameter.
+        """
+        for name, parameter in pl_module.named_parameters():
+            if parameter.requires_grad and not parameter.detach().abs().max() < HUGE:
+                raise NonFiniteError(
+                    f"{name} is NaN, infinite or above {HUGE:.0e} after step {trainer.global_step}"
+                )
+
+
 class LastCheckpoint(Callback):
-    """Keeps `last.ckpt` after every validation and on Ctrl-C.
+    """Keeps `last.ckpt` after every validation, and on Ctrl-C and SIGTERM; says how things stand with it.
 
     threestudio's configs count on `save_last` to save at each validation; Lightning has given that up since.
-    The first Ctrl-C lets the current step end, saves and stops; a second one stops at once, without saving.
+    The first signal lets the current step end, saves and stops; a second one stops at once, without saving.
+
+    Args:
+        folder: Of the run's checkpoints.
+        after_validation: Whether to save then.
+        settings: Of the run, which go into every checkpoint.
 
     Attributes:
         path: Of the checkpoint.
-        stopped: Whether Ctrl-C ended the run with a checkpoint.
+        stopped: The signal that ended the run with a checkpoint; None where none did.
     """
 
-    def __init__(self, folder: str, after_validation: bool) -> None:
+    def __init__(self, folder: str, after_validation: bool, settings: Mapping[str, Any]) -> None:
         self.path = os.path.join(folder, "last.ckpt")
-        self.stopped = False
+        self.stopped: int | None = None
         self._after_validation = after_validation
-        self._asked = False
-        self._previous: Any = None
+        self._settings = dict(settings)
+        self._asked: int | None = None
+        self._previous: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Take over the signal, where Python allows it."""
+        """Take over the signals, where Python allows it."""
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGINT, self._ask)
+            for signum in (signal.SIGINT, signal.SIGTERM):
+                self._previous[signum] = signal.signal(signum, self._ask)
 
     def _ask(self, signum: int, frame: Any) -> None:
-        self._asked = True
+        self._asked = signum
         self._give_back()
-        rank_zero_info("\nStopping after this step; press Ctrl-C again to stop at once.")
+        rank_zero_info("\nStopping after this step; a second signal (Ctrl-C) stops at once.")
 
     def _give_back(self) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGINT, self._previous)
-            self._previous = None
+        while self._previous:
+            signal.signal(*self._previous.popitem())
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
+        """Add the settings, and have the curves up to here on disk before it."""
+        checkpoint[SETTINGS] = self._settings
+        for logger in trainer.loggers:
+            logger.save()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Save."""
@@ -109,11 +168,23 @@ class LastCheckpoint(Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
         """Save and stop, if asked to; processes agree on the step."""
-        if trainer.strategy.reduce_boolean_decision(self._asked, all=False):
+        if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
             trainer.save_checkpoint(self.path, weights_only=False)  # the whole state
-            self.stopped = True
+            self.stopped = self._asked or signal.SIGINT
             raise KeyboardInterrupt
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Give the signal back."""
+        """Give the signals back."""
         self._give_back()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._give_back()
+
+    def standing(self) -> str:
+        """What a run that fails can say of its checkpoints."""
+        saved = sorted(Path(self.path).parent.glob("*.ckpt"), key=os.path.getmtime)
+        if not saved:
+            return "no checkpoint was saved"
+        found = damage(str(saved[-1]))
+        return f"{saved[-1]} {found}" if found else f"the last checkpoint, {saved[-1]}, is intact"

@@ -6,6 +6,7 @@ import logging
 import os
 import shlex
 import shutil
+import signal
 import sys
 import warnings
 from argparse import Namespace
@@ -18,21 +19,26 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelCheckpoint
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from threestudio_msd.errors import NonFiniteError, UserError, first_line
 
 from launcher.bar import RunProgressBar
-from launcher.checkpoint import AtomicCheckpointIO, LastCheckpoint, StepSeed
+from launcher.checkpoint import AtomicCheckpointIO, FiniteParameters, LastCheckpoint, StepSeed
 from launcher.closing import say
 from launcher.config import as_config
-
-STOPPED = 130  # the exit status of a program ended by Ctrl-C
+from launcher.curves import curves
+from launcher.resume import ConfiguredRates, require_whole_state
+from launcher.saved import read_checkpoint, require_finite_state, sweep
 
 
 def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threestudio: ModuleType) -> int:
     """Train, validate, test or export, as the arguments say, with settings that have been checked.
 
     Returns:
-        The exit status: 0, or 130 after Ctrl-C.
+        The exit status: 0, 130 after Ctrl-C, or 143 after SIGTERM.
+
+    Raises:
+        NonFiniteError: NaN or infinity half way.
+        UserError: What else ends a run although its settings are right, such as a full disk.
     """
     from threestudio.utils.config import ExperimentConfig, parse_structured
     from threestudio.utils.misc import get_rank
@@ -40,11 +46,16 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
     _quiet()
     cfg = parse_structured(ExperimentConfig, as_config(settings))
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
+    args, step = _what_is_left(args, cfg)
     datamodule = threestudio.find(cfg.data_type)(cfg.data)
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
+    if cfg.resume is not None:
+        require_whole_state(system, cfg.resume)
 
-    last = LastCheckpoint(os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False))
+    last = LastCheckpoint(
+        os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
+    )
     trainer_settings: dict[str, Any] = {
         "accelerator": "gpu" if torch.cuda.is_available() else "cpu",
         "devices": -1 if torch.cuda.is_available() else 1,
@@ -56,31 +67,65 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
         [RunProgressBar()] if trainer_settings.get("enable_progress_bar", True) else []
     )
     if args.train:
-        trainer_settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), last]
-        trainer_settings["logger"] = [
-            TensorBoardLogger(cfg.trial_dir, name="tb_logs"),
-            CSVLogger(cfg.trial_dir, name="csv_logs"),
-            *system.get_loggers(),
-        ]
+        own = ConfiguredRates(settings["system"].get("optimizer", {}))
+        trainer_settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), own, last]
+        trainer_settings["logger"] = [*curves(cfg.trial_dir, step), *system.get_loggers()]
     else:
         trainer_settings["logger"] = False
     trainer = pl.Trainer(**trainer_settings)
     try:
-        with _no_empty_run(cfg.trial_dir, trainer):
+        with _no_empty_run(cfg.trial_dir, trainer), _told(last):
             _act(args, trainer, system, datamodule, cfg)
     except SystemExit:  # what Lightning makes of Ctrl-C
         if last.stopped:
-            print(
-                f"Stopped at step {trainer.global_step}; go on with: {_resume_command(args, overrides, last.path)}"
-            )
-        return STOPPED
+            again = _resume_command(args, overrides, last.path)
+            print(f"Stopped at step {trainer.global_step}; go on with: {again}")
+        return 128 + (last.stopped or signal.SIGINT)
     if trainer.is_global_zero and not args.validate:
         say(settings, threestudio, cfg.trial_dir)
     return 0
 
 
+def _what_is_left(args: Namespace, cfg: Any) -> tuple[Namespace, int | None]:
+    """What is still to do, and the step that a training goes on from: of a finished one, only the test."""
+    if not args.train or cfg.resume is None:
+        return args, None
+    step, steps = read_checkpoint("resume", cfg.resume)["global_step"], cfg.trainer.get("max_steps", -1)
+    sweep(cfg.trial_dir)
+    if not 0 <= steps <= step:
+        print(f"Going on in {cfg.trial_dir} from step {step}.")
+        return args, step
+    print(f"Nothing is left to train: {cfg.resume} is at step {step}, and trainer.max_steps is {steps}.")
+    return Namespace(**{**vars(args), "train": False, "test": True}), None
+
+
+@contextlib.contextmanager
+def _told(last: LastCheckpoint) -> Iterator[None]:
+    """What ends a run half way, in one line, with how things stand with its checkpoints.
+
+    Raises:
+        NonFiniteError: NaN or infinity.
+        UserError: A disk that is full, or cannot be written.
+    """
+    try:
+        yield
+    except FloatingPointError as error:
+        raise NonFiniteError(f"{first_line(error)}; {last.standing()}") from error
+    except OSError as error:
+        if error.errno is None:  # a library's, of what it could not load
+            raise
+        raise UserError(
+            _of_file(error, os.path.dirname(os.path.dirname(last.path))) + f"; {last.standing()}"
+        ) from error
+
+
+def _of_file(error: OSError, folder: str) -> str:
+    """An error of the disk with its file, or, where it does not know that, the folder."""
+    return f"{error.filename or folder}: {error.strerror or first_line(error)}"
+
+
 def _quiet() -> None:
-    """Silence what concerns neither the user nor the run: libraries' advertisements and quarrels among themselves."""
+    """Silence what concerns neither the user nor the run: libraries' advertisements and quarrels."""
     noise = ("LeafSpec", "litlogger", "litmodels", "TPU available")
     warnings.filterwarnings("ignore", message=r".*LeafSpec.*")
     # evaluation needs none of the callbacks that training had
@@ -93,7 +138,7 @@ def _quiet() -> None:
 
 @contextlib.contextmanager
 def _no_empty_run(folder: str, trainer: pl.Trainer) -> Iterator[None]:
-    """Remove the run's folder again if an error ends the run before its first step and the folder is new."""
+    """Remove the run's folders again if an error ends the run before its first step and they are new."""
     new = not os.path.isdir(folder) or not os.listdir(folder)
     above = list(itertools.takewhile(lambda path: not path.exists(), Path(folder).absolute().parents))
     try:
@@ -112,10 +157,11 @@ def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg
         if trainer.is_global_zero:
             _write_command(args, cfg.trial_dir)
         trainer.fit(system, datamodule=datamodule, ckpt_path=cfg.resume)
+        require_finite_state({"state_dict": system.state_dict()}, f"at step {trainer.global_step}")
         trainer.test(system, datamodule=datamodule)
         return
     if cfg.resume is not None:  # Lightning restores weights here, but neither epoch nor step
-        ckpt = torch.load(cfg.resume, map_location="cpu", weights_only=True)
+        ckpt = read_checkpoint("resume", cfg.resume)
         system.set_resume_status(ckpt["epoch"], ckpt["global_step"])
     act = trainer.validate if args.validate else trainer.test if args.test else trainer.predict
     act(system, datamodule=datamodule, ckpt_path=cfg.resume)
@@ -134,6 +180,7 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
         CodeSnapshotCallback(str(folder / "code"), use_version=False),
         ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs"), use_version=False),
         StepSeed(cfg.seed, rank),
+        FiniteParameters(),
     ]
 
 

@@ -1,35 +1,155 @@
-"""Files that a config refers to: checkpoints to go on from or to start with."""
+"""Checkpoint files: whether one is whole, holds what a run left, and nothing but finite numbers."""
 
+import hashlib
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from threestudio_msd.errors import UserError
+import torch
+from threestudio_msd.errors import NonFiniteError, UserError, first_line
+from threestudio_msd.files import save_text
+from torch import Tensor
 
+SETTINGS = "settings"
+"""Where a checkpoint keeps the settings of its run."""
 FILE_KEYS = ("resume", "system.weights", "system.geometry_convert_from")
+WEIGHTS = ("state_dict", "epoch", "global_step")
+STATE = (*WEIGHTS, "optimizer_states", "loops")
+LITTER = (".tmp-*", ".[0-9]*-*", "*.ckpt.tmp")
+"""What writers that were killed leave: the portable host's, the extension's, and this launcher's of old."""
 
 
 def check_files(plain: Mapping[str, Any]) -> None:
-    """Check that the files which a config names are there, and are checkpoints.
+    """Check that the files which a config names are there, and are whole checkpoints.
 
     Raises:
         UserError: One is not; the message has the key and the file.
     """
+    for key, path in named_files(plain):
+        read_checkpoint(key, path)
+
+
+def named_files(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """The checkpoints that a config names: key and path.
+
+    Raises:
+        UserError: `LAST` in a path stands for the newest folder, and there is none.
+    """
     for key in FILE_KEYS:
         block, _, name = key.rpartition(".")
         path = (plain.get(block, {}) if block else plain).get(name)
-        if path and "LAST" not in path:  # which threestudio replaces by the last run's
-            require_checkpoint(key, path)
+        if path:
+            yield key, _resolved(key, path)
 
 
-def require_checkpoint(key: str, path: str) -> None:
-    """Check that a file is one that `torch.save` wrote to its end.
+def _resolved(key: str, path: str) -> str:
+    from threestudio.utils.misc import find_last_path
+
+    if key == "resume":  # where threestudio does not resolve it
+        return path
+    try:
+        return find_last_path(path)
+    except FileNotFoundError as error:
+        raise UserError(f"{key}: no such file: {first_line(error)}") from error
+
+
+def read_checkpoint(key: str, path: str) -> dict[str, Any]:
+    """A run's checkpoint, on the CPU; nothing in it is executed.
+
+    Args:
+        key: The setting that names the file.
+        path: Of the file.
 
     Raises:
-        UserError: It is not.
+        UserError: The file is missing, damaged, no checkpoint of a run, or holds NaN or infinity.
     """
+    if os.path.isdir(path):
+        raise UserError(f"{key}: {path} is a folder; expected a checkpoint, such as {path}/ckpts/last.ckpt")
     if not os.path.isfile(path):
         raise UserError(f"{key}: no such file: {path}")
-    if not zipfile.is_zipfile(path):
-        raise UserError(f"{key}: expected a checkpoint, {path} is none, or only a part of one")
+    found = damage(path)
+    if found:
+        raise UserError(f"{key}: {path} {found}")
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch makes of a zip file that something else wrote
+        raise UserError(f"{key}: {path} is no checkpoint of tensors and plain data") from error
+    _require_contents(key, path, checkpoint)
+    return checkpoint
+
+
+def _require_contents(key: str, path: str, checkpoint: Any) -> None:
+    wanted = STATE if key == "resume" else WEIGHTS
+    if not isinstance(checkpoint, dict):
+        raise UserError(
+            f"{key}: expected the checkpoint of a run, {path} holds a {type(checkpoint).__name__}"
+        )
+    for name in wanted:
+        if name not in checkpoint:
+            raise UserError(f"{key}: expected the checkpoint of a run, {path} has no '{name}'")
+    try:
+        require_finite_state(checkpoint, f"in {path}")
+    except NonFiniteError as error:
+        raise UserError(f"{key}: {error}") from error
+
+
+def damage(path: str) -> str | None:
+    """What is wrong with a file as it lies on the disk; None where it is whole.
+
+    A checkpoint of this launcher has its SHA-256 beside it; any has the CRC-32 of its parts inside.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            return "is no checkpoint, or only a part of one"
+        expected = checksum_file(path)
+        if expected.is_file():
+            same = hashlib.sha256(Path(path).read_bytes()).hexdigest() == expected.read_text()[:64]
+            return None if same else f"is damaged: its SHA-256 is not that of {expected.name}"
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except OSError as error:
+        return f"cannot be read: {error.strerror or first_line(error)}"
+    except (zipfile.BadZipFile, UnicodeDecodeError, NotImplementedError, RuntimeError, EOFError) as error:
+        return f"is damaged: {first_line(error)}"
+    return f"is damaged: the checksum of {part} differs" if part else None
+
+
+def checksum_file(path: Any) -> Path:
+    """Where a checkpoint's checksum lies, as `sha256sum` writes it; a link has that of its target."""
+    return Path(f"{os.path.realpath(path)}.sha256")
+
+
+def write_checksum(path: Any, data: memoryview) -> None:
+    """Put the checksum of `data` beside the file that holds it."""
+    save_text(f"{hashlib.sha256(data).hexdigest()}  {os.path.basename(path)}\n", checksum_file(path))
+
+
+def require_finite_state(checkpoint: Mapping[str, Any], where: str) -> None:
+    """Check weights and the state of optimisers.
+
+    Raises:
+        NonFiniteError: Naming the first tensor that holds NaN or infinity.
+    """
+    for part in ("state_dict", "optimizer_states"):
+        for name, tensor in _tensors(checkpoint.get(part, {}), part):
+            if not torch.isfinite(tensor).all():
+                raise NonFiniteError(f"{name} {where} is NaN or infinite")
+
+
+def _tensors(value: Any, path: str) -> Iterator[tuple[str, Tensor]]:
+    if isinstance(value, Tensor):
+        yield path.removeprefix("state_dict."), value
+    elif isinstance(value, (Mapping, list, tuple)):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        for name, item in items:
+            yield from _tensors(item, f"{path}.{name}")
+
+
+def sweep(folder: str) -> None:
+    """Remove what writers that were killed left in a run's folder."""
+    for pattern in LITTER:
+        for path in Path(folder).rglob(pattern):
+            if path.is_file():
+                path.unlink(missing_ok=True)

@@ -13,14 +13,21 @@ from torch import Tensor
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` fill a file beside `path`, then move it into place; makes the folder if need be."""
+    """Have `write` fill a file beside `path`, then move it into place; makes the folder if need be.
+
+    Raises:
+        OSError: Such as a full disk; it names `path`, and nothing is left of the new file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(
-        f".{os.getpid()}-{path.name}"
-    )  # keeps the suffix, from which writers tell the format
+    # keeps the suffix, from which writers tell the format
+    aside = path.with_name(f".{os.getpid()}-{path.name}")
     try:
         write(aside)
         os.replace(aside, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         aside.unlink(missing_ok=True)
 

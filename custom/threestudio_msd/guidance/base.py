@@ -26,9 +26,7 @@ from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model
 from .compat import GuidanceOutput, SystemCalls, fitted, require_prompt, without_autocast
 
-NAN_HINT = (
-    "Try dtype float32, a lower learning rate or a lower guidance_scale; the last checkpoint is intact."
-)
+NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
 
 
 @dataclass(frozen=True)

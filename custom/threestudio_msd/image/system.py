@@ -21,7 +21,7 @@ from .experiment import check_image_experiment, require_every_particle
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
 IN_BAR = ("loss", "bandwidth", "nfe")
-NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
+NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale"
 
 
 @threestudio.register("msd-image-system")
@@ -71,10 +71,15 @@ class ImageSystem(BaseSystem):
         return colours.unflatten(1, (batch["height"], batch["width"]))
 
     def render_all(self, batch: dict[str, Any]) -> Tensor:
-        """Render every particle, one by one to save memory, without gradient: `[P, H, W, 3]`."""
+        """Render every particle, one by one to save memory, without gradient: `[P, H, W, 3]`.
+
+        Raises:
+            NonFiniteError: If an image holds NaN or Inf.
+        """
         with torch.no_grad():
             everyone = torch.arange(self.geometry.cfg.n_particles, device=self.device)
-            return torch.cat([self({**batch, "index": one}) for one in everyone.split(1)])
+            images = torch.cat([self({**batch, "index": one}) for one in everyone.split(1)])
+        return require_finite(f"rgb at step {self.true_global_step}", images, NAN_HINT)
 
     @classmethod
     def check_experiment(cls, settings: Mapping[str, Any]) -> None:

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
 from threestudio.utils.base import Updateable, update_end_if_possible, update_if_possible
-from threestudio.utils.config import load_config, parse_structured
+from threestudio.utils.config import ConfigError, load_config, parse_structured
 from threestudio.utils.misc import C, cleanup, find_last_path, get_device, load_module_weights
 from threestudio.utils.saving import SaverMixin
 from torch import Tensor
@@ -50,11 +50,23 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         self.post_configure()
 
     def load_weights(self, weights: str, ignore_modules: list[str] | None = None) -> None:
-        """Load a checkpoint's weights, and bring everything to its step."""
+        """Load a checkpoint's weights, and bring everything to its step.
+
+        Raises:
+            ConfigError: The weights are another model's.
+        """
         state_dict, epoch, global_step = load_module_weights(
             weights, ignore_modules=ignore_modules, map_location="cpu"
         )
-        self.load_state_dict(state_dict, strict=False)
+        try:
+            unknown = self.load_state_dict(state_dict, strict=False).unexpected_keys
+        except RuntimeError as error:  # other shapes
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise ConfigError(f"system.weights: {weights} is another model's: {reason}") from error
+        if len(unknown) == len(state_dict):
+            raise ConfigError(
+                f"system.weights: {weights} is another model's: nothing in it has a name known here"
+            )
         self.do_update_step(epoch, global_step, on_load_weights=True)
 
     def set_resume_status(self, current_epoch: int, global_step: int) -> None:

@@ -10,6 +10,9 @@ from collections.abc import Iterator
 def atomic_path(path: str) -> Iterator[str]:
     """A temporary path, with the same suffix, that takes `path`'s place when the block ends without an error.
 
+    Raises:
+        OSError: Such as a full disk; it names `path`.
+
     Example:
         >>> with atomic_path("result.json") as temporary, open(temporary, "w") as file:
         ...     _ = file.write("{}")
@@ -21,6 +24,10 @@ def atomic_path(path: str) -> Iterator[str]:
         yield temporary
         os.chmod(temporary, 0o666 & ~_umask())  # files of mkstemp, and of safetensors, are private
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, path) from error
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)

@@ -176,8 +176,7 @@ class NeRFVolumeRenderer(VolumeRenderer):
         density = geometry["density"][..., 0]
         if not torch.isfinite(density).all():
             raise FloatingPointError(
-                "the geometry's density holds NaN or Inf; lower system.optimizer's learning rate, "
-                "the last checkpoint is intact"
+                "the geometry's density holds NaN or Inf; lower system.optimizer's learning rate"
             )
         colours = self._chunked(
             self.material,
