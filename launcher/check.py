@@ -93,6 +93,7 @@ def _check_block(
             kind = settings.get(f"{name}_type", names[f"{name}_type"].default)
             cls = _find(f"{where}_type", kind, threestudio)
             yield where, cls
+            _check_weights(f"{where}.weights", settings.get(name, {}))
             inner = adopted(where, cls, settings.get(name, {}))
             yield from _check_block(where, settings_of(cls), inner, threestudio)
     if path:  # in threestudio, an instance of the experiment's own dataclass creates the run's folder
@@ -108,6 +109,17 @@ def adopted(path: str, cls: type, settings: Any) -> Any:
         return cls.adopted(settings)
     except UserError as error:
         raise UserError(joined(path, str(error))) from error
+
+
+def _check_weights(key: str, settings: Any) -> None:
+    """Check the `weights` of a module, FILE:MODULE; those of the system are FILE alone, see `check_files`."""
+    weights = settings.get("weights") if isinstance(settings, dict) else None
+    if isinstance(weights, str) and key != "system.weights":
+        file, colon, module = weights.rpartition(":")
+        if not (colon and module):
+            raise UserError(f"{key}: expected CHECKPOINT:MODULE, got {shown(weights)}")
+        if not os.path.isfile(file):
+            raise UserError(f"{key}: no such file: {file}")
 
 
 def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:

@@ -47,7 +47,7 @@ SCHEDULER = {
 
 
 def check_optimisation(system: Mapping[str, Any]) -> None:
-    """Check `optimizer`, `scheduler` and `loss` of a system's settings.
+    """Check `optimizer`, `scheduler`, `loss` and `loggers` of a system's settings.
 
     Raises:
         UserError: What is wrong, with the full key.
@@ -59,6 +59,16 @@ def check_optimisation(system: Mapping[str, Any]) -> None:
     require_mapping("system.loss", losses)
     for name, value in losses.items():
         check_value(f"system.loss.{name}", value, Any, scheduled().metadata)
+    _check_loggers("system.loggers", system.get("loggers", {}))
+
+
+def _check_loggers(key: str, settings: Any) -> None:
+    require_mapping(key, settings)
+    check_names(key, settings, ("wandb",))
+    for name, logger in settings.items():
+        require_mapping(f"{key}.{name}", logger)
+        check_names(f"{key}.{name}", logger, ("enable", "project", "name"))
+        check_value(f"{key}.{name}.enable", logger.get("enable", False), bool, {})
 
 
 def _check_optimizer(key: str, settings: Any) -> None:
@@ -82,7 +92,13 @@ def _check_group(key: str, cls: type, args: Mapping[str, Any], outer: Mapping[st
     check_names(key, args, [name for name in parameters(cls) if name != "params"])
     check_arguments(key, cls, args, OPTIMIZER)
     _check_betas(f"{key}.betas", args.get("betas", [0.0]))
-    attempt(key, lambda **given: cls([nn.Parameter(torch.zeros(1))], **{**outer, **given}), args)
+
+    def step(**given: Any) -> None:
+        parameter = nn.Parameter(torch.zeros(1, device="cuda" if torch.cuda.is_available() else "cpu"))
+        parameter.grad = torch.zeros_like(parameter)
+        cls([parameter], **{**outer, **given}).step()
+
+    attempt(key, step, args)
 
 
 def _check_betas(key: str, betas: Any) -> None:

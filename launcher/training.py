@@ -51,7 +51,6 @@ CHECKPOINT = {
     "every_n_train_steps": UNSIGNED,
     "every_n_epochs": UNSIGNED,
     "save_top_k": number(least=-1),
-    "save_last": (bool | str | None, choice(None, (True, False, "link"))),
     "mode": choice("min", ("min", "max")),
 }
 

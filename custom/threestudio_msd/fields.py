@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from numbers import Real
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from .errors import UserError, did_you_mean
 
@@ -179,6 +179,8 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
     if kind is NoneType:
         return value is None
+    if get_origin(kind) is Literal:
+        return isinstance(value, str) and value in get_args(kind)
     if "options" in metadata:
         return type(value) is kind and value in metadata["options"]
     if kind in (int, float):
@@ -200,7 +202,7 @@ def _is_tuple(value: Any, count: int) -> bool:
 
 def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
     """What a message says is expected; empty where a kind is not checked."""
-    if not all(kind in NAMES or get_origin(kind) is tuple for kind in kinds):
+    if not all(kind in NAMES or get_origin(kind) in (tuple, Literal) for kind in kinds):
         return ""
     if "options" in metadata:
         words = [f"one of {listed(metadata['options'])}"]
@@ -211,6 +213,8 @@ def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
 
 
 def _name(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return listed(get_args(kind))
     if get_origin(kind) is not tuple:
         return NAMES[kind]
     count = len(get_args(kind))

@@ -70,6 +70,10 @@ WRONG = {
     "system.optimizer.params.geometri": ["{}"],
     "system.optimizer.params.geometry.lr": ["-1", "x"],
     "system.optimizer": ["3", "null"],
+    "system.optimizer.args.foreach": ["3"],
+    "system.loggers": ["3", "{wand: {}}", "{wandb: {enable: 3}}"],
+    "system.weights_ignore_modules": ["3"],
+    "system.geometry.weights": ["none", "none.ckpt:geometry", "3"],
     # scheduler
     SCHEDULER: [
         *(
@@ -104,6 +108,9 @@ WRONG = {
     "trainer.callbacks": ["[]"],
     "trainer.enable_checkpointing": ["false"],
     "trainer.fast_dev_run": ["x"],
+    "trainer.deterministic": ["maybe", "3"],
+    "trainer.benchmark": ["maybe"],
+    "trainer.max_time": ["abc"],
     "trainer": ["3", "null", "[1]"],
     # checkpoint
     "checkpoint.every_n_train_steps": ["-1", "x", "1.5"],
@@ -112,6 +119,7 @@ WRONG = {
     "checkpoint.mode": ["mean"],
     "checkpoint.save_last": ["sometimes"],
     "checkpoint.dirpath": ["/tmp"],
+    "checkpoint.verbose": ["3"],
     "checkpoint": ["3", "null"],
     # the experiment
     "seed": ["-1", str(2**64), "1.5", "x", "true", "null"],
