@@ -23,6 +23,6 @@ def test_types_and_shapes_of_the_mathematics_hold_and_a_wrong_type_is_told():
 
 
 @pytest.mark.slow
-def test_types_and_shapes_of_the_guidance_modules_hold(random_pipeline):
-    found = probe(random_pipeline)
+def test_types_and_shapes_of_guidance_modules_and_families_hold(random_pipeline, pipeline_of):
+    found = probe(random_pipeline, *map(pipeline_of, ("sdxl", "sd3", "if_", "flux")))
     assert found.returncode == 0, found.stderr[-2000:]

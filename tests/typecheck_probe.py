@@ -1,4 +1,4 @@
-"""Calls every estimator, product sampler and guidance with types and shapes checked: `typecheck_probe.py [PIPELINE]`.
+"""Calls every estimator, product sampler and guidance with types and shapes checked: `typecheck_probe.py [SD OTHERS...]`.
 
 Run as a program of its own, since what is imported already can no longer be checked.
 """
@@ -60,10 +60,23 @@ def run_guidances(pipeline: str) -> None:
         guidance(renders(), Prompts(), **cameras(2), index=torch.arange(2))
 
 
+def run_family(pipeline: str) -> None:
+    """A pretrained model with its own prompts, there and back."""
+    from threestudio_msd.priors import embed_prompts, load_model
+
+    model = load_model(pipeline)
+    condition = model.condition(embed_prompts(["a mug"], pipeline))
+    z = model.encode(torch.rand(1, 3, model.resolution, model.resolution))
+    with torch.no_grad():
+        model.decode(model.denoiser(z, torch.tensor(1.0), condition))
+
+
 if __name__ == "__main__":
     run_estimators()
+    if sys.argv[1:]:
+        run_guidances(sys.argv[1])
     for pipeline in sys.argv[1:]:
-        run_guidances(pipeline)
+        run_family(pipeline)
     try:
         SDS()(torch.zeros(4, 2), exact_prior(triangle()), SampleNoise(range(4)), "half")
     except Exception as error:

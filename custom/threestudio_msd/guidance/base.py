@@ -23,7 +23,7 @@ from ..distillation import Estimate, Estimator, Noise, Prior, SampleNoise, requi
 from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
-from ..priors import CFG, PerpNeg, PretrainedModel, load_model
+from ..priors import CFG, PerpNeg, PretrainedModel, load_model, named
 from .compat import GuidanceOutput, SystemCalls, fitted, require_prompt, without_autocast
 
 NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
@@ -119,9 +119,10 @@ class LatentGuidance(SystemCalls):
     def configure(self) -> None:
         """Load the pretrained model; called by threestudio's constructor."""
         threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
-        self.model: PretrainedModel = load_model(
-            self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.cfg.dtype, self.device
-        )
+        with named("system.guidance.pretrained_model_name_or_path"):
+            self.model: PretrainedModel = load_model(
+                self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.cfg.dtype, self.device
+            )
         self.epoch, self.step = 0, 0
         self.nfe = 0.0
         self.counts_from: int | None = None

@@ -9,7 +9,7 @@ import torch
 from threestudio.models.prompt_processors.base import PromptProcessor
 from torch import Tensor
 
-from ..priors import embed_prompts
+from ..priors import embed_prompts, named
 
 
 @threestudio.register("msd-pipeline-prompt-processor")
@@ -43,4 +43,5 @@ class PipelinePromptProcessor(PromptProcessor):
     def embed(self, prompts: list[str]) -> Tensor:
         """Embeddings of prompts, `[P, N, C]`, in float32."""
         revision = self.cfg.get("revision")  # threestudio's own processors have no such setting
-        return embed_prompts(prompts, self.cfg.pretrained_model_name_or_path, revision, self.device)
+        with named("system.prompt_processor.pretrained_model_name_or_path"):
+            return embed_prompts(prompts, self.cfg.pretrained_model_name_or_path, revision, self.device)

@@ -2,7 +2,7 @@
 
 from . import families  # noqa: F401  (fills the table)
 from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser
-from .errors import PriorError
+from .errors import PriorError, named
 from .family import FAMILIES, Family, Parts
 from .guides import CFG, PerpNeg, evaluate, perpendicular
 from .loading import PretrainedModel, embed_prompts, load_model
@@ -22,5 +22,6 @@ __all__ = [
     "embed_prompts",
     "evaluate",
     "load_model",
+    "named",
     "perpendicular",
 ]

@@ -11,7 +11,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..distillation import TableSchedule
-from .denoisers import FlowDenoiser, VPDenoiser
+from ..distillation.protocols import Batch
+from .denoisers import FlowDenoiser, Levels, VPDenoiser
 from .errors import PriorError
 from .family import Embeddings, Parts
 
@@ -24,7 +25,7 @@ class UNetCall:
 
     unet: nn.Module
 
-    def __call__(self, sample: Tensor, time: Tensor, **condition: Tensor) -> Tensor:
+    def __call__(self, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
         """The raw prediction."""
         added = {name: condition.pop(name) for name in ("text_embeds", "time_ids") if name in condition}
         return self.unet(sample, time, return_dict=False, added_cond_kwargs=added or None, **condition)[0]
@@ -36,7 +37,7 @@ class TransformerCall:
 
     transformer: nn.Module
 
-    def __call__(self, sample: Tensor, time: Tensor, **condition: Tensor) -> Tensor:
+    def __call__(self, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
         """The raw prediction."""
         return self.transformer(sample, timestep=time, return_dict=False, **condition)[0]
 

@@ -12,12 +12,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..distillation import Schedule, TableSchedule, expand
+from ..distillation.protocols import Batch, Level
 
 Condition = Mapping[str, Tensor]
 """Keyword arguments of the network beside sample and time, each `[N, ...]`: text embeddings and the like."""
+
+Levels = Float[Tensor, "B"]
+"""A number a sample: noise levels, times, weights."""
 
 
 class ConditionalDenoiser(ABC):
@@ -38,7 +43,7 @@ class ConditionalDenoiser(ABC):
         self.dtype = dtype
         self.evaluations = 0
 
-    def __call__(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+    def __call__(self, z: Batch, sigma: Level, condition: Condition) -> Batch:
         """Denoise `[N, ...]` at `sigma` (0-d or `[N]`), every row under its own condition."""
         self.evaluations += z.shape[0]
         return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
@@ -50,14 +55,14 @@ class ConditionalDenoiser(ABC):
         return other
 
     @abstractmethod
-    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+    def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
         """D(z, sigma | condition) with one sigma a row, `[N]`."""
 
     @abstractmethod
-    def training_weight(self, sigma: Tensor) -> Tensor:
+    def training_weight(self, sigma: Levels) -> Levels:
         """What makes the squared error of D at `sigma` that of the network's own prediction: a factor."""
 
-    def predict(self, sample: Tensor, time: Tensor, condition: Condition) -> Tensor:
+    def predict(self, sample: Batch, time: Levels, condition: Condition) -> Batch:
         """The network's raw output for its own kind of input, in the dtype of `sample`."""
         condition = {
             name: value.to(self.dtype) if value.is_floating_point() else value
@@ -97,7 +102,7 @@ class VPDenoiser(ConditionalDenoiser):
         self.schedule = schedule
         self.prediction_type = prediction_type
 
-    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+    def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
         """See `ConditionalDenoiser.denoise`."""
         s = expand(sigma, z)
         alpha = (1 + s**2).rsqrt()  # sqrt(abar)
@@ -108,7 +113,7 @@ class VPDenoiser(ConditionalDenoiser):
             return alpha * (z * alpha) - s * alpha * prediction
         return prediction
 
-    def training_weight(self, sigma: Tensor) -> Tensor:
+    def training_weight(self, sigma: Levels) -> Levels:
         """See `ConditionalDenoiser.training_weight`."""
         if self.prediction_type == "epsilon":
             return sigma**-2
@@ -140,12 +145,12 @@ class FlowDenoiser(ConditionalDenoiser):
         self.schedule = schedule
         self.timesteps = timesteps
 
-    def denoise(self, z: Tensor, sigma: Tensor, condition: Condition) -> Tensor:
+    def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
         """See `ConditionalDenoiser.denoise`."""
         z_fm = z / (1 + expand(sigma, z))
         t = sigma / (1 + sigma)
         return z_fm - expand(t, z) * self.predict(z_fm, t * self.timesteps, condition)
 
-    def training_weight(self, sigma: Tensor) -> Tensor:
+    def training_weight(self, sigma: Levels) -> Levels:
         """See `ConditionalDenoiser.training_weight`."""
         return (1 + 1 / sigma) ** 2

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from ..errors import first_line
-from .errors import PriorError
+from .errors import PriorError, named
 from .family import Family, family_of
 from .sources import INDEX, Source, find
 
@@ -233,15 +233,6 @@ def _get_weights(source: Source, part: str) -> str | None:
 
 def _get_all(source: Source, names: list[str]) -> list[Path]:
     return [source.get(name) for name in names]
-
-
-@contextmanager
-def named(where: str) -> Iterator[None]:
-    """Put the name of what is wrong before the message."""
-    try:
-        yield
-    except PriorError as error:
-        raise PriorError(f"{where}: {error}") from error
 
 
 @contextmanager

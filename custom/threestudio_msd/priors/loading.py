@@ -12,9 +12,9 @@ from torch import nn
 from ..distillation.protocols import Batch
 from ..errors import did_you_mean
 from .denoisers import Condition, ConditionalDenoiser
-from .errors import PriorError
+from .errors import PriorError, named
 from .family import Embeddings, Parts
-from .folder import ModelFolder, named, open_model
+from .folder import ModelFolder, open_model
 from .spaces import Images, Space
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}

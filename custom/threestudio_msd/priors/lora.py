@@ -8,6 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..distillation.protocols import Batch
+from .denoisers import Levels
+
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 CAMERA_NUMBERS = 16  # of a 4 x 4 matrix
 
@@ -54,7 +57,7 @@ class LoRANetwork(nn.Module):
         self.adapters = nn.ParameterDict(adapters)
         self._switch_off()
 
-    def forward(self, sample: Tensor, timestep: Tensor, **condition: Tensor) -> Tensor:
+    def forward(self, sample: Batch, timestep: Levels, **condition: Tensor) -> Batch:
         """The raw prediction with the adapters on."""
         with self._switched_on():
             return self._call(sample, timestep, **condition)

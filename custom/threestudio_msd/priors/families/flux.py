@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..calls import flow_schedule, with_pooled, without_pooled
-from ..denoisers import Condition, FlowDenoiser
+from ..calls import Pooled, flow_schedule, with_pooled, without_pooled
+from ..denoisers import Condition, FlowDenoiser, Levels
 from ..family import FAMILIES, Embeddings, Family, Parts
 
 # of the guidance that Flux.1 [dev] was distilled with, diffusers' default; not classifier-free guidance
@@ -23,8 +24,12 @@ class FluxCall:
     transformer: nn.Module
 
     def __call__(
-        self, sample: Tensor, time: Tensor, encoder_hidden_states: Tensor, pooled_projections: Tensor
-    ) -> Tensor:
+        self,
+        sample: Float[Tensor, "B C H W"],
+        time: Levels,
+        encoder_hidden_states: Embeddings,
+        pooled_projections: Pooled,
+    ) -> Float[Tensor, "B C H W"]:
         """The raw prediction."""
         from diffusers import FluxPipeline
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ...distillation.protocols import Batch
 from ..calls import UNetCall, vp_denoiser
-from ..denoisers import Condition, VPDenoiser
+from ..denoisers import Condition, Levels, VPDenoiser
 from ..family import FAMILIES, Embeddings, Family, Parts
 from ..spaces import Pixels
 
@@ -21,7 +22,7 @@ class MeanOnly:
 
     network: Callable[..., Tensor]
 
-    def __call__(self, sample: Tensor, time: Tensor, **condition: Tensor) -> Tensor:
+    def __call__(self, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
         """The raw prediction."""
         return self.network(sample, time, **condition)[:, : sample.shape[1]]
 
