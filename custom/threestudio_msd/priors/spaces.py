@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ Images = Float[Tensor, "B 3 H W"]
 """Images in [0, 1]."""
 
 
+@runtime_checkable
 class Space(Protocol):
     """From images to what the model denoises, and back."""
 
