@@ -111,7 +111,7 @@ def rotated_mixture(dim: int) -> GaussianMixture:
 @settings(max_examples=15, deadline=None)
 @given(lam=st.floats(0.05, 3.0), sigma=st.floats(0.02, 5.0), seed=st.integers(0, 1000))
 def test_the_products_denoiser_is_that_of_the_product_density(dim, lam, sigma, seed):
-    """Against the product itself: times N(x; y, lambda^2), every component of the mixture is a Gaussian again."""
+    """Against the product itself: times N(x; y, lambda^2), every component is a Gaussian again."""
     density = rotated_mixture(dim)
     generator = torch.Generator().manual_seed(seed)
     x = density.sample(4, generator)

@@ -1,4 +1,4 @@
-"""Product samplers: draws from the product density p(x) K(x - y) / Z of a prior and a Gaussian kernel around y (Eq. 8).
+"""Product samplers: draws from the product density p(x) K(x - y) / Z of a prior and a kernel around y (Eq. 8).
 
 Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
@@ -85,7 +85,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Posterior:
-    """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of x given y = x + lambda n.
+    """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of x, y = x + lambda n.
 
     A step keeps the joint law of a clean x and its noisy versions:
     z' = D + (s'/s)^2 (z - D) + s' sqrt(1 - (s'/s)^2) n. No steps are spent above lambda.
@@ -134,18 +134,18 @@ class Posterior:
 
 @dataclass(frozen=True)
 class ProductDenoiser:
-    """E[x | z, y], the denoiser of the product density itself: its score at a level sigma is (D - z) / sigma^2.
+    """E[x | z, y], the denoiser of the product density, whose score at a level sigma is (E - z) / sigma^2.
 
-    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two observations of one x, together
-    worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads c = s^2 (z / sigma^2 + y / lambda^2).
-    So E[x | z, y] = D(c, s): one evaluation of the prior, with no approximation (Bellchambers 2025,
+    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two observations of one x,
+    together worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads
+    c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c, s): one evaluation of the prior, with no approximation (Bellchambers 2025,
     arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024, arXiv:2403.17042).
 
     Args:
         denoiser: The prior's.
         y: The kernel's centres.
         lam: The kernel's bandwidth.
-        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere D(z, sigma) is the prior's.
+        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere it is D(z, sigma).
     """
 
     denoiser: Denoiser
@@ -166,11 +166,10 @@ class ProductDenoiser:
 class ExactScore:
     """The probability-flow ODE of the product density, whose score is exact for an exact denoiser.
 
-    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one evaluation of
-    the prior, see `ProductDenoiser`. The first of them is at sigma = infinity, where a state tells nothing and
-    E[x | z, y] = D(y, lambda): from there the ODE's step to any level is exact to first order. The combined levels s
-    fall from lambda to the prior's least as `karras_sigmas` spaces them, so that none are spent above lambda. A draw
-    is a smooth function of y and of one noise.
+    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one evaluation
+    of the prior, see `ProductDenoiser`. The first of them is at sigma = infinity, where a state tells nothing and
+    E[x | z, y] = D(y, lambda). The combined levels s fall from lambda to the prior's least as `karras_sigmas`
+    spaces them, so that no step is spent above lambda. A draw is a smooth function of y and of one noise.
 
     With an upper bound to `kernel_interval` the ODE begins at `sigma_max` instead, as that of `Split` does.
 

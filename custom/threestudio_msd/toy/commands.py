@@ -17,11 +17,23 @@ from .figures import bandwidth, figure1, landscape, paths, points
 from .measurement import Measurement
 from .report import Section, show, write_json, write_markdown, write_page
 from .settings import QUICK, Scale, Settings
-from .tables import bias, frontier, table1, table2, table3
+from .tables import annealing, bias, frontier, table1, table2, table3
 
 COMMANDS: dict[str, Callable[[Settings], Section]] = {
     command.__name__: command
-    for command in (figure1, paths, landscape, points, table1, table2, table3, bias, frontier, bandwidth)
+    for command in (
+        figure1,
+        paths,
+        landscape,
+        points,
+        table1,
+        table2,
+        table3,
+        bias,
+        frontier,
+        annealing,
+        bandwidth,
+    )
 }
 """In the page's order."""
 

@@ -199,6 +199,17 @@ def scatter_frontier(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure
     return figure
 
 
+def annealing_curves(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Steps against the ratio of scales, one curve a bandwidth schedule, both axes logarithmic."""
+    figure, ((axes,),) = panels(1, 1, 5.2, 3.8)
+    for name, points in curves.items():
+        ratio, steps = zip(*points, strict=True)
+        axes.loglog(ratio, steps, marker="o", markersize=3.5, linewidth=1.2, label=name)
+    axes.set(xlabel="widest separation of modes over the narrowest, K", ylabel="steps to the highest mode")
+    axes.legend(**SMALL)
+    return figure
+
+
 def save(figure: Figure, file: Path) -> None:
     """Write a figure."""
     figure.savefig(file, dpi=110)

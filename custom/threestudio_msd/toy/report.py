@@ -84,7 +84,8 @@ def _grid(metric: str, measurements: Sequence[Measurement]) -> Grid:
 
 def _column(measurement: Measurement) -> str:
     at = measurement.metric.partition(" at ")[2]
-    return str(measurement.problem) + (f", λ = {at}" if at else "")
+    named = at if "=" in at or not at else f"λ = {at}"
+    return ", ".join(filter(None, (str(measurement.problem), named)))
 
 
 def entry(measurement: Measurement) -> Entry:
@@ -97,7 +98,7 @@ def entry(measurement: Measurement) -> Entry:
         )
     else:
         text = (
-            INFINITE[measurement.metric.removesuffix(OVER_THE_VIEW)]
+            INFINITE.get(measurement.metric.removesuffix(OVER_THE_VIEW), "∞")
             if measurement.mean > 0
             else "−∞ (no signal)"
         )
@@ -123,7 +124,7 @@ def show(section: Section, console: Console) -> None:
 
 
 def write_json(measurements: Sequence[Measurement], file: Path) -> None:
-    """One object a measurement; an infinite mean is the string "inf" or "-inf", as JSON has no such number."""
+    """One object a measurement; an infinite mean is the string "inf" or "-inf", JSON having no such number."""
     rows = [
         asdict(measurement) | ({} if math.isfinite(measurement.mean) else {"mean": str(measurement.mean)})
         for measurement in measurements
