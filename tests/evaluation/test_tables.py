@@ -6,7 +6,7 @@ from math import nan
 
 from threestudio_msd.evaluation.metrics import Spread
 from threestudio_msd.evaluation.results import About, Results, Row
-from threestudio_msd.evaluation.tables import columns, markdown, number, table_rows
+from threestudio_msd.evaluation.tables import against_ddim, columns, markdown, number, table_rows
 
 
 def row(**figures):
@@ -55,13 +55,47 @@ def test_columns_of_further_extractors_stand_behind():
 
 def test_markdown_has_deviations_where_there_are_any():
     about = About("judge", 2, 1, (0, 1), ("a red mug",), {"ddim": 16})
-    table = {"A": Row(8, 32, 2, 2, {"alignment": Spread((0.5, 0.7))}, ())}
+    table = {"A": Row(8, 32, 2, 2, {"alignment": Spread((0.5, 0.7))}, (), flop=1.5e9, seconds=9.0)}
     text = markdown(Results(about, {"alignment": Spread((1.0,))}, {"nfe=32": table}), "A")
     assert text.splitlines() == [
         "`nfe=32`",
         "",
-        "| method | steps | NFE | alignment ↑ |",
-        "|---|---|---|---|",
-        "| A | 8 | 32 | **0.600** ± 0.141 |",
-        "| DDIM | – | – | 1.00 |",
+        "| method | steps | NFE | GFLOP | seconds | alignment ↑ |",
+        "|---|---|---|---|---|---|",
+        "| A | 8 | 32 | 1.50 | 9.00 | **0.600** ± 0.141 |",
+        "| DDIM | – | – | – | – | 1.00 |",
     ]
+
+
+def test_figures_stand_against_ddims():
+    ddim = {
+        name: Spread((value,))
+        for name, value in {
+            "saturation": 0.2,
+            "diversity@second": 10,
+            "recall_ddim": 0.5,
+            "frechet_ddim": 50,
+        }.items()
+    }
+    table = {
+        "OURS": row(saturation=0.21, **{"diversity@second": 9.0}, recall_ddim=0.4, frechet_ddim=70.0),
+        "OTHER": row(saturation=0.1, recall_ddim=nan, frechet_ddim=110.0),
+    }
+    rows, floor, shown = against_ddim(table, ddim, "OURS")
+    assert [column.heading for column in shown] == [
+        "change of saturation",
+        "part of its diversity, second ↑",
+        "part of its recall ↑",
+        "Fréchet to DDIM images above its, in OURS's ↓",
+    ]
+    cells = {one.label: [cell.mean for cell in one.cells] for one in table_rows(rows, floor, shown)}
+    assert cells == {
+        "OURS": ["0.0500", "0.900", "0.800", "1.00"],
+        "OTHER": ["-0.500", "–", "–", "3.00"],
+        "DDIM": ["0", "1.00", "1.00", "0"],
+    }
+
+
+def test_nothing_is_measured_in_units_of_a_distance_below_ddims():
+    rows, _, _ = against_ddim({"OURS": row(frechet_ddim=40.0)}, {"frechet_ddim": Spread((50.0,))}, "OURS")
+    assert str(rows["OURS"].figures["frechet_ddim"].mean) == "nan"

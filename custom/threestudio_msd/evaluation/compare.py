@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from math import inf, nan
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from ..assets_path import is_tiny_prior
 from ..errors import UserError
 from ..files import save_text
+from .costs import KINDS, Costs, step_costs
 from .curves import curve
 from .evaluate import Extractors, ImageSet, described, figures, image_set
 from .grid import Cell, Execute, Method, run_grid
@@ -23,7 +25,6 @@ from .images import Run
 from .references import Sampling, render_prompts, sample_prompts
 from .results import Failure, Results, Row, Table, to_json
 
-PROBE_STEPS = 12
 REFERENCE_SEEDS = 1000  # the first seed of reference images: never that of a run
 
 
@@ -32,27 +33,32 @@ class Budget:
     """What every method may spend.
 
     Attributes:
-        kind: `steps`, optimiser steps, or `nfe`, network function evaluations a particle.
-        amount: How many.
+        kind: One of `costs.KINDS`.
+        amount: How much.
     """
 
     kind: str
-    amount: int
+    amount: float
 
     @classmethod
     def parse(cls, text: str) -> Budget:
-        """From `steps=N` or `nfe=N`.
+        """From `steps=N`, `nfe=N`, `flop=N` (such as 2e11) or `seconds=N`.
 
         Raises:
-            UserError: If it is neither.
+            UserError: It is none.
         """
         kind, _, amount = text.partition("=")
-        if kind not in ("steps", "nfe") or not (amount.isascii() and amount.isdigit()) or int(amount) < 1:
-            raise UserError(f"--budget: expected steps=N or nfe=N with N >= 1, got {text!r}")
-        return cls(kind, int(amount))
+        try:
+            number = float(amount) if amount.isascii() else nan
+        except ValueError:
+            number = nan
+        if kind not in KINDS or not 1 <= number < inf or (kind in ("steps", "nfe") and number % 1):
+            kinds = " or ".join(f"{name}=N" for name in KINDS)
+            raise UserError(f"--budget: expected {kinds} with N >= 1, got {text!r}")
+        return cls(kind, number)
 
     def __str__(self) -> str:
-        return f"{self.kind}={self.amount}"
+        return f"{self.kind}={self.amount:.15g}"
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,14 @@ class Comparison:
     Attributes:
         methods: The rows.
         prompts: The prompts.
-        seeds: How many seeds, from 0.
+        seeds: How many seeds.
         budgets: One table each.
         out: Folder of the comparison.
         particles: Images a run.
         frames: Points of the curves.
         reference_particles: DDIM images, and true renders, a prompt.
         sampling: How DDIM images are sampled.
+        first_seed: The first of the seeds.
 
     Raises:
         UserError: Methods share a name, or a number is too small.
@@ -83,6 +90,7 @@ class Comparison:
     frames: int = 8
     reference_particles: int = 16
     sampling: Sampling = field(default_factory=Sampling)
+    first_seed: int = 0
 
     def __post_init__(self) -> None:
         labels = [method.label for method in self.methods]
@@ -97,6 +105,11 @@ class Comparison:
         """A first look: three prompts, one seed, the first budget."""
         return replace(self, prompts=self.prompts[:3], seeds=1, budgets=self.budgets[:1])
 
+    @property
+    def seed_range(self) -> range:
+        """The seeds."""
+        return range(self.first_seed, self.first_seed + self.seeds)
+
     def cell(self, method: Method, prompt: str, seed: int, steps: int) -> Cell:
         """One run; budgets that give a method the same number of steps share it."""
         return Cell(method, prompt, seed, steps, str(self.out / "runs"), self.particles, self.frames)
@@ -105,7 +118,7 @@ class Comparison:
         """All runs of a budget that gives the methods these steps; methods innermost, so that a part of it has all of them."""
         return [
             self.cell(method, prompt, seed, steps[method.label])
-            for seed in range(self.seeds)
+            for seed in self.seed_range
             for prompt in self.prompts
             for method in self.methods
         ]
@@ -151,8 +164,9 @@ def compare(comparison: Comparison, config: DictConfig, extractors: Extractors, 
     with alone_in(comparison.out):
         failed: dict[Cell, str] = {}
         grids: dict[str, list[Cell]] = {}
+        costs = _costs(comparison, execute)
         for budget in comparison.budgets:
-            grids[str(budget)] = comparison.cells(_steps(comparison, budget, execute))
+            grids[str(budget)] = comparison.cells(_steps(comparison, budget, costs))
             failed |= run_grid(grids[str(budget)], execute)
         references, sampled = _references(comparison, config, extractors)
         results = Results(
@@ -160,7 +174,7 @@ def compare(comparison: Comparison, config: DictConfig, extractors: Extractors, 
             ddim=figures(sampled, references),
             budgets={
                 budget: _table(
-                    comparison, [cell for cell in cells if cell not in failed], references, extractors
+                    comparison, [cell for cell in cells if cell not in failed], costs, references, extractors
                 )
                 for budget, cells in grids.items()
             },
@@ -185,16 +199,21 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise UserError(f"--out: another comparison is at work in {folder}") from error
 
 
-def _steps(comparison: Comparison, budget: Budget, execute: Execute) -> dict[str, int]:
-    """Optimiser steps of every method; for a budget of evaluations, from a short run of each that counts them."""
-    if budget.kind == "steps":
-        return {method.label: budget.amount for method in comparison.methods}
-    probes = [comparison.cell(method, comparison.prompts[0], 0, PROBE_STEPS) for method in comparison.methods]
-    for cell, error in run_grid(probes, execute).items():
-        raise UserError(f"{cell.method.label}: a step's evaluations could not be counted: {error}")
-    return {
-        cell.method.label: max(1, round(budget.amount / Run(cell.folder).nfe_per_step)) for cell in probes
-    }
+def _costs(comparison: Comparison, execute: Execute) -> dict[str, Costs]:
+    """What a step costs, from short runs on the first prompt; seconds only where a budget is of them."""
+    prompt, seed = comparison.prompts[0], comparison.first_seed
+    cells = [comparison.cell(method, prompt, seed, steps=1) for method in comparison.methods]
+    return step_costs(cells, execute, any(budget.kind == "seconds" for budget in comparison.budgets))
+
+
+def _steps(comparison: Comparison, budget: Budget, costs: Mapping[str, Costs]) -> dict[str, int]:
+    found = {}
+    for label in (method.label for method in comparison.methods):
+        try:
+            found[label] = costs[label].steps(budget.kind, budget.amount)
+        except UserError as error:
+            raise UserError(f"--budget {budget}: {label}: {error}") from error
+    return found
 
 
 def _references(
@@ -202,7 +221,7 @@ def _references(
 ) -> tuple[dict[str, ImageSet], ImageSet]:
     """What every figure is measured against, by name, and DDIM images that are measured like a method's."""
     many, folder = comparison.reference_particles, comparison.out / "references"
-    prompts, seeds = comparison.prompts, range(comparison.seeds)
+    prompts, seeds = comparison.prompts, comparison.seed_range
     settings = replace(comparison.sampling, particles=many)
     references = {"ddim": sample_prompts(config, prompts, [REFERENCE_SEEDS], settings, folder / "ddim")}
     settings = replace(comparison.sampling, particles=comparison.particles)
@@ -216,6 +235,7 @@ def _references(
 def _table(
     comparison: Comparison,
     cells: Sequence[Cell],
+    costs: Mapping[str, Costs],
     references: Mapping[str, ImageSet],
     extractors: Extractors,
 ) -> Table:
@@ -234,6 +254,8 @@ def _table(
                 figures=figures(results, references),
                 curve=curve(runs, references, extractors),
                 command=shlex.join(["python", "launch.py", *mine[0].arguments]),
+                flop=costs[method.label].flop * mine[0].steps,
+                seconds=float(np.mean([cell.spent("seconds") for cell in mine])),
                 config=(runs[0].folder / "configs" / "parsed.yaml").read_text(encoding="utf-8"),
             )
     return table

@@ -16,7 +16,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import closing, contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from typing import TypeAlias
 from ..errors import UserError, first_line
 from ..files import save_text
 from ..jobs import Job, bars, finished
+from .flop import counting
 from .images import Run, slug
 
 DONE = "done.json"
@@ -108,6 +109,7 @@ class Cell:
         root: Folder that all cells share.
         particles: Images optimised at once.
         frames: Pictures kept along the path, beside the last.
+        counted: Whether floating point operations are counted, which takes time.
     """
 
     method: Method
@@ -117,11 +119,13 @@ class Cell:
     root: str
     particles: int = 4
     frames: int = 8
+    counted: bool = False
 
     @property
     def folder(self) -> Path:
         """The run's folder."""
-        return Path(self.root, self.method.label, str(self.steps), f"{slug(self.prompt)}-{self.seed}")
+        steps = f"{self.steps}-counted" if self.counted else str(self.steps)
+        return Path(self.root, self.method.label, steps, f"{slug(self.prompt)}-{self.seed}")
 
     @property
     def arguments(self) -> list[str]:
@@ -129,7 +133,7 @@ class Cell:
         return [
             *("--config", self.method.config, "--train"),
             f"exp_root_dir={self.root}",
-            f"name={self.method.label}/{self.steps}",
+            f"name={self.method.label}/{self.folder.parent.name}",
             f"tag={self.folder.name}",
             "use_timestamp=false",
             f"seed={self.seed}",
@@ -150,7 +154,12 @@ class Cell:
         return {
             "arguments": self.arguments,
             "config": config.read_text(encoding="utf-8") if config.is_file() else "",
+            "counted": self.counted,
         }
+
+    def spent(self, cost: str) -> float:
+        """What the finished run took: `seconds` or, where they were counted, `flop`, all images together."""
+        return float(json.loads((self.folder / DONE).read_text(encoding="utf-8"))[cost])
 
     @property
     def finished(self) -> bool:
@@ -189,7 +198,7 @@ def run_cell(cell: Cell, launcher: str, progress: Callable[..., None] | None = N
     log = cell.folder.with_name(f"{cell.folder.name}.log")
     log.parent.mkdir(parents=True, exist_ok=True)
     module, function = launcher.split(":")
-    with _output_to(log):
+    with _output_to(log), counting() if cell.counted else nullcontext() as counter:
         status = getattr(importlib.import_module(module), function)(cell.arguments)
     if status != 0:
         lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -199,6 +208,7 @@ def run_cell(cell: Cell, launcher: str, progress: Callable[..., None] | None = N
         raise CellError(f"{images} images instead of {cell.particles} (see {log})")
     seconds = round(time.monotonic() - start, 1)
     done = {"stamp": cell.stamp, "seconds": seconds, "files": checksums(cell.folder)}
+    done |= {"flop": counter.get_total_flops()} if counter else {}
     save_text(json.dumps(done, indent=1), cell.folder / DONE)
     return seconds
 

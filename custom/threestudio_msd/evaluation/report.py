@@ -15,12 +15,13 @@ from PIL import Image
 from ..files import save_text, write_whole
 from ..style import METHODS, new_figure
 from .compare import Comparison
-from .results import Results, Table
+from .costs import KINDS
+from .results import Point, Results, Row, Table
 from .sheet import Sheet, contact_sheet, draw_sheet
-from .tables import LABELS, columns, convergence_lines, markdown, table_rows
+from .tables import LABELS, SPENT, against_ddim, columns, convergence_lines, markdown, table_rows
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "assets" / "report.html.j2"
-BUDGETS = {"steps": "optimiser steps", "nfe": "network function evaluations"}
+AXES = {"steps": "optimiser steps", "nfe": "network function evaluations an image", "flop": "FLOP an image"}
 OTHERS = ("#3d7dca", "#2a9d4a", "#d1495b", "#8f5bc4", "#7a7a7a")  # of rows that bear no method's name
 GREY = "#808890"  # reads on light and on dark ground
 
@@ -55,12 +56,14 @@ def page(results: Results, sheets: Mapping[str, Sheet], particles: int, title: s
     budgets = []
     for name, table in results.budgets.items():
         kind, _, amount = name.partition("=")
+        against, floor, relative = against_ddim(table, results.ddim, ours)
         budgets.append(
             {
-                "kind": BUDGETS[kind],
+                "kind": KINDS[kind],
                 "amount": amount,
                 "table": table,
                 "rows": table_rows(table, results.ddim, shown),
+                "relative": (table_rows(against, floor, relative), relative),
                 "convergence": convergence_lines(table, results.ddim, ours),
                 "curves": curves_svg(table),
                 "sheet": sheets[name],
@@ -69,7 +72,13 @@ def page(results: Results, sheets: Mapping[str, Sheet], particles: int, title: s
     environment = Environment(autoescape=True, trim_blocks=True)
     environment.filters["png"] = png
     return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title, results=results, particles=particles, labels=LABELS, columns=shown, budgets=budgets
+        title=title,
+        results=results,
+        particles=particles,
+        labels=LABELS,
+        columns=shown,
+        spent=SPENT,
+        budgets=budgets,
     )
 
 
@@ -81,17 +90,17 @@ def png(image: np.ndarray, factor: int = 1) -> str:
 
 
 def curves_svg(table: Table) -> str:
-    """Fréchet distance against steps and against evaluations, as SVG that reads on light and on dark ground."""
+    """Fréchet distance against steps, evaluations and operations, as SVG that reads on light and on dark ground."""
     known = {name for row in table.values() for point in row.curve for name in point.figures}
     names = [name for name in LABELS if f"frechet_{name}" in known]
     if not names:
         return ""
-    figure = new_figure(10, 3.4 * len(names))
-    axes = figure.subplots(len(names), 2, squeeze=False)
+    figure = new_figure(13, 3.4 * len(names))
+    axes = figure.subplots(len(names), len(AXES), squeeze=False)
     for row, name in enumerate(names):
-        for column, against in enumerate(("step", "nfe")):
+        for column, against in enumerate(AXES):
             _draw_curves(axes[row, column], table, f"frechet_{name}", against)
-            axes[row, column].set_ylabel(f"Fréchet distance to {LABELS[name]}", color=GREY, fontsize=8)
+        axes[row, 0].set_ylabel(f"Fréchet distance to {LABELS[name]}", color=GREY, fontsize=8)
     axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
     figure.tight_layout()
     buffer = io.StringIO()
@@ -100,18 +109,22 @@ def curves_svg(table: Table) -> str:
     return svg[svg.index("<svg") :]
 
 
+def _spent(row: Row, point: Point, against: str) -> float:
+    """What a row had spent at a point of its curve."""
+    return {"steps": point.step, "nfe": point.nfe, "flop": row.flop * point.step / row.steps}[against]
+
+
 def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:
     for i, (label, row) in enumerate(table.items()):
         colour = METHODS.get(label, OTHERS[i % len(OTHERS)])
         points = [point for point in row.curve if figure in point.figures]
-        x = np.array([getattr(point, against) for point in points])
+        x = np.array([_spent(row, point, against) for point in points])
         mean = np.array([point.figures[figure].mean for point in points])
         std = np.nan_to_num([point.figures[figure].std for point in points])
         axes.plot(x, mean, color=colour, label=label, marker="o", markersize=3)
         low = np.maximum(mean - std, mean / 10)  # the axis is logarithmic
         axes.fill_between(x, low, mean + std, color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
-    label = {"step": "optimiser steps", "nfe": "network function evaluations per image"}[against]
-    axes.set_xlabel(label, color=GREY, fontsize=8)
+    axes.set_xlabel(AXES[against], color=GREY, fontsize=8)
     axes.tick_params(colors=GREY, which="both", labelsize=8)
     axes.spines[:].set_color(GREY)

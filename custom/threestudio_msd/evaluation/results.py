@@ -64,6 +64,8 @@ class Row:
         curve: Along the path.
         command: That of the first run.
         config: What the first run's command stood for.
+        flop: Floating point operations of one particle, the results' rendering apart.
+        seconds: Wall time of a run, all of it.
     """
 
     steps: int
@@ -74,6 +76,8 @@ class Row:
     curve: tuple[Point, ...]
     command: str = ""
     config: str = ""
+    flop: float = nan
+    seconds: float = nan
 
 
 Table: TypeAlias = dict[str, Row]

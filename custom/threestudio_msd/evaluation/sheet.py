@@ -37,11 +37,14 @@ def contact_sheet(comparison: Comparison, table: Table) -> Sheet:
     sampled = {
         record.prompt: record.path
         for record in read_records(comparison.out / "ddim")
-        if (record.seed, record.particle) == (0, 0)
+        if (record.seed, record.particle) == (comparison.first_seed, 0)
     }
     rows = {}
     for prompt in comparison.prompts:
-        cells = [comparison.cell(method, prompt, 0, table[method.label].steps) for method in methods]
+        cells = [
+            comparison.cell(method, prompt, comparison.first_seed, table[method.label].steps)
+            for method in methods
+        ]
         ddim = Picture(f"{DDIM}: {prompt}", read_pixels(sampled[prompt]))
         rows[prompt] = (*(_picture(cell) if cell.finished else None for cell in cells), ddim)
     return Sheet((*(method.label for method in methods), DDIM), rows)

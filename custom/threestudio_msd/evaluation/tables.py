@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .curves import convergence
 from .grid import DDIM
 from .metrics import Spread
-from .results import Figures, Results, Table
+from .results import Figures, Results, Row, Table
 
 LABELS = {"ddim": "DDIM images", "truth": "true renders"}
 IN_BRIEF = (
@@ -102,12 +102,15 @@ class TableCell:
 
 @dataclass(frozen=True)
 class TableRow:
-    """A row as it is printed: label, steps, evaluations, and a cell a column."""
+    """A row as it is printed: label, what it took, and a cell a column."""
 
     label: str
-    steps: str
-    nfe: str
+    spent: tuple[str, ...]
     cells: tuple[TableCell, ...]
+
+
+SPENT = ("steps", "NFE", "GFLOP", "seconds")
+"""What a row took: optimiser steps; evaluations and billions of operations an image; seconds a run."""
 
 
 def table_rows(table: Table, ddim: Figures, shown: Sequence[Column]) -> list[TableRow]:
@@ -119,11 +122,12 @@ def table_rows(table: Table, ddim: Figures, shown: Sequence[Column]) -> list[Tab
             TableCell(figures.get(column.figure, UNKNOWN), label in best[column.figure]) for column in shown
         )
 
-    rows = [
-        TableRow(label, str(row.steps), f"{row.nfe:.0f}", cells(label, row.figures))
-        for label, row in table.items()
-    ]
-    return [*rows, TableRow(DDIM, "–", "–", cells(DDIM, ddim))]
+    rows = [TableRow(label, _spent(row), cells(label, row.figures)) for label, row in table.items()]
+    return [*rows, TableRow(DDIM, ("–",) * len(SPENT), cells(DDIM, ddim))]
+
+
+def _spent(row: Row) -> tuple[str, ...]:
+    return str(row.steps), f"{row.nfe:.0f}", number(row.flop / 1e9), number(row.seconds)
 
 
 def _best(table: Table, column: Column) -> set[str]:
@@ -134,6 +138,57 @@ def _best(table: Table, column: Column) -> set[str]:
         return set()
     top = min(known.values()) if column.less_is_better else max(known.values())
     return {label for label, mean in known.items() if mean == top}
+
+
+def against_ddim(table: Table, ddim: Figures, ours: str) -> tuple[Table, Figures, list[Column]]:
+    """What mode seeking may cost, measured by DDIM's images: a second table, its DDIM row, and its columns.
+
+    Args:
+        table: A budget's methods.
+        ddim: Figures of DDIM images.
+        ours: The method whose Fréchet distance above DDIM's is the unit of the others'.
+    """
+    unit = table[ours].figures if ours in table else {}
+    rows = {label: replace(row, figures=_relative(row.figures, ddim, unit)) for label, row in table.items()}
+    floor = _relative(ddim, ddim, unit)
+    known = {name for row in rows.values() for name in row.figures}
+    return rows, floor, [column for column in _relative_columns(ddim, ours) if column.figure in known]
+
+
+CHANGES = {"saturation": "change of saturation", "contrast": "change of contrast"}
+PARTS = {"diversity": "part of its diversity", "recall_ddim": "part of its recall"}
+
+
+def _relative_columns(ddim: Figures, ours: str) -> list[Column]:
+    shown = [Column(name, label) for name, label in CHANGES.items()]
+    for name in ddim:
+        figure, at, extractor = name.partition("@")
+        suffix = f", {extractor}" if at else ""
+        if figure in PARTS:
+            shown.append(Column(name, f"{PARTS[figure]}{suffix}", False))
+        elif figure.startswith("frechet_"):
+            label = LABELS[figure.removeprefix("frechet_")]
+            shown.append(Column(name, f"Fréchet to {label} above its, in {ours}'s{suffix}", True))
+    return shown
+
+
+def _relative(figures: Figures, ddim: Figures, unit: Figures) -> Figures:
+    """Changes and parts of DDIM's mean, and distances above it in units of another method's mean."""
+    found = {}
+    for name, spread in figures.items():
+        figure, base = name.partition("@")[0], ddim.get(name, UNKNOWN).mean
+        if figure in CHANGES:
+            found[name] = _scaled(spread, base, base)
+        elif figure in PARTS:
+            found[name] = _scaled(spread, 0.0, base)
+        elif figure.startswith("frechet_"):
+            found[name] = _scaled(spread, base, unit.get(name, UNKNOWN).mean - base)
+    return found
+
+
+def _scaled(spread: Spread, zero: float, unit: float) -> Spread:
+    """Measured from `zero` in units that must be more than nothing."""
+    return Spread(tuple((value - zero) / unit if unit > 0 else math.nan for value in spread.values))
 
 
 def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
@@ -160,14 +215,26 @@ def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
 
 
 def markdown(results: Results, ours: str) -> str:
-    """The tables as Markdown: figures in brief, mean ± standard deviation; under each how soon `ours` converges."""
+    """The tables as Markdown: figures in brief, mean ± standard deviation; under each what DDIM's images tell of them.
+
+    Args:
+        results: What was found.
+        ours: The method whose convergence is told.
+    """
     shown = [column for column in columns(results.ddim) if column.figure.partition("@")[0] in IN_BRIEF]
     blocks = []
     for budget, table in results.budgets.items():
-        heading = ["method", "steps", "NFE", *(column.heading for column in shown)]
-        lines = [f"`{budget}`", "", "| " + " | ".join(heading) + " |", "|" + "---|" * len(heading)]
-        for row in table_rows(table, results.ddim, shown):
-            lines.append(f"| {' | '.join([row.label, row.steps, row.nfe, *map(str, row.cells)])} |")
         told = convergence_lines(table, results.ddim, ours)
-        blocks.append("\n".join([*lines, *(f"\n{line}" for line in told)]))
+        first = _markdown_table(table_rows(table, results.ddim, shown), shown, SPENT)
+        rows, floor, relative = against_ddim(table, results.ddim, ours)
+        blocks += [f"`{budget}`", first, *told]
+        if relative:
+            blocks += ["Against DDIM's images:", _markdown_table(table_rows(rows, floor, relative), relative)]
     return "\n\n".join(blocks) + "\n"
+
+
+def _markdown_table(rows: Sequence[TableRow], shown: Sequence[Column], spent: Sequence[str] = ()) -> str:
+    heading = ["method", *spent, *(column.heading for column in shown)]
+    lines = [[row.label, *row.spent[: len(spent)], *map(str, row.cells)] for row in rows]
+    ruled = [f"| {' | '.join(line)} |" for line in (heading, *lines)]
+    return "\n".join([ruled[0], "|" + "---|" * len(heading), *ruled[1:]])
