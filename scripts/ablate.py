@@ -1,14 +1,21 @@
-"""Ablations of mean-shift distillation: one comparison for every choice that the method leaves open.
+"""Ablations of mean-shift distillation, one comparison for every choice that it leaves open; and searches.
 
 python scripts/ablate.py --config configs/msd-tiny.yaml --prompts custom/threestudio_msd/assets/prompts-tiny.txt \\
     --only sampler bandwidth --budget steps=80 --out outputs/ablations
 
-Each group's report is OUT/GROUP/index.html. Options that this program does not know go to scripts/compare.py.
+python scripts/ablate.py --search 8 --search-prompts "a red car" "a blue chair" \\
+    --config configs/{msd,sds,sdi,vsd,ism}-tiny.yaml \\
+    --prompts custom/threestudio_msd/assets/prompts-tiny.txt --budget nfe=320 --out outputs/search
+
+Each group's report is OUT/GROUP/index.html. A search gives every config the same number of trials of guidance
+scale and learning rate on prompts and seeds of their own, OUT/search, then compares them with what each had
+best, OUT/best. Options that this program does not know go to scripts/compare.py.
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -19,27 +26,66 @@ from launcher.script import in_one_line
 COMPARE = Path(__file__).resolve().parent / "compare.py"
 
 
-def run(argv: list[str] | None = None) -> int:
-    """Run a comparison a group; returns the worst of their exit statuses."""
-    from threestudio_msd.evaluation.ablation import GROUPS, write_variants
+def arguments() -> argparse.ArgumentParser:
+    """The command line."""
+    from threestudio_msd.evaluation.ablation import GROUPS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add, groups = parser.add_argument, ", ".join(GROUPS)
-    add("--config", required=True, help="the config that every variant departs from")
+    add("--config", nargs="+", required=True, help="what every variant departs from; several for a search")
+    add("--prompts", nargs="+", required=True, help="prompts, or .txt files with one a line")
     add("--only", nargs="+", choices=sorted(GROUPS), default=list(GROUPS), metavar="GROUP", help=groups)
+    add("--search", type=int, metavar="N", help="instead: N trials of every config")
+    add("--search-prompts", nargs="+", default=[], help="prompts of the search, none of --prompts")
     add("--out", type=Path, required=True)
-    args, others = parser.parse_known_args(argv)
-    if not Path(args.config).is_file():
-        raise UserError(f"--config: no such file: {args.config}")
+    return parser
+
+
+def compare(title: str, out: Path, methods: Sequence[str], prompts: Sequence[str], others: Sequence) -> int:
+    """Run scripts/compare.py; returns its status."""
+    words = ["--configs", *methods, "--prompts", *prompts, *others, "--title", title, "--out", out]
+    return subprocess.call([sys.executable, COMPARE, *map(str, words)])
+
+
+def ablate(args: argparse.Namespace, others: Sequence[str]) -> int:
+    """Run a comparison a group; returns the worst of their statuses."""
+    from threestudio_msd.evaluation.ablation import write_variants
+
+    config, *further = args.config
+    if further or not Path(config).is_file():
+        raise UserError(f"--config: expected one file, got {' '.join(args.config)}")
     statuses = []
     for group in args.only:
-        out = args.out / group
-        variants = write_variants(args.config, group, out / "configs")
-        titled = ["--title", f"Ablation: {group}", "--out", str(out)]
-        statuses.append(subprocess.call([sys.executable, COMPARE, "--configs", *variants, *others, *titled]))
+        variants = write_variants(config, group, args.out / group / "configs")
+        statuses.append(compare(f"Ablation: {group}", args.out / group, variants, args.prompts, others))
     return max(statuses)
+
+
+def search(args: argparse.Namespace, others: Sequence[str]) -> int:
+    """Try settings of every config, then compare the best; returns the status of the first that fails."""
+    from threestudio_msd.evaluation.grid import Method
+    from threestudio_msd.evaluation.prompts import read_prompts
+    from threestudio_msd.evaluation.search import FIRST_SEED, best, read_table, require_apart, trials
+
+    prompts, apart = read_prompts(args.prompts), read_prompts(args.search_prompts, "--search-prompts")
+    require_apart(prompts, apart)
+    tried = {method: trials(method, args.search) for method in map(Method.parse, args.config)}
+    words = [trial.word for own in tried.values() for trial in own]
+    seeded = [*others, "--first-seed", FIRST_SEED]
+    status = compare("Search", args.out / "search", words, apart, seeded)
+    if status == 2:
+        return status
+    table = read_table(args.out / "search" / "results.json")
+    chosen = [best(method, own, table).word for method, own in tried.items()]
+    return compare("The best of each search", args.out / "best", chosen, prompts, others)
+
+
+def run(argv: list[str] | None = None) -> int:
+    """Ablate or search."""
+    args, others = arguments().parse_known_args(argv)
+    return ablate(args, others) if args.search is None else search(args, others)
 
 
 def main(argv: list[str] | None = None) -> int:

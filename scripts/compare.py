@@ -25,9 +25,16 @@ def arguments() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--configs", nargs="+", required=True, metavar="CONFIG")
     add("--prompts", nargs="+", required=True, help="prompts, or .txt files with one a line")
-    add("--seeds", type=int, default=3)
+    add("--seeds", type=int, default=3, help="number of seeds, counted from --first-seed")
+    add("--first-seed", type=int, default=0)
     add("--particles", type=int, default=4, help="images a run")
-    add("--budget", nargs="+", default=["steps=100"], metavar="steps=N|nfe=N", help="one table each")
+    add(
+        "--budget",
+        nargs="+",
+        default=["steps=100"],
+        metavar="KIND=N",
+        help="steps, nfe, flop, seconds; one table each",
+    )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--jobs", type=int, default=2, help="local processes")
     where.add_argument(
@@ -38,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
         nargs="+",
         default=["judge"],
         metavar="NAME[=WEIGHTS]",
-        help="judge, inception, clip; the first gives the curves",
+        help="judge, second-judge, inception, clip; the first gives the curves",
     )
     add("--frames", type=int, default=8, help="points of the curves")
     add("--reference-particles", type=int, default=16, help="reference images a prompt")
@@ -71,6 +78,7 @@ def run(args: argparse.Namespace) -> int:
         frames=args.frames,
         reference_particles=args.reference_particles,
         sampling=Sampling(args.particles, args.steps, args.scale),
+        first_seed=args.first_seed,
     )
     comparison = comparison.brief() if args.quick else comparison
     prompt = f"system.prompt_processor.prompt={comparison.prompts[0]}"

@@ -27,7 +27,13 @@ def arguments() -> argparse.ArgumentParser:
     )
     add("--reference", type=Path, help="what to compare with; none: figures that need none")
     add("--prompt", help="what the images of DIR should show, if it is not what their runs were asked for")
-    add("--features", nargs="+", default=["judge"], metavar="NAME[=WEIGHTS]", help="judge, inception, clip")
+    add(
+        "--features",
+        nargs="+",
+        default=["judge"],
+        metavar="NAME[=WEIGHTS]",
+        help="judge, second-judge, inception, clip",
+    )
     add("--three-d", action="store_true", help="measure the scenes of text-to-3D runs, from 40 cameras")
     add("--json", type=Path, metavar="OUT", help="also write the figures here")
     return parser

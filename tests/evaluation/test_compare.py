@@ -85,6 +85,8 @@ def test_malformed_budgets_are_refused(text):
         ((GOOD, BAD), {"seeds": 0}, "--seeds: expected 1 or more"),
         ((GOOD, BAD), {"particles": 0}, "--particles: expected 1 or more"),
         ((GOOD, BAD), {"frames": 0}, "--frames: expected 1 or more"),
+        ((GOOD, BAD), {"first_seed": -1}, "--first-seed: expected 0 or more"),
+        ((GOOD, BAD), {"first_seed": 999}, "no seed 1000, which references have"),
         ((GOOD, BAD), {"reference_particles": 0}, "--reference-particles: expected 1 or more"),
     ],
 )

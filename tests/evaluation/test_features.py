@@ -9,7 +9,12 @@ import pytest
 import torch
 from evaluation.weights import save_clip
 from threestudio_msd.errors import UserError
-from threestudio_msd.evaluation.features import CLIPFeatures, InceptionFeatures, JudgeFeatures
+from threestudio_msd.evaluation.features import (
+    CLIPFeatures,
+    InceptionFeatures,
+    JudgeFeatures,
+    read_features,
+)
 from threestudio_msd.tinyworld.judge import Judge, save_judge
 
 
@@ -69,6 +74,11 @@ def test_judge_reads_prompts_and_gives_its_features(tmp_path):
 def test_a_missing_judge_is_told(tmp_path):
     with pytest.raises(UserError, match="no judge in"):
         JudgeFeatures(str(tmp_path))
+
+
+def test_the_second_judge_is_a_judge_of_its_own_name(tmp_path):
+    with pytest.raises(UserError, match="features second-judge: no judge in"):
+        read_features(["judge", f"second-judge={tmp_path}"])
 
 
 def test_inception_without_its_library_says_what_to_install(monkeypatch):

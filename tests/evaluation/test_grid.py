@@ -27,6 +27,13 @@ def test_an_unfinished_or_changed_cell_is_run_afresh(tmp_path):
     assert not (cell.folder / "left-over").exists()
 
 
+def test_a_method_is_read_from_its_word(tmp_path):
+    config = tmp_path / "a, b=c.yaml"
+    config.touch()
+    method = Method("SDS 3", str(config), ("system.guidance.guidance_scale=3", "data.x=[1,2]"))
+    assert Method.parse(method.word) == method
+
+
 def truncate(path):
     path.write_bytes(path.read_bytes()[:-9])
 

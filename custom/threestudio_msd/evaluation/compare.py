@@ -100,6 +100,11 @@ class Comparison:
             if getattr(self, name) < 1:
                 option = f"--{name.replace('_', '-')}"
                 raise UserError(f"{option}: expected 1 or more, got {getattr(self, name)}")
+        if self.first_seed < 0 or REFERENCE_SEEDS in self.seed_range:
+            raise UserError(
+                f"--first-seed: expected 0 or more, and no seed {REFERENCE_SEEDS}, which references have, "
+                f"got {self.first_seed}"
+            )
 
     def brief(self) -> Comparison:
         """A first look: three prompts, one seed, the first budget."""

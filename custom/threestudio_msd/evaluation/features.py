@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from torch import Tensor
 
+from ..assets_path import ASSETS
 from ..errors import UserError, did_you_mean, first_line
 from ..tinyworld.judge import load_judge
 from ..tinyworld.world import Caption, parse_prompt
@@ -46,22 +47,25 @@ class Features(Protocol):
 class JudgeFeatures:
     """The tiny world's judge: its penultimate layer, and whether it reads the prompt's object and colour in the image.
 
+    Attributes:
+        name: As `--features` names it.
+
     Args:
-        weights: Folder of a judge; the one that ships by default.
+        weights: Folder of a judge; the one of this name that ships by default.
 
     Raises:
         UserError: If there is no judge.
     """
 
+    name = "judge"
+
     def __init__(self, weights: str | None = None) -> None:
         try:
-            self.judge = load_judge(weights) if weights else load_judge()
+            self.judge = load_judge(weights or ASSETS / self.name)
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-            raise UserError(f"features judge: {first_line(error)}") from error
+            raise UserError(f"features {self.name}: {first_line(error)}") from error
         own = ", ".join(f"{head} {100 * self.judge.accuracy[head]:.1f} %" for head in ("object", "colour"))
-        self.description = (
-            f"tiny-world judge, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
-        )
+        self.description = f"tiny-world {self.name}, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> np.ndarray:
@@ -83,12 +87,17 @@ class JudgeFeatures:
         for prompt in prompts:
             self._asked(prompt)
 
-    @staticmethod
-    def _asked(prompt: str) -> Caption:
+    def _asked(self, prompt: str) -> Caption:
         try:
             return parse_prompt(prompt)
         except ValueError as error:
-            raise UserError(f"features judge: {error}") from error
+            raise UserError(f"features {self.name}: {error}") from error
+
+
+class SecondJudgeFeatures(JudgeFeatures):
+    """A judge trained apart from the first, so that no figure hangs on one network's blind spots; see there."""
+
+    name = "second-judge"
 
 
 class CLIPFeatures:
@@ -192,7 +201,12 @@ class InceptionFeatures:
         """Any will do: none is read; see `Features`."""
 
 
-FEATURES: dict[str, type] = {"judge": JudgeFeatures, "inception": InceptionFeatures, "clip": CLIPFeatures}
+FEATURES: dict[str, type] = {
+    "judge": JudgeFeatures,
+    "second-judge": SecondJudgeFeatures,
+    "inception": InceptionFeatures,
+    "clip": CLIPFeatures,
+}
 
 
 def read_features(words: Sequence[str]) -> dict[str, Features]:

@@ -77,6 +77,11 @@ class Method:
                 told = f"{key} is the comparison's to set" if equals else f"{override!r} is no key=value"
                 raise UserError(f"--configs: {self.label}: {told}")
 
+    @property
+    def word(self) -> str:
+        """What `parse` reads as this method."""
+        return ",".join([f"{self.label}={self.config}", *self.overrides])
+
     @classmethod
     def parse(cls, word: str) -> Method:
         """From `[LABEL=]FILE[,key=value...]`; by default the label is the file's name up to `-tiny` or the like.

@@ -11,30 +11,34 @@ from ..errors import UserError, first_line
 OVERRIDE = re.compile(r"\w+(\.\w+)+=")
 
 
-def read_prompts(words: Sequence[str]) -> list[str]:
-    """Prompts from a command line: each word is a file with one prompt a line (`#` starts a comment), or a prompt itself.
+def read_prompts(words: Sequence[str], option: str = "--prompts") -> list[str]:
+    """Prompts from a command line.
+
+    Args:
+        words: Each is a file with one prompt a line (`#` starts a comment), or a prompt itself.
+        option: The option that they were given to.
 
     Raises:
         UserError: If there is no prompt, a word that ends in `.txt` is no file of text, or a prompt comes twice.
     """
     prompts: list[str] = []
     for word in words:
-        prompts += _lines(Path(word)) if word.endswith(".txt") else [word]
+        prompts += _lines(Path(word), option) if word.endswith(".txt") else [word]
     if not prompts or not all(prompt.strip() for prompt in prompts):
-        raise UserError("--prompts: none given, or an empty one")
+        raise UserError(f"{option}: none given, or an empty one")
     twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
     if twice:
-        raise UserError(f"--prompts: given twice: {', '.join(twice)}")
+        raise UserError(f"{option}: given twice: {', '.join(twice)}")
     return prompts
 
 
-def _lines(path: Path) -> list[str]:
+def _lines(path: Path, option: str) -> list[str]:
     if not path.is_file():
-        raise UserError(f"--prompts: no such file: {path}")
+        raise UserError(f"{option}: no such file: {path}")
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
     except ValueError as error:
-        raise UserError(f"--prompts: {path} is no text in UTF-8: {first_line(error)}") from error
+        raise UserError(f"{option}: {path} is no text in UTF-8: {first_line(error)}") from error
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 

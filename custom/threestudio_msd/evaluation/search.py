@@ -1,0 +1,85 @@
+"""The same search for every method: as many trials of the same settings, on prompts and seeds of their own."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from torch.quasirandom import SobolEngine
+
+from ..errors import UserError
+from .grid import Method
+from .results import Results, Table, from_json
+
+SPACE: Mapping[str, tuple[float, float]] = {
+    "system.guidance.guidance_scale": (1.0, 101.0),
+    "system.optimizer.args.lr": (0.003, 0.1),
+}
+"""What is searched, between which bounds, on logarithmic axes: the settings that every method has."""
+
+FIRST_SEED = 500
+"""Of the search, so that its seeds are not those of the comparison that follows."""
+
+FIGURE = "frechet_ddim"
+"""What the best trial has least of."""
+
+
+def trials(method: Method, count: int) -> list[Method]:
+    """A method as it is, and `count - 1` times with settings of `SPACE`: the same ones for every method.
+
+    Raises:
+        UserError: There would be nothing to choose from.
+    """
+    if count < 2:
+        raise UserError(f"--search: expected 2 or more trials of a method, got {count}")
+    points = SobolEngine(len(SPACE)).draw(count)[1:].tolist()  # the first is the corner of all least values
+    settings = [()] + [
+        tuple(
+            f"{key}={math.exp(math.log(low) + part * math.log(high / low)):.3g}"
+            for (key, (low, high)), part in zip(SPACE.items(), point, strict=True)
+        )
+        for point in points
+    ]
+    return [
+        replace(method, label=f"{method.label} {i}", overrides=(*method.overrides, *chosen))
+        for i, chosen in enumerate(settings)
+    ]
+
+
+def best(method: Method, tried: Sequence[Method], table: Table) -> Method:
+    """A method with the settings of the best of its trials.
+
+    Raises:
+        UserError: None of them was finished and measured.
+    """
+    found = {
+        trial: table[trial.label].figures[FIGURE].mean
+        for trial in tried
+        if trial.label in table and FIGURE in table[trial.label].figures
+    }
+    known = [trial for trial, value in found.items() if not math.isnan(value)]
+    if not known:
+        raise UserError(f"--search: {method.label}: no trial was finished and has a figure {FIGURE}")
+    return replace(method, overrides=min(known, key=found.__getitem__).overrides)
+
+
+def require_apart(prompts: Sequence[str], others: Sequence[str]) -> None:
+    """Settings may not be chosen on what they are measured on.
+
+    Raises:
+        UserError: The lists of prompts share one.
+    """
+    shared = [prompt for prompt in prompts if prompt in others]
+    if shared:
+        raise UserError(
+            f"--search-prompts: {shared[0]!r} is among --prompts too; settings are chosen on others"
+        )
+
+
+def read_table(results: Path) -> Table:
+    """The first table of a `results.json`."""
+    found = from_json(Results, json.loads(results.read_text(encoding="utf-8")))
+    return next(iter(found.budgets.values()))
