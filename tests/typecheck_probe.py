@@ -9,8 +9,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT), str(ROOT / "custom"), str(ROOT / "tests")]
-sys.path.append(str(ROOT / "portable"))
+# in place of this script's folder, whose own folder `threestudio` holds tests
+sys.path[:1] = [str(ROOT), str(ROOT / "custom")]
+sys.path += [str(ROOT / "portable"), str(ROOT / "tests")]
 
 from launcher.host import CHECKED, check_types_of  # noqa: E402
 
@@ -56,7 +57,8 @@ def run_guidances(pipeline: str) -> None:
 
     threestudio_msd.register()
     for name in GUIDANCES:
-        guidance = threestudio.find(f"{name}-guidance")({"pretrained_model_name_or_path": pipeline})
+        settings = {"pretrained_model_name_or_path": pipeline, "trainer_max_steps": 10}
+        guidance = threestudio.find(f"{name}-guidance")(settings)
         guidance(renders(), Prompts(), **cameras(2), index=torch.arange(2))
 
 
