@@ -16,6 +16,7 @@ from .denoisers import FlowDenoiser, Levels, VPDenoiser
 from .errors import PriorError
 from .family import Embeddings, Parts
 
+Tokens = Float[Tensor, "B T C"]
 Pooled = Float[Tensor, "B W"]
 
 
@@ -82,7 +83,7 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
     return TableSchedule(times / (1 - times))
 
 
-def with_pooled(tokens: Embeddings, pooled: Pooled) -> Embeddings:
+def with_pooled(tokens: Tokens, pooled: Pooled) -> Embeddings:
     """Embeddings with the pooled one as a further token, zeros to its right.
 
     So views, Perp-Neg and whatever else threestudio does with embeddings apply to it too.
@@ -91,6 +92,6 @@ def with_pooled(tokens: Embeddings, pooled: Pooled) -> Embeddings:
     return torch.cat([tokens, F.pad(pooled, (0, width))[:, None]], 1).float()
 
 
-def without_pooled(embeddings: Embeddings, width: int) -> tuple[Embeddings, Pooled]:
+def without_pooled(embeddings: Embeddings, width: int) -> tuple[Tokens, Pooled]:
     """The tokens, and the pooled embedding of a width, that `with_pooled` put together."""
     return embeddings[:, :-1], embeddings[:, -1, :width]

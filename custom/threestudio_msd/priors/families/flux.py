@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..calls import Pooled, flow_schedule, with_pooled, without_pooled
+from ..calls import Pooled, Tokens, flow_schedule, with_pooled, without_pooled
 from ..denoisers import Condition, FlowDenoiser, Levels
 from ..family import FAMILIES, Embeddings, Family, Parts
 
@@ -25,11 +25,11 @@ class FluxCall:
 
     def __call__(
         self,
-        sample: Float[Tensor, "B C H W"],
+        sample: Float[Tensor, "B c h w"],
         time: Levels,
-        encoder_hidden_states: Embeddings,
+        encoder_hidden_states: Tokens,
         pooled_projections: Pooled,
-    ) -> Float[Tensor, "B C H W"]:
+    ) -> Float[Tensor, "B c h w"]:
         """The raw prediction."""
         from diffusers import FluxPipeline
 
