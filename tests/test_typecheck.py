@@ -1,4 +1,4 @@
-"""`--typecheck` covers host and extension: types and shapes hold wherever the method goes, and a wrong one is told."""
+"""`--typecheck` covers host and extension: types and shapes hold everywhere, and a wrong one is told."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class PromptProcessorOutput:
         camera_distances: Float[Tensor, "B"],
         view_dependent_prompting: bool = True,
     ) -> tuple[Float[Tensor, "BBBB N Nf"], Float[Tensor, "B 2"]]:
-        """Embeddings and weights for Perp-Neg (arXiv 2304.04968), which interpolates between neighbouring views.
+        """Embeddings and weights for Perp-Neg (arXiv 2304.04968), which interpolates between neighbours.
 
         Args:
             elevation: Degrees.
@@ -297,13 +297,13 @@ class PromptProcessor(BaseObject):
         }
 
     def cache_path(self, prompt: str) -> str:
-        """Where a prompt's embedding is kept: named by a hash of the model, its revision and state, and the prompt."""
+        """Where a prompt's embedding is kept: named by a hash of model, revision, its state, and prompt."""
         key = [self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.text_encoder_stamp(), prompt]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return os.path.join(CACHE_DIR, f"{digest}.safetensors")
 
     def text_encoder_stamp(self) -> list:
-        """Something that changes with the text encoder's files; hub models have an id and a revision instead."""
+        """Something that changes with the text encoder's files; hub models have an id and a revision."""
         return []
 
     def get_text_embeddings(

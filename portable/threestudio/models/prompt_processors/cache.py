@@ -22,7 +22,7 @@ class Embedded:
 
 @dataclass
 class TextCache:
-    """Embeddings by path. Damaged entries are none, and are said once; so is a folder that cannot be written."""
+    """Embeddings by path. Damaged entries are none, and said once; so is a folder that cannot be written."""
 
     damaged: list[str] = field(default_factory=list)
 

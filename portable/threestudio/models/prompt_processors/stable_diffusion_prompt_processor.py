@@ -14,7 +14,7 @@ from torch import Tensor
 
 @threestudio.register("stable-diffusion-prompt-processor")
 class StableDiffusionPromptProcessor(PromptProcessor):
-    """Prompts through the `tokenizer` and `text_encoder` of a Stable Diffusion pipeline, a folder or a hub id."""
+    """Prompts through `tokenizer` and `text_encoder` of a Stable Diffusion pipeline, a folder or hub id."""
 
     @dataclass
     class Config(PromptProcessor.Config):
@@ -23,7 +23,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
     cfg: Config
 
     def text_encoder_stamp(self) -> list:
-        """Name, size and time of every file of a local text encoder, so that a re-trained one is not mistaken."""
+        """Name, size and time of every file of a local text encoder, which may be trained again."""
         stamps = []
         for part in ("tokenizer", "text_encoder"):
             folder = os.path.join(self.cfg.pretrained_model_name_or_path, part)
@@ -78,7 +78,7 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         except Exception as error:  # the hub's and damaged files' errors share no base
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise OSError(
-                f"no {part} for the model '{model}': it is neither a local folder of a Stable Diffusion pipeline "
+                f"no {part} for the model '{model}': it is neither a folder of a Stable Diffusion pipeline "
                 f"in safetensors nor to be had from the Hugging Face hub ({reason}); set "
                 "system.prompt_processor.pretrained_model_name_or_path"
             ) from error
