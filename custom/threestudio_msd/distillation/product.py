@@ -1,4 +1,4 @@
-"""Product samplers: draws from the product density p(x) K(x - y) / Z of a prior and a kernel around y (Eq. 8).
+"""Product samplers: draws from the product p(x) K(x - y) / Z of a prior and a kernel around y (Eq. 8).
 
 Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
@@ -138,8 +138,9 @@ class ProductDenoiser:
 
     A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two observations of one x,
     together worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads
-    c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c, s): one evaluation of the prior, with no approximation (Bellchambers 2025,
-    arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024, arXiv:2403.17042).
+    c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c, s): one evaluation of the prior, with no
+    approximation (Bellchambers 2025, arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024,
+    arXiv:2403.17042).
 
     Args:
         denoiser: The prior's.
@@ -166,8 +167,8 @@ class ProductDenoiser:
 class ExactScore:
     """The probability-flow ODE of the product density, whose score is exact for an exact denoiser.
 
-    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one evaluation
-    of the prior, see `ProductDenoiser`. The first of them is at sigma = infinity, where a state tells nothing and
+    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one
+    evaluation of the prior, see `ProductDenoiser`. First is at sigma = infinity, where a state says nothing:
     E[x | z, y] = D(y, lambda). The combined levels s fall from lambda to the prior's least as `karras_sigmas`
     spaces them, so that no step is spent above lambda. A draw is a smooth function of y and of one noise.
 

@@ -17,7 +17,7 @@ from .figures import bandwidth, figure1, landscape, paths, points
 from .measurement import Measurement
 from .report import Section, show, write_json, write_markdown, write_page
 from .settings import QUICK, Scale, Settings
-from .tables import annealing, bias, frontier, table1, table2, table3
+from .tables import annealing, bias, frontier, scan, table1, table2, table3
 
 COMMANDS: dict[str, Callable[[Settings], Section]] = {
     command.__name__: command
@@ -32,6 +32,7 @@ COMMANDS: dict[str, Callable[[Settings], Section]] = {
         bias,
         frontier,
         annealing,
+        scan,
         bandwidth,
     )
 }

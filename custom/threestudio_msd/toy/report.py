@@ -124,7 +124,7 @@ def show(section: Section, console: Console) -> None:
 
 
 def write_json(measurements: Sequence[Measurement], file: Path) -> None:
-    """One object a measurement; an infinite mean is the string "inf" or "-inf", JSON having no such number."""
+    """One object a measurement; an infinite mean is the string "inf" or "-inf", unknown to JSON."""
     rows = [
         asdict(measurement) | ({} if math.isfinite(measurement.mean) else {"mean": str(measurement.mean)})
         for measurement in measurements

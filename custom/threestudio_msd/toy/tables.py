@@ -12,6 +12,7 @@ from .bias import biases
 from .efficiency import efficiencies
 from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, built
 from .report import Section
+from .scan import TOLERANCES, reached, split_scan
 from .settings import Scale, Settings
 
 ALL_METHODS = ("DDIM", *METHODS)
@@ -117,11 +118,24 @@ def annealing(settings: Settings) -> Section:
         for method, (offset, slope, worst) in law.laws(measurements).items()
     )
     text = (
-        "Exact mean shift from a start at every mode of a binary tree of modes, K being the widest separation "
-        "over the narrowest: the fewest steps that bring "
+        "Exact mean shift from a start at every mode of a binary tree of modes, K being the widest "
+        "separation over the narrowest: the fewest steps that bring "
         f"{law.ARRIVED:.0%} of the starts to the highest mode, λ falling from 2 K to 1, the modes' width "
         "(separations are 4 to 4 K). A constant λ of 1 never does so by exact shifts (∞); with draws of the "
         "product in place of their mean it escapes by chance, here from the lower of two modes, median over "
         f"100 points. Fits: {fits}."
     )
     return Section("annealing", "Annealing law", text, measurements, [(file, "Fewest steps, by schedule.")])
+
+
+def scan(settings: Settings) -> Section:
+    """The paper's sampler over the settings that the paper leaves open, against its Table 1."""
+    scale = replace(settings.scale, grid=min(settings.scale.grid, 20))
+    measurements = split_scan(Problem("fractal"), scale, settings.save)
+    marks = ", ".join(f"{metric} {width:g}" for metric, width in TOLERANCES.items())
+    text = (
+        f"MSD by `split` with a linear λ and Adam, {scale.grid**2} points, one seed: which set-ups are "
+        f"within {marks} of the paper's MSD on the fractal under its exact denoiser: "
+        f"{'; '.join(reached(measurements)) or 'none'}."
+    )
+    return Section("scan", "The paper's set-up", text, measurements)
