@@ -1,4 +1,4 @@
-"""Train, validate, test or export an experiment: threestudio's command line, on threestudio or on the portable host.
+"""Train, validate, test or export: threestudio's command line, on threestudio or on the portable host.
 
 python launch.py --config configs/msd-tiny.yaml --train system.prompt_processor.prompt="a green car"
 """

@@ -11,7 +11,7 @@ SHOWN = ("train/loss", "train/bandwidth", "train/shift_norm")
 
 
 class RunProgressBar(ProgressBar):
-    """Steps of the whole run, rate, time left, and the scalars that matter; one line every ten seconds in a log file.
+    """Steps of the whole run, rate, time left, and the scalars that matter; in a log file every ten seconds.
 
     Shown are what a system logs with `prog_bar=True` and what it logs under the beginnings in `SHOWN`.
     """

@@ -133,7 +133,7 @@ def _check_instance(path: str, fields: type, settings: dict[str, Any]) -> None:
 
 
 def _with_key(path: str, error: Exception, settings: dict[str, Any]) -> str:
-    """What a dataclass says of its values, with the full key: most begin with the setting's name, or know it."""
+    """What a dataclass says of its values, with the full key: most say or know the setting's name."""
     told, key = first_line(error), getattr(error, "full_key", None)
     if key:
         return f"{joined(path, key)}: {told}"

@@ -11,7 +11,7 @@ RESULTS = ("it*-test*", "it*-export*", "path.png")
 
 
 def papers(settings: Mapping[str, Any], threestudio: ModuleType) -> list[Paper]:
-    """What a config's method comes from, and threestudio; a guidance says its paper by an attribute `paper`."""
+    """What a config's method comes from, and threestudio; a guidance says it by an attribute `paper`."""
     guidance = settings.get("system", {}).get("guidance_type")
     own = getattr(threestudio.find(guidance), "paper", None) if guidance else None
     return [paper for paper in (own, THREESTUDIO) if paper is not None]

@@ -68,7 +68,7 @@ def load_yaml(path: str) -> DictConfig:
     """A YAML file, as it stands.
 
     Raises:
-        UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with line and column where known.
+        UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with its line where known.
     """
     if not os.path.isfile(path):
         raise UserError(f"--config {path}: no such file")
@@ -106,8 +106,15 @@ def split_override(override: str) -> tuple[str, str]:
     """
     key, equals, value = override.partition("=")
     if not equals or not KEY.fullmatch(key):
-        raise UserError(f"'{override}': expected an override of the form key=value")
+        raise UserError(f"{override!a}: expected an override of the form key=value")
+    if not is_text(value):
+        raise UserError(f"{key}: {value!a} is no text in this locale; set LC_ALL=C.UTF-8 or PYTHONUTF8=1")
     return key, value
+
+
+def is_text(value: str) -> bool:
+    """Whether a word of the command line could be decoded."""
+    return value.encode(errors="ignore").decode() == value
 
 
 def as_config(plain: Mapping[str, Any]) -> DictConfig:
@@ -120,7 +127,7 @@ def as_config(plain: Mapping[str, Any]) -> DictConfig:
 
 
 def escaped(value: Any, times: int = 1) -> Any:
-    """`value` with the texts in it such that OmegaConf, reading them `times` times, gives them as they are."""
+    """`value` with its texts such that OmegaConf, reading them `times` times, gives them as they are."""
     if isinstance(value, dict):
         return {key: escaped(item, times) for key, item in value.items()}
     if isinstance(value, list):
@@ -133,7 +140,7 @@ def escaped(value: Any, times: int = 1) -> Any:
 
 
 def folder_name(text: str) -> str:
-    """`text`, often a prompt, as the name of one folder: no separators, control characters or `${`, bounded length.
+    """`text`, often a prompt, as a folder's name: no separators, control characters or `${`, bounded length.
 
     Example:
         >>> folder_name("../a_red/green_car")
@@ -171,7 +178,7 @@ def settings_of(cls: type) -> type:
 
 
 def annotation(cfg: DictConfig, key: str) -> Any:
-    """The annotation of a full key in the dataclasses that the config's types name; None where nothing is known."""
+    """The annotation of a full key in the dataclasses that the config's types name; None where unknown."""
     import threestudio
     from threestudio.utils.config import ExperimentConfig
 

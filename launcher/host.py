@@ -1,4 +1,4 @@
-"""Which threestudio runs: a real one if there is any, else the portable stand-in; and the extensions it gets."""
+"""Which threestudio runs, a real one if there is any, else the portable one; and its extensions."""
 
 import contextlib
 import importlib

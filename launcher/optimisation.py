@@ -145,7 +145,7 @@ def _check_sequence(key: str, name: str, settings: Mapping[str, Any]) -> None:
     milestones = settings.get("milestones")
     if name != "ChainedScheduler" and not _are_milestones(milestones, len(parts) - 1):
         raise UserError(
-            f"{key}.milestones: expected {len(parts) - 1} ascending integers, one between each two schedulers, "
+            f"{key}.milestones: expected {len(parts) - 1} ascending integers, one between two schedulers, "
             f"got {shown(milestones)}"
         )
 
@@ -157,7 +157,7 @@ def _are_milestones(steps: Any, count: int) -> bool:
 
 
 def _class(key: str, name: Any, module: Any, base: type, others: Mapping[str, str]) -> type | None:
-    """The class of a module by name; None where it is one of `others`, which come from packages of their own."""
+    """The class of a module by name; None for one of `others`, which come from packages of their own."""
     there = {n: cls for n, cls in vars(module).items() if _is_below(cls, base)}
     if not isinstance(name, str):
         raise UserError(f"{key}: expected the name of a class of {module.__name__}, got {shown(name)}")

@@ -1,4 +1,4 @@
-"""Checks of settings against what takes them: a class's parameters, their annotations, and tables of ranges."""
+"""Checks of settings against what takes them: parameters, their annotations, and tables of ranges."""
 
 import contextlib
 import functools

@@ -1,4 +1,4 @@
-"""launch.py: errors before anything is loaded, whole runs, and runs that are killed, interrupted and resumed."""
+"""launch.py: errors before anything is loaded, and runs: whole, killed, interrupted and resumed."""
 
 import csv
 import importlib.util
@@ -69,12 +69,14 @@ def outcome(run_folder, name=f"it{STEPS}-test"):
         ),
         (
             "system.loss.lambda_fit=[0,1]",
-            "system.loss.lambda_fit: expected a number, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
+            "system.loss.lambda_fit: expected a number, "
+            "or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
             "got [0, 1]",
         ),
         (
             "system.loss.lambda_fit=fast",
-            "system.loss.lambda_fit: expected a number, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
+            "system.loss.lambda_fit: expected a number, "
+            "or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
             "got 'fast'",
         ),
         ("system.delay=long", "system.delay: expected a number, got 'long'"),

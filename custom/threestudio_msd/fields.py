@@ -31,7 +31,7 @@ class FieldError(UserError, ValueError):
 
 @dataclass(frozen=True)
 class Range:
-    """What numbers are allowed: at least `least` or more than `above`, and at most `most` or less than `below`.
+    """What numbers are allowed: at least `least`, more than `above`, at most `most`, less than `below`.
 
     NaN never is, infinity only where `infinite` says so.
     """
@@ -73,7 +73,7 @@ def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> 
 
 
 def scheduled(default: Any = MISSING, **bounds: float) -> Any:
-    """A field that holds a number or one of threestudio's scheduled scalars, `[start_step, v0, v1, end_step, ...]`.
+    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0, v1, end, v2, end2, ...]`.
 
     It may be null where that is its default.
     """
@@ -155,12 +155,13 @@ def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
     if not (_is_number(value, float) and value in bounds) and not _is_schedule(value, bounds):
         what = f"a number {bounds}".strip()
         raise FieldError(
-            f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], got {shown(value)}"
+            f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
+            f"got {shown(value)}"
         )
 
 
 def _is_schedule(value: Any, bounds: Range) -> bool:
-    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end]` with any further pairs `v, step`, steps ascending."""
+    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2, ...]`, steps ascending."""
     numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
         return False

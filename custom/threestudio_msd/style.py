@@ -34,12 +34,12 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def write_text(figure: Figure, x: float, y: float, text: str, **style: Any) -> None:
-    """Write a user's text at a place of a figure: no mathematics between dollars, and in a font that has its characters."""
+    """Write a user's text into a figure: dollars are no mathematics, and the font has its characters."""
     figure.text(x, y, text, parse_math=False, family=families_for(text), **style)
 
 
 def families_for(text: str) -> list[str]:
-    """Font families that draw a text: matplotlib's own and, where that lacks characters, the best one installed.
+    """Font families that draw a text: matplotlib's own and, where that lacks some, the best one installed.
 
     Warns where no installed font has a character.
     """
@@ -66,7 +66,7 @@ def _characters(font: str) -> set[int]:
 
 
 def fitted(text: str, width: float, size: float) -> tuple[str, float]:
-    """A bold line of text such that it fits into `width` inches: as it is, or in smaller letters on up to three lines.
+    """A bold line that fits into `width` inches: as it is, or in smaller letters on up to three lines.
 
     Returns:
         The text, and the size of its letters in points.

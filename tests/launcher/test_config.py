@@ -106,3 +106,14 @@ def test_a_file_that_is_no_config_is_named_with_its_line(tmp_path, data, message
 def test_a_mark_at_the_beginning_of_a_file_is_no_text(tmp_path):
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf" + Path(CONFIG).read_bytes())
     assert read_plain(str(tmp_path / "a.yaml"), []) == read_plain(CONFIG, [])
+
+
+@pytest.mark.parametrize("override", ["data.=3", "=3", "data..width=3", "--width=3", "width", "a b=3"])
+def test_what_is_no_setting_is_named(override):
+    with pytest.raises(UserError, match="expected an override of the form key=value"):
+        read_plain(CONFIG, [override])
+
+
+def test_a_locale_without_the_texts_characters_is_told():
+    with pytest.raises(UserError, match=f"{PROMPT}: .* is no text in this locale"):
+        read_plain(CONFIG, [f"{PROMPT}=H\udcc3\udca4uschen"])

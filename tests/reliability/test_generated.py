@@ -1,4 +1,4 @@
-"""Hypothesis drives the checker: any value for any key of any bundled config is accepted for a reason, or refused in words."""
+"""Hypothesis drives the checker: any value for any key of a bundled config is sound, or refused in words."""
 
 import math
 from typing import Any
@@ -46,7 +46,7 @@ def kind(value: Any) -> type:
 
 
 def refused_or_sound(config: str, key: str, value: Any) -> None:
-    """Check that a value is refused in one line with its key, or has the bundled value's kind and is finite."""
+    """Check that a value is refused in one line, or has the bundled value's kind and is finite."""
     try:
         check_changed(config, key, value)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""Every wrong input is answered before a model is loaded: one line that names the key and says what is expected."""
+"""Every wrong input is answered before a model is loaded, in one line that names the key."""
 
 import pytest
 import threestudio

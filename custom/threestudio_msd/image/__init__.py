@@ -1,4 +1,4 @@
-"""Text to 2D: coordinate MLPs, many at once, and the data module and system that train them. Importing this registers them."""
+"""Text to 2D: coordinate MLPs, many at once, and what trains them. Importing this registers all."""
 
 from .data import ImageDataModule
 from .encodings import FourierEncoding, HashGridEncoding

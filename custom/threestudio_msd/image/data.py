@@ -38,7 +38,8 @@ class ImageDataModuleConfig:
         check_fields(self)
         if self.batch_size and self.n_particles % self.batch_size:
             raise FieldError(
-                f"batch_size: expected null or a divisor of n_particles, {self.n_particles}, got {self.batch_size}"
+                f"batch_size: expected null or a divisor of n_particles, {self.n_particles}, "
+                f"got {self.batch_size}"
             )
 
 
@@ -50,7 +51,7 @@ def pixel_centres(height: int, width: int) -> Tensor:
 
 
 def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
-    """What a system and a guidance are given: where to render, which particles, and from where (the front, always).
+    """What a system and a guidance are given: where to render, which particles, from where (the front).
 
     Args:
         height: Pixels.

@@ -26,7 +26,7 @@ def select(stacked: Tensor, index: Tensor | None) -> Tensor:
 
 @threestudio.register("msd-fourier-encoding")
 class FourierEncoding(BaseModule):
-    """Gaussian Fourier features [cos 2 pi B v, sin 2 pi B v] with B ~ N(0, scale^2) (Tancik et al., arXiv 2006.10739)."""
+    """Fourier features [cos 2 pi B v, sin 2 pi B v], B ~ N(0, scale^2) (Tancik et al., arXiv 2006.10739)."""
 
     @dataclass
     class Config(BaseModule.Config):
@@ -118,7 +118,7 @@ class HashGridEncoding(BaseModule):
         return features.permute(2, 1, 0, 3).flatten(2)
 
     def lookup(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """Which entries make up each point's features, and their bilinear weights: two tensors `[level, N, 4]`."""
+        """The entries of each point's features and their bilinear weights: two tensors `[level, N, 4]`."""
         corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=coordinates.device)
         entries, weights, offset = [], [], 0
         for resolution, size in zip(self.resolutions, self.sizes, strict=True):

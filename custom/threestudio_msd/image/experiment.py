@@ -1,4 +1,4 @@
-"""What a text-to-2D experiment's blocks must agree on, and the memory that they need; before anything is loaded."""
+"""What a text-to-2D experiment's blocks must agree on, and the memory that they need."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ..errors import UserError, did_you_mean
 from ..fields import listed
 from ..losses import require_weights
 
-SIZES = "data.n_particles, data.batch_size, data.height, data.width, data.eval_height, data.eval_width, system.geometry"
+SIZES = (
+    "data.n_particles, data.batch_size, data.height, data.width, "
+    "data.eval_height, data.eval_width, system.geometry"
+)
 
 
 def check_image_experiment(settings: Mapping[str, Any], defaults: Any) -> None:
@@ -61,7 +64,8 @@ def require_every_particle(data: int, geometry: int, batch_size: int | None, bat
     wanted = geometry // (batch_size or geometry)
     if batches != wanted:
         raise UserError(
-            f"trainer.accumulate_grad_batches: expected {wanted}, data.n_particles / data.batch_size, got {batches}"
+            f"trainer.accumulate_grad_batches: expected {wanted}, data.n_particles / data.batch_size, "
+            f"got {batches}"
         )
 
 

@@ -32,13 +32,13 @@ class Frame:
 
 
 def grid_columns(count: int) -> int:
-    """Columns of a grid of `count` pictures: about twice as wide as high, without gaps where that is possible."""
+    """Columns of a grid of `count` pictures: about twice as wide as high, without gaps where possible."""
     widest = math.ceil(math.sqrt(2 * count))
     return next((columns for columns in range(widest, math.isqrt(count), -1) if count % columns == 0), widest)
 
 
 def tile(images: Tensor) -> Tensor:
-    """Pictures side by side in rows of `grid_columns`: `[P, H, W, 3]` to `[rows * H, columns * W, 3]`, empty places white."""
+    """Pictures `[P, H, W, 3]` in rows of `grid_columns`: `[rows * H, columns * W, 3]`, gaps white."""
     columns = grid_columns(len(images))
     gap = images.new_ones(-len(images) % columns, *images.shape[1:])
     rows = torch.cat([images, gap]).unflatten(0, (-1, columns))
@@ -61,7 +61,7 @@ def enlarged(images: Tensor, least: int) -> Tensor:
 
 
 class FrameList:
-    """The list of a run's frames, in a file that is whole at any time, so that a resumed run can go on with it.
+    """The list of a run's frames, in a file that is whole at any time: a resumed run goes on with it.
 
     Args:
         path: The JSON file; its folder exists.

@@ -77,7 +77,8 @@ class ImageMLP(BaseModule):
                 get_activation(self.activation)
             except Exception as error:  # each host has its own
                 raise FieldError(
-                    f"activation: expected threestudio's name of one, or torch.nn.functional's, got {self.activation!r}"
+                    "activation: expected threestudio's name of one, or torch.nn.functional's, "
+                    f"got {self.activation!r}"
                 ) from error
 
     cfg: Config

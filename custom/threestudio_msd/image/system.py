@@ -56,7 +56,7 @@ class ImageSystem(BaseSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build images, prompt and guidance, all now: an optimiser and a checkpoint may need the guidance's parameters."""
+        """Build all now: optimiser and checkpoint may need the guidance's parameters."""
         warn_of_unknown_prompt(self.cfg.prompt_processor)
         self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
         self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
@@ -135,7 +135,8 @@ class ImageSystem(BaseSystem):
             if f"lambda_{name}" not in self.cfg.loss:
                 hint = did_you_mean(f"lambda_{name}", self.cfg.loss)
                 raise UserError(
-                    f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}{hint}"
+                    f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}"
+                    f"{hint}"
                 )
         if not losses:
             raise UserError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")

@@ -1,4 +1,4 @@
-"""Experiment configuration: YAML and `key=value` overrides, as dataclasses. What users get wrong, the launcher tells."""
+"""Experiment configuration: YAML and `key=value` overrides, as dataclasses; the launcher checks them."""
 
 import os
 from collections.abc import Mapping
