@@ -1,6 +1,7 @@
 # make demo   text to image with mean-shift distillation on the embedded prior, on the CPU
 # make demo-3d   text to 3D on it: a turntable video and a mesh with colours
 # make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
+# make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
 # make test   the test suite
 # make lint   ruff
 # Each sets up what it needs in .venv, once for every state of the lock file.
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo demo-3d compare test lint
+.PHONY: demo demo-3d compare doctor test lint
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
@@ -25,6 +26,9 @@ compare: $(READY)
 		"SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" configs/sdi-tiny.yaml configs/vsd-tiny.yaml \
 		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=80 nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
+
+doctor: $(READY)
+	$(BIN)/python scripts/doctor.py $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest

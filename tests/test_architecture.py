@@ -96,6 +96,39 @@ class Halved:
 SCHEDULES["halved"] = Halved
 '''
 
+GEOMETRY = '''
+from dataclasses import dataclass
+
+import threestudio
+import torch
+from threestudio.models.geometry.base import BaseImplicitGeometry
+from torch import nn
+
+
+@threestudio.register("my-ball")
+class Ball(BaseImplicitGeometry):
+    """A ball of one colour."""
+
+    @dataclass
+    class Config(BaseImplicitGeometry.Config):
+        """Its settings."""
+
+        size: float = 0.3
+
+    cfg: Config
+
+    def configure(self):
+        super().configure()
+        self.size = nn.Parameter(torch.tensor(self.cfg.size))
+        self.colour = nn.Parameter(torch.zeros(3))
+
+    def forward_density(self, points):
+        return 20 * torch.sigmoid(20 * (self.size - points.norm(dim=-1, keepdim=True)))
+
+    def forward(self, points, output_normal=False):
+        return {"density": self.forward_density(points), "features": self.colour.expand(*points.shape[:-1], 3)}
+'''
+
 ADDITIONS = {
     "estimator": (
         ESTIMATOR,
@@ -115,6 +148,17 @@ ADDITIONS = {
         ("type: exponential", "type: halved"),
         ("end: 1.0", "# end"),
     ),
+    "geometry": (
+        GEOMETRY,
+        ("msd-multiscale-grid", "my-ball"),
+        ("    seed: ${seed}\n    density_blob_std: 0.25", "    size: 0.25"),
+        ("lambda_sparsity: 82.0", "lambda_sparsity: 0.0"),
+        ("lambda_tv: 0.005", "lambda_tv: 0.0"),
+    ),
+}
+BASES = {"estimator": "csd-tiny", "geometry": "msd-nerf-tiny"}  # msd-tiny for the others
+SMALL = {
+    "msd-nerf-tiny": ["data.n_test_views=2", "data.eval_height=16", "data.eval_width=16", "data.n_cameras=4"],
 }
 
 
@@ -133,13 +177,15 @@ def custom(tmp_path, monkeypatch):
 @pytest.mark.parametrize("what", ADDITIONS)
 def test_a_part_is_one_file_and_one_config(what, custom):
     source, *changes = ADDITIONS[what]
+    base = BASES.get(what, "msd-tiny")
     (custom / f"my_{what}.py").write_text(source)
-    text = (CONFIGS / ("csd-tiny.yaml" if what == "estimator" else "msd-tiny.yaml")).read_text()
+    text = (CONFIGS / f"{base}.yaml").read_text()
     for old, new in changes:
         assert text.count(old) == 1
         text = text.replace(old, new)
     config = custom.parent / f"{what}.yaml"
     config.write_text(text)
-    small = ["data.n_particles=2", "trainer.max_steps=2", "name=added", "tag=added", "use_timestamp=false"]
+    small = ["trainer.max_steps=2", "name=added", "tag=added", "use_timestamp=false"]
+    small += SMALL.get(base, ["data.n_particles=2"])
     assert launch.main(["--config", str(config), "--train", *small]) == 0
-    assert Path("outputs/added/added/save/path.png").is_file()
+    assert list(Path("outputs/added/added/save/it2-test").glob("*.png"))

@@ -1,6 +1,7 @@
 """Experiment configuration: YAML and `key=value` overrides, as dataclasses; the launcher checks them."""
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -69,8 +70,11 @@ _RESOLVERS = {
     "cmaxgt0": lambda s: C_max(s) > 0,
     "cmaxgt0orcmaxgt0": lambda a, b: C_max(a) > 0 or C_max(b) > 0,
 }
-for _name, _resolver in _RESOLVERS.items():
-    OmegaConf.register_resolver(_name, _resolver, replace=True)
+with warnings.catch_warnings():
+    # OmegaConf before 2.4 replaces by this name only; the present one knows it too, but complains
+    warnings.simplefilter("ignore")
+    for _name, _resolver in _RESOLVERS.items():
+        OmegaConf.register_new_resolver(_name, _resolver, replace=True)
 
 
 @dataclass

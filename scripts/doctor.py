@@ -1,0 +1,30 @@
+"""Say what this machine lacks for a config, and what mends it; the exit status is 0 if the config will run.
+
+python scripts/doctor.py
+python scripts/doctor.py --config configs/msd-sd.yaml system.prompt_processor.prompt="a tulip"
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from launcher.doctor import report
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "msd-tiny.yaml"
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line; returns 0 if the config will run here, 2 if something stops it."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", default=str(CONFIG))
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
+    args = parser.parse_args(argv)
+    return report(args.config, args.overrides)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
