@@ -68,6 +68,12 @@ def loss_of(out):
             {"dtype": "auto", "loss_space": "image"},
             [],
         ),
+        (
+            MSD,
+            {"enable_memory_efficient_attention": True, "enable_attention_slicing": True},
+            {"enable_attention_slicing": True},
+            ["enable_memory_efficient_attention"],
+        ),
         (SDS, {"half_precision_weights": True, "dtype": "bfloat16"}, {"dtype": "bfloat16"}, []),
         (SDS, {"sampler": {"type": "split"}, "lora_rank": 2}, {}, ["sampler", "lora_rank"]),
     ],

@@ -117,13 +117,13 @@ class Posterior:
         z, nfe, memory = y, self.steps, None
         if self.start == "inversion":
             z, nfe = self._inverted(y, lam, prior), self.steps + self.inversion_steps
-        for sigma, sigma_next in pairwise(sigmas):
+        for left, (sigma, sigma_next) in zip(reversed(range(self.steps)), pairwise(sigmas), strict=True):
             denoised = prior.denoiser(z, sigma)
-            if self.order == 2:
+            if self.order == 2 and left:
                 denoised, memory = extrapolate(denoised, sigma, sigma_next, memory)
             ratio = (sigma_next / sigma) ** 2
             z = torch.lerp(denoised, z, expand(ratio, z))
-            if bool((sigma_next > 0).any()):
+            if left:  # the last level is 0; asking the tensor would make a GPU wait
                 z = z + expand(sigma_next * (1 - ratio).sqrt(), z) * noise(z)
         return Product(z, nfe)
 

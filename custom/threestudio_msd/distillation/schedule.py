@@ -58,6 +58,13 @@ class TableSchedule:
             raise ValueError("the table of noise levels must be one positive, ascending row")
         self.log_sigmas = sigmas.double().log()
         self.sigma_min, self.sigma_max = float(sigmas[0]), float(sigmas[-1])
+        self._copies: dict[torch.device, Tensor] = {}
+
+    def _table(self, device: torch.device) -> Tensor:
+        """The levels' logarithms on a device, copied there once: a copy makes a GPU wait."""
+        if device not in self._copies:
+            self._copies[device] = self.log_sigmas.to(device)
+        return self._copies[device]
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: Tensor) -> TableSchedule:
@@ -72,13 +79,13 @@ class TableSchedule:
         """Noise level at a timestep in [0, N - 1], fractions allowed."""
         k = torch.as_tensor(timestep, dtype=torch.float64).clamp(0, len(self) - 1)
         low = k.floor().long().clamp(max=len(self) - 2)
-        table = self.log_sigmas.to(k.device)
+        table = self._table(k.device)
         return torch.lerp(table[low], table[low + 1], k - low).exp().float()
 
     def timestep(self, sigma: float | Tensor) -> Tensor:
         """Timestep, with its fraction, of a noise level; levels outside the table go to its ends."""
         log_sigma = torch.as_tensor(sigma, dtype=torch.float64).log()
-        table = self.log_sigmas.to(log_sigma.device)
+        table = self._table(log_sigma.device)
         low = (torch.searchsorted(table, log_sigma.contiguous(), right=True) - 1).clamp(0, len(self) - 2)
         fraction = (log_sigma - table[low]) / (table[low + 1] - table[low])
         return (low + fraction.clamp(0, 1)).float()

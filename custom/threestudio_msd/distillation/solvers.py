@@ -55,19 +55,19 @@ def dpmpp_2m(
 ) -> tuple[Batch, Memory | None]:
     """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Alg. 2)."""
     denoised = denoiser(z, sigma)
+    if not bool((sigma_next > 0).all()):
+        return torch.lerp(denoised, z, expand(sigma_next / sigma, z)), None
     extrapolated, memory = extrapolate(denoised, sigma, sigma_next, memory)
     return torch.lerp(extrapolated, z, expand(sigma_next / sigma, z)), memory
 
 
 def extrapolate(
     denoised: Batch, sigma: Level, sigma_next: Level, memory: Memory | None
-) -> tuple[Batch, Memory | None]:
+) -> tuple[Batch, Memory]:
     """The denoised estimate at the middle of a step in log sigma, from this step's and the last one's.
 
-    The first step and the step to 0 use this step's alone.
+    The first step uses this step's alone. The step to 0 has no middle.
     """
-    if not bool((sigma_next > 0).all()):
-        return denoised, None
     log_step = (sigma / sigma_next).log()
     kept = Memory(denoised, log_step)
     if memory is None:

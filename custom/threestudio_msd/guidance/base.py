@@ -24,6 +24,7 @@ from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model, named
+from ..priors.memory import MemoryOptions
 from .compat import GuidanceOutput, SystemCalls, fitted, require_prompt, without_autocast
 
 NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
@@ -63,7 +64,7 @@ class LatentGuidance(SystemCalls):
     """
 
     @dataclass
-    class Config(BaseObject.Config):
+    class Config(MemoryOptions, BaseObject.Config):
         """Settings of every guidance module."""
 
         # the pretrained model: a hub id or a folder, and its branch, tag or commit

@@ -156,11 +156,11 @@ class ImageSystem(BaseSystem):
         """
         if self.trainer.precision == "16-mixed":  # its loss scaler meets Inf by design, and skips the step
             return
-        for name, parameter in self.named_parameters():
-            if parameter.grad is not None:
-                require_finite(
-                    f"gradient of {name} at step {self.true_global_step}", parameter.grad, NAN_HINT
-                )
+        gradients = {name: p.grad for name, p in self.named_parameters() if p.grad is not None}
+        whole = torch.stack([gradient.isfinite().all() for gradient in gradients.values()])
+        for (name, gradient), finite in zip(gradients.items(), whole.tolist(), strict=True):
+            if not finite:
+                require_finite(f"gradient of {name} at step {self.true_global_step}", gradient, NAN_HINT)
 
     def on_train_end(self) -> None:
         """Keep the last frame, and, where the guidance stopped early, the state it stopped at."""
