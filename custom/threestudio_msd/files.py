@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 
@@ -34,7 +34,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 def save_tensors(tensors: dict[str, Tensor], path: Path) -> None:
     """Write a safetensors file."""
-    write_whole(path, partial(save_file, tensors))
+    # safetensors' own writer makes files that only their owner can read, whatever the umask
+    write_whole(path, lambda aside: aside.write_bytes(save(tensors)))
 
 
 def save_state(state: dict[str, object], path: Path) -> None:
