@@ -3,6 +3,7 @@
 # make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
 # make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
 # make test   the test suite
+# make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
 # make lint   ruff
 # Each sets up what it needs in .venv, once for every state of the lock file.
 
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo demo-3d compare doctor test lint
+.PHONY: demo demo-3d compare doctor test torture lint
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
@@ -32,6 +33,9 @@ doctor: $(READY)
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+torture: $(READY)
+	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/evaluation/test_grid.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

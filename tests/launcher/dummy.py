@@ -1,6 +1,7 @@
 """Runs of the dummy extension in this process."""
 
 import csv
+import importlib
 import json
 from pathlib import Path
 
@@ -40,3 +41,11 @@ def error(capfd):
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in out + err, err
     return lines[0]
+
+
+def load_dummy():
+    """The dummy system's class, which a test may change."""
+    host.find_host()
+    host.import_host("")
+    host.import_extensions(EXTENSION)
+    return importlib.import_module("dummy_extension").DummySystem

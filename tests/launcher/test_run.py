@@ -1,0 +1,88 @@
+"""Runs that something ends half way: signals, a full disk, NaN; each in one line, with the checkpoint kept."""
+
+import os
+import signal
+
+import pytest
+import torch
+
+from launcher.saved import damage
+
+from .dummy import FOLDER, error, load_dummy, only_dummy, outcome, run
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    only_dummy(monkeypatch, tmp_path)
+
+
+def at_step(monkeypatch, step, act):
+    """Have the dummy system do something at one of its steps."""
+    system = load_dummy()
+    usual = system.training_step
+
+    def training_step(self, batch, batch_idx):
+        if self.global_step == step:
+            act()
+        return usual(self, batch, batch_idx)
+
+    monkeypatch.setattr(system, "training_step", training_step)
+
+
+@pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_says_how_to_go_on(signum, status, monkeypatch, capfd):
+    with monkeypatch.context() as patch:
+        at_step(patch, 12, lambda: os.kill(os.getpid(), signum))
+        assert run("tag=stopped") == status
+    out = capfd.readouterr().out
+    last = FOLDER / "stopped/ckpts/last.ckpt"
+    assert "Stopped at step 13; go on with: python launch.py --config" in out
+    assert f"resume={last}" in out
+    assert torch.load(last, weights_only=True)["global_step"] == 13
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert run("tag=stopped", f"resume={last}") == 0
+    assert run("tag=whole") == 0
+    assert outcome("stopped") == outcome("whole")
+
+
+def test_a_full_disk_is_one_line_with_the_file(monkeypatch, capfd):
+    saves = []
+
+    def fsync(handle):
+        saves.append(handle)
+        if len(saves) > 1:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    assert run("tag=full") == 2
+    last = FOLDER / "full/ckpts/last.ckpt"
+    told = f"error: {last}: No space left on device; the last checkpoint, {last}, is intact"
+    assert error(capfd) == told
+    assert damage(str(last)) is None
+    assert torch.load(last, weights_only=True)["global_step"] == 10
+    assert not list(FOLDER.rglob(".*"))
+
+
+@pytest.mark.parametrize("rate", ["1e30", "1e20"])
+def test_a_step_that_spoils_the_parameters_is_neither_saved_nor_shown(rate, capfd):
+    assert (
+        run("tag=spoilt", f"system.optimizer.params.net.lr={rate}", "checkpoint.every_n_train_steps=1") == 1
+    )
+    line = error(capfd)
+    assert "net." in line and "after step" in line
+    for path in (FOLDER / "spoilt/ckpts").glob("*.ckpt"):
+        weights = torch.load(path, weights_only=True)["state_dict"]
+        assert all(value.abs().max() < 1e18 for value in weights.values())
+    assert not (FOLDER / "spoilt/save").exists()
+
+
+def test_before_the_first_checkpoint_none_is_promised(capfd):
+    assert run("tag=early", "system.fail_at=5") == 1
+    assert error(capfd) == "error: NaN in the target at step 5; no checkpoint was saved"
+
+
+def test_a_damaged_checkpoint_is_not_called_intact(monkeypatch, capfd):
+    last = FOLDER / "t/ckpts/last.ckpt"
+    at_step(monkeypatch, 24, lambda: last.write_bytes(last.read_bytes()[:-9]))
+    assert run("tag=t", "system.fail_at=25") == 1
+    assert error(capfd).endswith(f"; {last} is no checkpoint, or only a part of one")
