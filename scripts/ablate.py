@@ -1,7 +1,8 @@
 """Ablations of mean-shift distillation, one comparison for every choice that it leaves open; and searches.
 
-python scripts/ablate.py --config configs/msd-tiny.yaml --prompts custom/threestudio_msd/assets/prompts-tiny.txt \\
-    --only sampler bandwidth --budget steps=80 --out outputs/ablations
+python scripts/ablate.py --config configs/msd-tiny.yaml \\
+    --prompts custom/threestudio_msd/assets/prompts-tiny.txt --only sampler bandwidth \\
+    --budget steps=80 --out outputs/ablations
 
 python scripts/ablate.py --search 8 --search-prompts "a red car" "a blue chair" \\
     --config configs/{msd,sds,sdi,vsd,ism}-tiny.yaml \\

@@ -1,4 +1,4 @@
-"""Measure what the project's shortcuts gain: ratios of alternatives timed side by side, on the embedded prior.
+"""Measure what the project's shortcuts gain: alternatives timed side by side, on the embedded prior.
 
 python scripts/bench.py --rounds 9 --threads 2 --json bench.json
 

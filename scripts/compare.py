@@ -1,7 +1,7 @@
-"""Compare methods: run every config on every prompt with every seed at equal budgets, then measure and report.
+"""Compare methods: every config on every prompt with every seed at equal budgets, measured and reported.
 
-python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml --prompts "a red mug" --seeds 3 \\
-    --budget steps=80 nfe=320 --out outputs/compare
+python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml --prompts "a red mug" \\
+    --seeds 3 --budget steps=80 nfe=320 --out outputs/compare
 
 A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own. Finished runs are kept: the
 same command goes on where it stopped. OUT/index.html is the report, OUT/results.json its figures,

@@ -1,4 +1,4 @@
-"""Measure images: Fréchet and kernel distance, precision, recall, alignment, saturation, sharpness, diversity.
+"""Measure images: Fréchet and kernel distance, precision, recall, alignment, saturation, diversity and more.
 
 python scripts/evaluate.py outputs/demo --reference outputs/ddim --features judge --json figures.json
 

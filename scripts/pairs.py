@@ -1,4 +1,4 @@
-"""Judge a method over every (object, colour) pair of the tiny world, beside guided DDIM samples of the same prior.
+"""Judge a method over every (object, colour) pair of the tiny world, beside DDIM samples of its prior.
 
 python scripts/pairs.py --config configs/msd-tiny.yaml --particles 4 --json pairs.json
 

@@ -1,6 +1,7 @@
 """Sample reference images from a config's prior by guided DDIM.
 
-python scripts/sample.py --config configs/msd-tiny.yaml --prompts "a red mug" "a blue car" --seeds 3 --out outputs/ddim
+python scripts/sample.py --config configs/msd-tiny.yaml --prompts "a red mug" "a blue car" \\
+    --seeds 3 --out outputs/ddim
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Many computations on all cores: one pool of processes, kept between runs, for the toys and the comparisons."""
+"""Many computations on all cores: one pool of processes, kept between runs, for toys and comparisons."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def _pool(workers: int, threads: int) -> tuple[ProcessPoolExecutor, SimpleQueue]
 
 
 def _start(news: SimpleQueue, threads: int) -> None:
-    """Begin a worker: it leaves Ctrl-C to its parent, ends when that ends, even by `kill -9`, and has its threads."""
+    """Begin a worker: Ctrl-C is its parent's, it ends with that, even by `kill -9`, and has its threads."""
     global _news
     _news = news
     signal.signal(signal.SIGINT, signal.SIG_IGN)

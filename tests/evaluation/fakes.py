@@ -21,7 +21,7 @@ BROKEN = Method("BROKEN", "broken.yaml", ("fail=true",))
 
 
 def launch(argv: list[str]) -> int:
-    """Stands for the launcher: an image per particle that depends on label, prompt and seed alone, and its path."""
+    """Stands for the launcher: an image per particle, of label, prompt and seed alone, and its path."""
     from threestudio_msd.image.frames import tile
 
     status = launch_results(argv)

@@ -1,4 +1,4 @@
-"""Ablations of mean-shift distillation: the choices that the method leaves open, as variants of one config."""
+"""Ablations of mean-shift distillation: what the method leaves open, as variants of one config."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Settings = dict[str, Any]
 
 
 def split(**settings: Any) -> Settings:
-    """The paper's sampler, its kernel in an interval of noise levels; `kernel_interval=None` is all of them."""
+    """The paper's sampler, its kernel in an interval of noise levels, or, with None, in all of them."""
     chosen = {"type": "split", "steps": 8, "kernel_interval": [0.3, 5.0], **settings}
     return {SAMPLER: {name: value for name, value in chosen.items() if value is not None}}
 

@@ -1,4 +1,4 @@
-"""A comparison: methods on prompts with seeds at equal budgets, against DDIM samples and, where it is known, the truth."""
+"""A comparison: methods, prompts and seeds at equal budgets, against DDIM images and, where known, truth."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Comparison:
         return Cell(method, prompt, seed, steps, str(self.out / "runs"), self.particles, self.frames)
 
     def cells(self, steps: Mapping[str, int]) -> list[Cell]:
-        """All runs of a budget that gives the methods these steps; methods innermost, so that a part of it has all of them."""
+        """All runs of a budget that gives the methods these steps; methods innermost: a part has all."""
         return [
             self.cell(method, prompt, seed, steps[method.label])
             for seed in self.seed_range
@@ -155,7 +155,7 @@ def check(comparison: Comparison, configs: Sequence[DictConfig], extractors: Ext
 
 
 def compare(comparison: Comparison, config: DictConfig, extractors: Extractors, execute: Execute) -> Results:
-    """Run what has not been run yet, and measure; `results.json` in the comparison's folder holds what is found.
+    """Run what has not been run yet, and measure; the folder's `results.json` holds what is found.
 
     Args:
         comparison: What to compare.

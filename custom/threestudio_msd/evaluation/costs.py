@@ -1,4 +1,4 @@
-"""What a method costs: network function evaluations, FLOP and seconds of an optimiser step, by short runs of it."""
+"""What a method costs: evaluations, FLOP and seconds of an optimiser step, by short runs of it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .grid import Cell, Execute, run_grid
 from .images import Run
 
 PROBES = (8, 24)
-"""Optimiser steps of the two short runs; multiples of usual `refresh_every`, so that every step counts its part."""
+"""Optimiser steps of the two short runs: multiples of usual `refresh_every`: none counts in part."""
 
 KINDS: Mapping[str, str] = {
     "steps": "optimiser steps",
@@ -53,8 +53,8 @@ class Costs:
 def step_costs(cells: Sequence[Cell], execute: Execute, timed: bool = False) -> dict[str, Costs]:
     """Costs of an optimiser step of every method.
 
-    Two runs of different lengths are compared, so that what a run costs once (loading, the prompt, the results) drops
-    out. Counting operations slows a run, so seconds need two more.
+    Two runs of different lengths are compared, so that what a run costs once (loading, the prompt, the
+    results) drops out. Counting operations slows a run, so seconds need two more.
 
     Args:
         cells: One of every method, of any length.

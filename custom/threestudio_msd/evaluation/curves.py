@@ -55,7 +55,7 @@ def _figures(shown: ImageSet, references: Mapping[str, ImageSet], extractor: str
 
 
 def nfe_to_reach(points: Sequence[Point], figure: str, level: float) -> float | None:
-    """Evaluations until a curve's mean of a figure is at most `level`, linear between points; None if it never is."""
+    """Evaluations until a curve's mean of a figure is `level` at most, linear between; None if never."""
     before: tuple[float, float] | None = None
     for point in points:
         value = point.figures[figure].mean

@@ -26,7 +26,7 @@ from .results import About, Figures
 NEAREST = 3
 
 Extractors = Mapping[str, Features]
-"""Feature extractors by name. The first gives all figures and the curves; figures of others end in `@NAME`."""
+"""Feature extractors by name. The first gives all figures and the curves; others' figures end in `@NAME`."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,8 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> Figures:
             precision and recall.
 
     Returns:
-        By name; also `saturation`, `contrast`, `sharpness`, `diversity` (of a prompt's particles, in features),
-        and the alignment's figures. Those of further extractors end in `@NAME`.
+        By name; also `saturation`, `contrast`, `sharpness`, `diversity` (of a prompt's particles, in
+        features), and the alignment's figures. Those of further extractors end in `@NAME`.
     """
     by_seed = [_figures_of_one(images.of_seed(seed), references) for seed in images.seeds]
     return {name: Spread(tuple(found[name] for found in by_seed)) for name in by_seed[0]}

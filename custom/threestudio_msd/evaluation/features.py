@@ -38,14 +38,14 @@ class Features(Protocol):
         """Features of images `[N, H, W, 3]` in [0, 1]: `[N, D]`."""
 
     def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
-        """How well each image shows its prompt, by name of figure, `[N]` each; empty where the extractor cannot tell."""
+        """How well each image shows its prompt, by name of figure, `[N]` each; empty where it cannot tell."""
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """Raise a `UserError` for a prompt that `alignment` could not read."""
 
 
 class JudgeFeatures:
-    """The tiny world's judge: its penultimate layer, and whether it reads the prompt's object and colour in the image.
+    """The tiny world's judge: its penultimate layer, and whether it reads object and colour as asked.
 
     Attributes:
         name: As `--features` names it.
@@ -65,7 +65,10 @@ class JudgeFeatures:
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise UserError(f"features {self.name}: {first_line(error)}") from error
         own = ", ".join(f"{head} {100 * self.judge.accuracy[head]:.1f} %" for head in ("object", "colour"))
-        self.description = f"tiny-world {self.name}, penultimate layer, 64 px bilinear (its accuracy on fresh renders: {own})"
+        self.description = (
+            f"tiny-world {self.name}, penultimate layer, 64 px bilinear "
+            f"(its accuracy on fresh renders: {own})"
+        )
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> np.ndarray:
@@ -95,13 +98,13 @@ class JudgeFeatures:
 
 
 class SecondJudgeFeatures(JudgeFeatures):
-    """A judge trained apart from the first, so that no figure hangs on one network's blind spots; see there."""
+    """A judge trained apart from the first, so that no figure hangs on one's blind spots; see there."""
 
     name = "second-judge"
 
 
 class CLIPFeatures:
-    """CLIP's image embedding, and the cosine between image and prompt times 100 (CLIP-SIM of the paper's Table 4).
+    """CLIP's image embedding, and its cosine to the prompt's times 100 (CLIP-SIM of the paper's Table 4).
 
     Args:
         weights: Hub id or folder; ViT-L/14 by default.
@@ -119,8 +122,8 @@ class CLIPFeatures:
             self.tokenizer = CLIPTokenizerFast.from_pretrained(model)
         except (OSError, ValueError, SafetensorError) as error:
             raise UserError(
-                f"features clip: {model} cannot be loaded ({first_line(error)}). Download it with `hf download {model}`, "
-                "or name a local folder: --features clip=PATH."
+                f"features clip: {model} cannot be loaded ({first_line(error)}). "
+                f"Download it with `hf download {model}`, or name a local folder: --features clip=PATH."
             ) from error
         self.size = self.model.config.vision_config.image_size
         self.description = f"{model}, image embedding, {self.size} px bicubic with antialiasing"
@@ -224,7 +227,8 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
         name, _, weights = word.partition("=")
         if name not in FEATURES:
             raise UserError(
-                f"--features: expected one of {', '.join(FEATURES)}, got {name!r}{did_you_mean(name, FEATURES)}"
+                f"--features: expected one of {', '.join(FEATURES)}, got {name!r}"
+                f"{did_you_mean(name, FEATURES)}"
             )
         if name in found:
             raise UserError(f"--features: {name} is given twice")

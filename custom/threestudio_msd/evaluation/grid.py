@@ -1,8 +1,8 @@
-"""A grid of runs: every method on every prompt with every seed, resumable, on local processes or on a Ray cluster.
+"""A grid of runs: every method on every prompt with every seed, resumable, on local processes or Ray.
 
 A cell is one run of the launcher. A worker runs many cells in one process, since importing everything takes
-longer than a small run. A finished cell has a `done.json` in its folder, with a checksum of every file that is
-read later, and is not run again as long as they hold; a failed one is reported and run again next time.
+longer than a small run. A finished cell has a `done.json` in its folder, with a checksum of every file that
+is read later, and is not run again as long as they hold; a failed one is reported and run again next time.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Method:
     def __post_init__(self) -> None:
         if not LABEL.fullmatch(self.label) or self.label == DDIM:
             raise UserError(
-                f"--configs: {self.label!r} cannot be a label: it begins with a letter or a digit, has no slash, "
-                f"colon or backslash, and is not {DDIM}"
+                f"--configs: {self.label!r} cannot be a label: it begins with a letter or a digit, has no "
+                f"slash, colon or backslash, and is not {DDIM}"
             )
         for override in self.overrides:
             key, equals, _ = override.partition("=")
@@ -84,9 +84,10 @@ class Method:
 
     @classmethod
     def parse(cls, word: str) -> Method:
-        """From `[LABEL=]FILE[,key=value...]`; by default the label is the file's name up to `-tiny` or the like.
+        """From `[LABEL=]FILE[,key=value...]`; the label is else the file's name up to `-tiny` or the like.
 
-        The file may have commas, equals signs and spaces in its name: the longest part that is a file is taken.
+        The file may have commas, equals signs and spaces in its name: the longest part that is a file is
+        taken.
 
         Raises:
             UserError: No part is a file, or the label is no name of a folder.
@@ -154,7 +155,7 @@ class Cell:
 
     @property
     def stamp(self) -> dict[str, object]:
-        """What a finished run must have been made from to count: these arguments, and the configuration as it is now."""
+        """What a finished run must be made from to count: these arguments, and the config as it is now."""
         config = Path(self.method.config)
         return {
             "arguments": self.arguments,
@@ -220,7 +221,7 @@ def run_cell(cell: Cell, launcher: str, progress: Callable[..., None] | None = N
 
 @contextmanager
 def _output_to(log: Path) -> Iterator[None]:
-    """Send everything that this process prints to a file, what native code and older handlers print included."""
+    """Send all that this process prints to a file, what native code and older handlers print included."""
     kept = os.dup(1), os.dup(2)
     with open(log, "w", encoding="utf-8", buffering=1) as file, redirect_stdout(file), redirect_stderr(file):
         for descriptor in (1, 2):
@@ -264,7 +265,7 @@ def run_locally(cells: Sequence[Cell], launcher: str, jobs: int) -> Iterator[Out
 
 
 def told(error: BaseException) -> str:
-    """An error of a run in one line; a failed run says by itself what it is, others are bugs or a machine's limits."""
+    """An error of a run in one line; a failed run says what it is, others are bugs or limits."""
     return (
         str(error)
         if isinstance(error, (CellError, UserError))
@@ -273,7 +274,7 @@ def told(error: BaseException) -> str:
 
 
 def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[Outcome]:
-    """Run cells on a Ray cluster that shares this machine's file system; `address` is Ray's own, `local` starts one here.
+    """Run cells on a Ray cluster that shares this machine's files; `local` as address starts one here.
 
     Raises:
         UserError: Ray is not installed or no cluster answers.

@@ -1,4 +1,4 @@
-"""Images read back from disk, each with its prompt, seed and particle: finished runs, samples, loose pictures."""
+"""Images read back from disk, each with its prompt, seed and particle: of runs, samples, loose pictures."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ class Run:
         return frames
 
     def nfe_by_step(self) -> dict[int, float]:
-        """Network function evaluations spent on one particle, by optimiser step; empty where none are logged."""
+        """Network function evaluations spent on one particle, by step; empty where none is logged."""
         logs = self.folder.glob("csv_logs/version_*/metrics.csv")
         spent: dict[int, float] = {}
         for log in sorted(logs, key=lambda path: int(path.parent.name.rpartition("_")[2])):
@@ -169,7 +169,7 @@ class Run:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All finished runs in a folder, at any depth, in the order of their paths; of a run's own subfolder, that run."""
+    """All finished runs in a folder, at any depth, by path; of a run's own subfolder, that run."""
     configs = [*sorted(folder.glob("**/configs/parsed.yaml"))]
     configs = configs or [*(parent / "configs/parsed.yaml" for parent in list(folder.resolve().parents)[:2])]
     runs = (Run(config.parent.parent) for config in configs if config.is_file())
@@ -177,7 +177,7 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
-    """The images in a folder: samples that `write_samples` left there, results of finished runs, or loose pictures.
+    """The images in a folder: samples that `write_samples` left there, results of runs, or loose pictures.
 
     Args:
         folder: Where they lie, at any depth; or one picture.
@@ -286,7 +286,7 @@ def _entries(records: Sequence[ImageRecord], folder: Path) -> list[dict[str, obj
 
 
 def slug(prompt: str, longest: int = 60) -> str:
-    """A prompt as the name of a folder: letters, digits and underscores, with a hash where that could be ambiguous.
+    """A prompt as the name of a folder: letters, digits and underscores, with a hash where that is ambiguous.
 
     >>> slug("a red mug")
     'a_red_mug'

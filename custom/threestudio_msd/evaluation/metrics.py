@@ -39,7 +39,7 @@ class Spread:
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features: with Inception's it is the FID (Heusel et al. 2017).
+    """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al. 2017).
 
     ||mu_a - mu_b||^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It falls with the size of a set, so compare equal
     sizes only.
@@ -83,7 +83,7 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[float, float]:
-    """Improved precision and recall of generated features (Kynkäänniemi et al. 2019), by `prdc`, the sample itself not counted.
+    """Improved precision and recall (Kynkäänniemi et al. 2019), by `prdc`, the sample itself not counted.
 
     Raises:
         ValueError: If a set has no k + 1 other samples or the dimensions differ.
@@ -97,7 +97,7 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
 
 
 def diversity(features: np.ndarray, groups: Sequence[Hashable]) -> float:
-    """Mean Euclidean distance between features of the same group (the particles of one run), averaged over groups.
+    """Mean Euclidean distance between features of one group (the particles of one run), averaged over groups.
 
     Args:
         features: `[N, D]`.

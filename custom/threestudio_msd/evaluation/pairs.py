@@ -1,4 +1,4 @@
-"""A method over every (object, colour) pair of the tiny world: those its prior was trained on, those held out."""
+"""A method over every (object, colour) pair of the tiny world: those its prior has seen, those held out."""
 
 from __future__ import annotations
 

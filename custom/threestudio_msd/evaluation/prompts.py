@@ -19,7 +19,7 @@ def read_prompts(words: Sequence[str], option: str = "--prompts") -> list[str]:
         option: The option that they were given to.
 
     Raises:
-        UserError: If there is no prompt, a word that ends in `.txt` is no file of text, or a prompt comes twice.
+        UserError: There is no prompt, a word that ends in `.txt` is no file of text, or a prompt comes twice.
     """
     prompts: list[str] = []
     for word in words:

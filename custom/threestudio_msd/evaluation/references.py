@@ -46,13 +46,14 @@ class Sampling:
             raise UserError(f"--scale: expected a finite number, got {self.scale}")
 
     def __str__(self) -> str:
-        return f"{self.particles} images a prompt and seed, {self.steps} steps, w = {self.scale:g}, {self.solver} solver"
+        images = f"{self.particles} images a prompt and seed"
+        return f"{images}, {self.steps} steps, w = {self.scale:g}, {self.solver} solver"
 
 
 def sample_prompts(
     config: DictConfig, prompts: Sequence[str], seeds: Iterable[int], settings: Sampling, out: Path
 ) -> list[ImageRecord]:
-    """Sample images of all prompts from the prior that a config's guidance loads; those already there are kept.
+    """Sample images of all prompts from the prior that a config's guidance loads; those there are kept.
 
     Args:
         config: An experiment's configuration, resolved.
@@ -80,7 +81,8 @@ def sample_prompts(
         guidance = threestudio.find(system.guidance_type)(system.guidance)
         if not isinstance(guidance, LatentGuidance):
             raise UserError(
-                f"system.guidance_type: {system.guidance_type}: only guidances of this package can be sampled from"
+                f"system.guidance_type: {system.guidance_type}: only guidances of this package "
+                "can be sampled from"
             )
     for prompt in track(todo, "sampling", disable=not todo):
         processor = threestudio.find(system.prompt_processor_type)(

@@ -1,4 +1,4 @@
-"""The report of a comparison: one HTML page that holds its pictures, tables and curves, and needs nothing else."""
+"""The report of a comparison: one HTML page that holds its pictures, tables and curves, alone."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def png(image: np.ndarray, factor: int = 1) -> str:
 
 
 def curves_svg(table: Table) -> str:
-    """Fréchet distance against steps, evaluations and operations, as SVG that reads on light and on dark ground."""
+    """Fréchet distance against steps, evaluations and operations, as SVG for light and for dark ground."""
     known = {name for row in table.values() for point in row.curve for name in point.figures}
     names = [name for name in LABELS if f"frechet_{name}" in known]
     if not names:

@@ -1,4 +1,4 @@
-"""The same search for every method: as many trials of the same settings, on prompts and seeds of their own."""
+"""The same search for every method: as many trials, on prompts and seeds of their own."""
 
 from __future__ import annotations
 

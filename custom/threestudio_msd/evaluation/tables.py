@@ -215,7 +215,7 @@ def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
 
 
 def markdown(results: Results, ours: str) -> str:
-    """The tables as Markdown: figures in brief, mean ± standard deviation; under each what DDIM's images tell of them.
+    """The tables as Markdown: figures in brief, mean ± standard deviation; under each the one against DDIM's.
 
     Args:
         results: What was found.
