@@ -61,7 +61,21 @@ def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any
     except MALFORMED as error:
         key = getattr(error, "full_key", None)
         raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
+    if "system.optimizer.name" in dict(pairs):
+        _adapt_optimizer(plain)
     return {**plain, "tag": folder_name(plain.get("tag") or "")}
+
+
+def _adapt_optimizer(plain: dict[str, Any]) -> None:
+    import threestudio
+
+    from launcher.optimisation import drop_foreign_arguments
+
+    system = plain.get("system")
+    dropped = drop_foreign_arguments(system.get("optimizer")) if isinstance(system, dict) else []
+    if dropped:
+        name = system["optimizer"]["name"]
+        threestudio.warn(f"system.optimizer: {name} has no {', '.join(dropped)}: left out")
 
 
 def load_yaml(path: str) -> DictConfig:

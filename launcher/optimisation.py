@@ -62,6 +62,30 @@ def check_optimisation(system: Mapping[str, Any]) -> None:
     _check_loggers("system.loggers", system.get("loggers", {}))
 
 
+def drop_foreign_arguments(optimizer: Any) -> list[str]:
+    """Remove arguments that an optimiser of torch lacks and another one has: what a changed `name` leaves behind.
+
+    Args:
+        optimizer: The settings of `system.optimizer`, changed in place; anything odd is left as it is.
+
+    Returns:
+        The arguments removed.
+    """
+    cls = getattr(torch.optim, str(optimizer.get("name")), None) if isinstance(optimizer, dict) else None
+    if not isinstance(cls, type):
+        return []
+    optimizers = [c for c in vars(torch.optim).values() if isinstance(c, type)]
+    foreign = {name for c in optimizers for name in parameters(c)} - set(parameters(cls))
+    groups = optimizer.get("params")
+    blocks = [optimizer.get("args"), *(groups.values() if isinstance(groups, dict) else ())]
+    dropped = []
+    for block in filter(lambda block: isinstance(block, dict), blocks):
+        dropped += [name for name in block if name in foreign]
+        for name in foreign & set(block):
+            del block[name]
+    return dropped
+
+
 def _check_loggers(key: str, settings: Any) -> None:
     require_mapping(key, settings)
     check_names(key, settings, ("wandb",))

@@ -225,3 +225,13 @@ def test_a_count_that_starts_late_is_told(folder, caplog):
     with caplog.at_level(logging.WARNING):
         guidance(renders(), PromptUtils(), **cameras(2))
     assert "nfe counts from step 7 on" in caplog.text
+
+
+def test_a_system_that_does_not_stop_is_told_once(folder, caplog):
+    constant = {"type": "constant", "start": 1.0, "end": 1.0}
+    guidance = MSD({**folder, "sampler": {"type": "tweedie"}, "bandwidth": constant, "stop_threshold": 1e6})
+    with caplog.at_level(logging.WARNING):
+        for step in range(4):
+            guidance.update_step(0, step)
+            assert guidance(renders(), PromptUtils(), **cameras(2))["finished"] == 1
+    assert caplog.text.count("stop_threshold was reached at step 0, but this system does not stop") == 1

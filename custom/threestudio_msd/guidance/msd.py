@@ -67,6 +67,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
         self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
         self.kept: dict[int, KeptTarget] = {}
         self.states: dict[int, State] = {}
+        self.ended: int | None = None
+        self.ignored = False
 
     def estimate(
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
@@ -135,7 +137,19 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """Shift, bandwidth and whether the optimisation may stop."""
         shift = rms(estimate.gradient)
         finished = self.cfg.stop_threshold > 0 and bool((shift <= self.cfg.stop_threshold).all())
+        if finished:
+            self._note_end()
         return {"shift_norm": shift.mean(), "bandwidth": estimate.sigma.mean(), "finished": float(finished)}
+
+    def _note_end(self) -> None:
+        """Say so once where the system goes on although the run may stop."""
+        if self.ended is None:
+            self.ended = self.step
+        elif self.ended < self.step and not self.ignored:
+            self.ignored = True
+            threestudio.warn(
+                f"system.guidance.stop_threshold was reached at step {self.ended}, but this system does not stop"
+            )
 
     def checkpoint_state(self) -> dict[str, Any]:
         """See `LatentGuidance.checkpoint_state`."""
