@@ -15,7 +15,7 @@ from threestudio_msd.fields import check_value, listed, shown
 
 from launcher.config import as_config, leaves, settings_of
 from launcher.optimisation import check_optimisation
-from launcher.ranges import INFINITE, RANGES
+from launcher.ranges import INFINITE, NETWORKS, RANGES
 from launcher.rules import check_names, joined, require_mapping, type_hints
 from launcher.saved import check_files
 from launcher.training import check_training
@@ -87,6 +87,8 @@ def _check_block(
     for name, value in settings.items():
         metadata = names[name].metadata or RANGES.get(name, {})
         check_value(joined(path, name), value, type_hints(fields)[name], metadata)
+        if name.endswith(("encoding_config", "network_config")):
+            _check_network(joined(path, name), value)
     for name in blocks:
         if name in settings or f"{name}_type" in settings:
             where = joined(path, name)
@@ -109,6 +111,13 @@ def adopted(path: str, cls: type, settings: Any) -> Any:
         return cls.adopted(settings)
     except UserError as error:
         raise UserError(joined(path, str(error))) from error
+
+
+def _check_network(key: str, settings: Any) -> None:
+    """Check the settings of tinycudann that are known; others are left to it."""
+    for name, value in settings.items() if isinstance(settings, dict) else ():
+        if name in NETWORKS:
+            check_value(joined(key, name), value, *NETWORKS[name])
 
 
 def _check_weights(key: str, settings: Any) -> None:

@@ -14,6 +14,24 @@ def _metadata(**fields: Any) -> dict[str, Mapping[str, Any]]:
     return {name: made.metadata for name, made in fields.items()}
 
 
+NETWORKS = {
+    "otype": (str, {}),
+    **{
+        name: (int, number(**COUNT).metadata)
+        for name in ("n_levels", "n_features_per_level", "base_resolution")
+    },
+    **{name: (int, number(**UNSIGNED).metadata) for name in ("start_level", "start_step", "update_steps")},
+    "log2_hashmap_size": (int, number(least=1, most=30).metadata),
+    "per_level_scale": (float, number(least=1).metadata),
+    "n_frequencies": (int, number(**COUNT).metadata),
+    "degree": (int, number(**COUNT).metadata),
+    "n_neurons": (int, number(**COUNT).metadata),
+    "n_hidden_layers": (int, number(**UNSIGNED).metadata),
+    "activation": (str | None, {}),
+    "output_activation": (str | None, {}),
+}
+"""What the free blocks `..._encoding_config` and `..._network_config` of threestudio's geometries hold."""
+
 RANGES = _metadata(
     seed=number(least=0, below=2**64),
     # prompt processors

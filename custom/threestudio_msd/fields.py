@@ -188,8 +188,8 @@ def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
         return _is_number(value, kind) and value in metadata.get("range", ANY_NUMBER)
     if get_origin(kind) is tuple:
         count = len(get_args(kind))
-        ascending = count != 2 or (_is_tuple(value, 2) and value[0] <= value[1])
-        return _is_tuple(value, count) and all(_fits(float, metadata, v) for v in value) and ascending
+        numbers = _is_tuple(value, count) and all(_fits(float, metadata, v) for v in value)
+        return numbers and (count != 2 or value[0] <= value[1])
     return isinstance(value, NATIVE[kind])
 
 

@@ -103,7 +103,7 @@ def own_keys(kinds: Mapping[str, type], spec: Any) -> tuple[Any, list[str]]:
 
     An override of `type` leaves them behind. Misspelt keys stay, and are refused later.
     """
-    kind = kinds.get(spec.get("type")) if isinstance(spec, Mapping) else None
+    kind = kinds.get(str(spec.get("type"))) if isinstance(spec, Mapping) else None
     if kind is None:
         return spec, []
     others = set().union(*map(dataclass_names, kinds.values())) - dataclass_names(kind)

@@ -32,7 +32,7 @@ def build_part(kinds: Mapping[str, type[Part]], spec: Any, what: str) -> Part:
         raise FieldError(f"{what}: expected a mapping with a type, one of {listed(kinds)}, got {spec!r}")
     settings = {str(key): as_tuple(value) for key, value in spec.items()}
     kind = settings.pop("type", None)
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise FieldError(
             f"{what}.type: expected one of {listed(kinds)}, got {kind!r}{did_you_mean(kind, kinds)}"
             if kind is not None
