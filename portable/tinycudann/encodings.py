@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Frequency(nn.Module):
-    """sin(2^k pi x), cos(2^k pi x) for k < n_frequencies, for one input after the other (NeRF, arXiv 2003.08934)."""
+    """sin(2^k pi x), cos(2^k pi x) for k < n_frequencies, input by input (NeRF, arXiv 2003.08934)."""
 
     def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Frequency(nn.Module):
 
 
 class SphericalHarmonics(nn.Module):
-    """Real spherical harmonics Y_lm, l < degree, m = -l..l, of directions that are mapped from [-1, 1] to [0, 1].
+    """Real spherical harmonics Y_lm, l < degree, m = -l..l, of directions mapped from [-1, 1] to [0, 1].
 
     Raises:
         ValueError: There are not three input dimensions.
@@ -89,7 +89,7 @@ class Identity(nn.Module):
 
 
 class Composite(nn.Module):
-    """Encodings of consecutive inputs, side by side; each takes `n_dims_to_encode`, one of them may take the rest.
+    """Encodings of consecutive inputs, side by side; each takes `n_dims_to_encode`, one may take the rest.
 
     Raises:
         ValueError: The parts do not add up to the inputs.

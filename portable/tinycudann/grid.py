@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 PRIMES = (1, 2654435761, 805459861, 3674653429, 2097192037, 1434869437, 2165219737)
@@ -12,7 +13,7 @@ UINT32 = 2**32 - 1
 
 
 class Grid(nn.Module):
-    """Features of every level, interpolated at the input and concatenated: [N, D] in [0, 1] to [N, n_levels F].
+    """Features of every level, interpolated at the input and joined: [N, D] in [0, 1] to [N, n_levels F].
 
     Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x + 1/2 between the
     grid's corners.
@@ -56,7 +57,37 @@ class Grid(nn.Module):
         return scales, resolutions, sizes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Interpolate."""
+        """Interpolate; several times faster where no derivative by the input is asked for."""
+        return self.by_levels(x) if x.requires_grad and torch.is_grad_enabled() else self.at_once(x)
+
+    def at_once(self, x: Tensor) -> Tensor:
+        """All levels by one weighted look-up, without a feature a corner in memory."""
+        offsets = itertools.accumulate(self.sizes, initial=0)
+        levels = zip(offsets, self.sizes, self.scales, self.resolutions, strict=False)
+        found = [
+            self._corners(x, size, scale, resolution, offset) for offset, size, scale, resolution in levels
+        ]
+        entries, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
+        table = self.params.view(-1, self.n_features)
+        bags = F.embedding_bag(entries, table, per_sample_weights=weights.to(table), mode="sum")
+        return bags.view(len(self.sizes), len(x), -1).transpose(0, 1).flatten(1)
+
+    def _corners(
+        self, x: Tensor, size: int, scale: float, resolution: int, offset: int
+    ) -> tuple[Tensor, Tensor]:
+        """Which entries surround each point at a level, and their weights, two tensors `[N, 2^D]`."""
+        position = x * scale + 0.5
+        cell = position.floor()
+        t = self._ramp(position - cell)
+        weights = t.new_ones(len(x), 1)
+        for d in reversed(
+            range(self.n_input_dims)
+        ):  # in the order of `corners`, whose last axis runs fastest
+            weights = (torch.stack([1 - t[:, d], t[:, d]], -1)[:, :, None] * weights[:, None]).flatten(1)
+        return self._index(cell.long()[:, None] + self.corners, resolution, size) + offset, weights
+
+    def by_levels(self, x: Tensor) -> Tensor:
+        """Level by level, with all derivatives."""
         tables = self.params.view(-1, self.n_features).split(self.sizes)
         levels = zip(tables, self.scales, self.resolutions, strict=True)
         return torch.cat([self._level(x, *level) for level in levels], dim=-1)

@@ -61,6 +61,21 @@ def test_grids_interpolate_like_the_naive_reference(dims, otype, settings, index
         assert torch.allclose(row, naive_grid(encoding, point, index, lambda t: t), atol=1e-9, rtol=1e-4)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("settings", [{}, {"interpolation": "Smoothstep"}, {"interpolation": "Nearest"}])
+def test_the_fast_path_is_the_plain_one_with_its_gradient(dims, settings):
+    core = grid("HashGrid", dims, log2_hashmap_size=5, **settings).encoding
+    points = torch.rand(30, dims)
+    found, gradients = [], []
+    for path in (core.at_once, core.by_levels):
+        core.params.grad = None
+        found.append(path(points))
+        (found[-1] * torch.arange(6)).sum().backward()
+        gradients.append(core.params.grad)
+    assert torch.allclose(*found, atol=1e-9)
+    assert torch.allclose(*gradients, rtol=1e-4, atol=1e-6)
+
+
 def test_a_dense_grid_reproduces_a_multilinear_function():
     encoding = grid("DenseGrid", 3, n_levels=1, n_features_per_level=1, base_resolution=5)
     core = encoding.encoding

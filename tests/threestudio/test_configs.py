@@ -34,3 +34,15 @@ def test_the_tiny_config_trains_inside_threestudio(checkout):
     assert (run / "ckpts" / "last.ckpt").is_file()
     header = next((run / "csv_logs").rglob("metrics.csv")).read_text().splitlines()[0].split(",")
     assert {"train/loss_msd", "train/bandwidth", "train/shift_norm", "train/nfe"} <= set(header)
+
+
+def test_the_tiny_text_to_3d_config_trains_inside_threestudio(checkout):
+    config = REPOSITORY / "configs" / "msd-nerf-tiny.yaml"
+    small = {f"data.{size}": "16" for size in ("height", "width", "eval_height", "eval_width")}
+    fewer = {"data.batch_size": "2", "data.n_cameras": "4", "data.n_val_views": "1", "data.n_test_views": "2"}
+    cheap = {"system.geometry.sizes": "[4,8]", "system.guidance.sampler.steps": "1"}
+    steps = {"trainer.max_steps": "4", "trainer.val_check_interval": "2", "name": "msd-nerf-tiny"}
+    _, run = launch(checkout, config, {**small, **fewer, **cheap, **steps})
+    assert len(list((run / "save" / "it4-test").glob("*.png"))) == 2
+    assert (run / "save" / "it4-test.mp4").is_file()
+    assert (run / "ckpts" / "last.ckpt").is_file()

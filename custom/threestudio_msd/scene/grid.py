@@ -117,7 +117,7 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return {"features": self(points)["features"]}
 
     def total_variation(self) -> Tensor:
-        """Sum over the lattice of |differences| of sigmoid(raw density): the surface's area in cells, about."""
+        """Sum over the lattice of |differences| of sigmoid(raw density): about the surface in cells."""
         n, r = self.cfg.sizes[-1], self.cfg.radius
         axis = torch.linspace(-r, r, n, device=self.bbox.device)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
