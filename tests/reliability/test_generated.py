@@ -58,7 +58,7 @@ def refused_or_sound(config: str, key: str, value: Any) -> None:
         value,
     )
     bundled = dict(leaves(settings_of(config)))[key]
-    others = [list] * (name in SCHEDULED or name.startswith("lambda_"))
+    others = [list, float] * (name in SCHEDULED or name.startswith("lambda_"))
     if value is not None and bundled is not None and not key.startswith(LIGHTNINGS):
         assert kind(value) in (kind(bundled), *others), (key, value)
 
