@@ -32,7 +32,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
     class Config(LatentGuidance.Config):
         """Settings of `msd-guidance`."""
 
-        # product sampler: {type: posterior | split | tweedie, ...}, with the arguments of that class of
+        # product sampler: {type: split | posterior | exact-score | tweedie, ...}, arguments of that class of
         # `distillation.product`
         sampler: dict = field(default_factory=lambda: {"type": "split", "steps": 8})
         # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive,

@@ -130,7 +130,7 @@ def annealing(settings: Settings) -> Section:
 
 def scan(settings: Settings) -> Section:
     """The paper's sampler over the settings that the paper leaves open, against its Table 1."""
-    scale = replace(settings.scale, grid=min(settings.scale.grid, 20))
+    scale = replace(settings.scale, grid=min(settings.scale.grid, 16))
     measurements = split_scan(Problem("fractal"), scale, settings.save)
     marks = ", ".join(f"{metric} {width:g}" for metric, width in TOLERANCES.items())
     text = (
