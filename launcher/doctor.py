@@ -1,4 +1,5 @@
-"""What this machine lacks for a config: host, packages, device, model, memory; each finding with what mends it.
+"""What this machine lacks for a config: host, packages, device, model, memory; each finding with what mends
+it.
 
 Nothing is trained and no weights are loaded or downloaded.
 """
@@ -155,8 +156,8 @@ def of_device() -> Finding:
         return Finding(f"GPU: {torch.cuda.get_device_name()}, {device_memory() / GIB:.0f} GiB")
     if torch.version.cuda is None:
         return Finding(
-            "GPU: none that this torch can use: it is built for the CPU, on which only the tiny configs are quick",
-            "on a machine with a GPU: pip install torch --index-url https://download.pytorch.org/whl/cu126",
+            "GPU: none that this torch can use, built for the CPU; only the tiny configs are quick there",
+            "on a machine with a GPU: install the CUDA build of torch",
         )
     return Finding(
         "GPU: torch finds none, and computes on the CPU, on which only the tiny configs are quick",

@@ -63,7 +63,8 @@ def check_optimisation(system: Mapping[str, Any]) -> None:
 
 
 def drop_foreign_arguments(optimizer: Any) -> list[str]:
-    """Remove arguments that an optimiser of torch lacks and another one has: what a changed `name` leaves behind.
+    """Remove arguments that an optimiser of torch lacks and another one has: what a changed `name` leaves
+    behind.
 
     Args:
         optimizer: The settings of `system.optimizer`, changed in place; anything odd is left as it is.

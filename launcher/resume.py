@@ -109,7 +109,7 @@ def _is_part(key: str) -> bool:
 
 
 def _takes_no_effect(key: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the checkpoint's state wins over a setting; rates are set anew where no scheduler moves them."""
+    """Whether the checkpoint's state wins over a setting; rates are set anew if no scheduler moves them."""
     optimised = key.startswith("system.optimizer.") and settings["system"].get("scheduler") is not None
     return optimised or key.startswith("system.scheduler") or key == "system.optimizer.name"
 

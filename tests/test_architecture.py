@@ -1,4 +1,6 @@
-"""What docs/architecture.md says of adding a part: one file in custom/, one config; done here in a temporary folder."""
+"""What docs/architecture.md says of adding a part: one file in custom/, one config; done here in a temporary
+folder.
+"""
 
 from pathlib import Path
 
@@ -126,7 +128,8 @@ class Ball(BaseImplicitGeometry):
         return 20 * torch.sigmoid(20 * (self.size - points.norm(dim=-1, keepdim=True)))
 
     def forward(self, points, output_normal=False):
-        return {"density": self.forward_density(points), "features": self.colour.expand(*points.shape[:-1], 3)}
+        colours = self.colour.expand(*points.shape[:-1], 3)
+        return {"density": self.forward_density(points), "features": colours}
 '''
 
 ADDITIONS = {

@@ -1,4 +1,5 @@
-"""Calls every estimator, sampler, guidance and family with types checked: `typecheck_probe.py [SD OTHERS...]`.
+"""Calls every estimator, sampler, guidance and family with types checked: `typecheck_probe.py [SD
+OTHERS...]`.
 
 Run as a program of its own, since what is imported already can no longer be checked.
 """

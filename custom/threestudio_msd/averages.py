@@ -15,7 +15,8 @@ from torch import Tensor
 def power_average(
     average: Sequence[Tensor], values: Iterable[Tensor], step: int, gamma: float | None
 ) -> None:
-    """Takes one step's values into their average, in place (eq. 123: the average keeps ``(1 - 1/t)^(gamma + 1)``).
+    """Takes one step's values into their average, in place (eq. 123: the average keeps ``(1 - 1/t)^(gamma +
+    1)``).
 
     The average of t values weighs the value of step i by about ``i^gamma``: no start to be forgotten, and a
     memory that grows with the run.

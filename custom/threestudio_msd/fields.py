@@ -73,7 +73,8 @@ def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> 
 
 
 def scheduled(default: Any = MISSING, **bounds: float) -> Any:
-    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0, v1, end, v2, end2, ...]`.
+    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0, v1, end, v2, end2,
+    ...]`.
 
     It may be null where that is its default.
     """

@@ -61,8 +61,8 @@ class Paper:
 THREESTUDIO = Paper(
     "guo2023threestudio",
     "threestudio: A unified framework for {3D} content generation",
-    "Guo, Yuan-Chen and Liu, Ying-Tian and Shao, Ruizhi and Laforte, Christian and Voleti, Vikram and Luo, Guan and "
-    "Chen, Chia-Hao and Zou, Zi-Xin and Wang, Chen and Cao, Yan-Pei and Zhang, Song-Hai",
+    "Guo, Yuan-Chen and Liu, Ying-Tian and Shao, Ruizhi and Laforte, Christian and Voleti, Vikram and "
+    "Luo, Guan and Chen, Chia-Hao and Zou, Zi-Xin and Wang, Chen and Cao, Yan-Pei and Zhang, Song-Hai",
     2023,
     url="https://github.com/threestudio-project/threestudio",
 )

@@ -1,4 +1,6 @@
-"""What all estimators promise: a target that agrees with the gradient, honest counts, samples that do not meet."""
+"""What all estimators promise: a target that agrees with the gradient, honest counts, samples that do not
+meet.
+"""
 
 from __future__ import annotations
 

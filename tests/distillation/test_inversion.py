@@ -26,7 +26,9 @@ def test_ddim_there_and_back():
 
 
 def test_limited_inversion_survives_a_render_out_of_distribution():
-    """Far from the data y - D is large, and a plain first step at low noise throws the state far beyond sigma."""
+    """Far from the data y - D is large, and a plain first step at low noise throws the state far beyond
+    sigma.
+    """
     means = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
     prior = exact_prior(Mixture(means, 0.02))
     y = torch.full((4, 64), 3.0)

@@ -24,7 +24,9 @@ def constant(lam: float) -> Constant:
 
 @pytest.mark.parametrize("sampler", [Tweedie(), Posterior(16), Split(64)])
 def test_msd_is_zero_at_modes(sampler):
-    """At an isolated mode of p_lambda the mean shift vanishes, to the spread of a product sample over many draws."""
+    """At an isolated mode of p_lambda the mean shift vanishes, to the spread of a product sample over many
+    draws.
+    """
     mixture, draws = triangle(0.05), 2000
     modes = mixture.means.repeat_interleave(draws, 0)
     estimate = MSD(sampler, constant(0.1))(modes, exact_prior(mixture), SharedNoise(0), 0.0)
@@ -52,7 +54,9 @@ def test_more_draws_have_less_variance_and_the_same_mean():
 
 
 def test_ascent_of_msd_ends_in_a_mode_and_of_sds_does_not():
-    """The paper's story on three modes: fixed-point iteration of x' lands on modes; SDS's mean pull ends between them."""
+    """The paper's story on three modes: fixed-point iteration of x' lands on modes; SDS's mean pull ends
+    between them.
+    """
     mixture = triangle(0.05)
     prior = exact_prior(mixture)
     msd, y = MSD(Posterior(8), constant(0.2)), Y

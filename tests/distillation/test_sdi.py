@@ -8,7 +8,9 @@ from threestudio_msd.distillation import SDI, PairPrior, PlainPrior, SampleNoise
 
 
 def test_sdi_of_a_single_gaussian_finds_its_own_noise():
-    """For one Gaussian the ODE keeps z's place in units of its spread, so the inversion denoises to y but for step error."""
+    """For one Gaussian the ODE keeps z's place in units of its spread, so the inversion denoises to y but for
+    step error.
+    """
     mixture = Mixture(torch.zeros(1, 2), 1.0)
     abar = torch.linspace(0.9999, 0.01, 1000)
     prior = PlainPrior(mixture, TableSchedule.from_alphas_cumprod(abar))

@@ -1,4 +1,5 @@
-"""Gradients of a threestudio checkout's own guidance modules on given inputs; run as a program, in a process of its own.
+"""Gradients of a threestudio checkout's own guidance modules on given inputs; run as a program, in a process
+of its own.
 
 Usage: parity.py CHECKOUT PIPELINE INPUTS OUTPUT [SHIM]
 
@@ -88,8 +89,8 @@ def main(checkout, pipeline, inputs, output, shim=None):
             for side, linear in (("A", layer.down), ("B", layer.up)):
                 with torch.no_grad():
                     linear.weight.copy_(torch.randn(linear.weight.shape, generator=generator) * 0.1)
-                key = f"{name.removesuffix('.processor')}.{part}{'.0' if part == 'to_out' else ''}.lora_{side}.phi.weight"
-                results[f"lora.{key}"] = linear.weight.detach().clone()
+                place = f"{name.removesuffix('.processor')}.{part}{'.0' if part == 'to_out' else ''}"
+                results[f"lora.{place}.lora_{side}.phi.weight"] = linear.weight.detach().clone()
     for name, parameter in vsd.camera_embedding.module.named_parameters():
         results[f"camera.{name}"] = parameter.detach().clone()
     vsd.min_step = vsd.max_step = T

@@ -1,4 +1,5 @@
-"""The baselines' gradients against threestudio's own guidance modules, on the same inputs, weights and random numbers.
+"""The baselines' gradients against threestudio's own guidance modules, on the same inputs, weights and random
+numbers.
 
 Needs THREESTUDIO_ROOT, a checkout; without CUDA also THREESTUDIO_SHIM, a folder of stand-ins for its CUDA
 packages.

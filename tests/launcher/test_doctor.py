@@ -75,7 +75,7 @@ def test_what_only_some_configs_need(monkeypatch):
     assert list(doctor.of_settings({"system": {"guidance_type": "msd-guidance"}})) == []
 
 
-@pytest.mark.parametrize("built, mend", [(None, "pip install torch --index-url"), ("12.6", "nvidia-smi")])
+@pytest.mark.parametrize("built, mend", [(None, "CUDA build of torch"), ("12.6", "nvidia-smi")])
 def test_no_gpu(monkeypatch, built, mend):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.version, "cuda", built)

@@ -1,4 +1,4 @@
-"""Runs that something ends half way: signals, a full disk, NaN; each in one line, with the checkpoint kept."""
+"""Runs that end half way: signals, a full disk, NaN; each in one line, with the checkpoint kept."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Writes down what a host computes for fixed inputs: `parity_probe.py MODEL OUT.npz`, run once on each host."""
+"""Writes what a host computes for fixed inputs: `parity_probe.py MODEL OUT.npz`, once on each host."""
 
 import os
 import sys
@@ -41,9 +41,11 @@ def scalars():
 
 def config():
     yaml = """
-    {tag: "${rmspace:${system.a},_}", use_timestamp: false, name: n, system: {a: a green car, s: [0, 0., 2., 9],
-    r: ["${calc_exp_lr_decay_rate:0.25,2}", "${add:3,2}", "${sub:3,2}", "${mul:3,2}", "${div:3,2}", "${idiv:3,2}",
-    "${gt0:1}", "${not:1}", "${cmaxgt0:${system.s}}", "${cmaxgt0orcmaxgt0:0,${system.s}}"], t: "${tuple2:3}"}}
+    {tag: "${rmspace:${system.a},_}", use_timestamp: false, name: n, system: {a: a green car, s: [0, 0., 2.,
+    9],
+    r: ["${calc_exp_lr_decay_rate:0.25,2}", "${add:3,2}", "${sub:3,2}", "${mul:3,2}", "${div:3,2}",
+        "${idiv:3,2}", "${gt0:1}", "${not:1}", "${cmaxgt0:${system.s}}", "${cmaxgt0orcmaxgt0:0,${system.s}}"],
+        t: "${tuple2:3}"}}
     """
     cfg = load_config(yaml, from_string=True)
     yield "resolved", [float(x) for x in [*cfg.system.r, *cfg.system.t]]
@@ -73,7 +75,8 @@ def prompts(model):
 
 def optimizers():
     model = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 3), "b": torch.nn.Sequential(torch.nn.Linear(3, 1))})
-    text = "{name: AdamW, args: {lr: 0.01, betas: [0.9, 0.99]}, params: {a: {lr: 0.1}, b.0: {weight_decay: 0.5}}}"
+    groups = "{a: {lr: 0.1}, b.0: {weight_decay: 0.5}}"
+    text = f"{{name: AdamW, args: {{lr: 0.01, betas: [0.9, 0.99]}}, params: {groups}}}"
     optimizer = parse_optimizer(OmegaConf.create(text), model)
     for name in ("lr", "weight_decay", "betas", "name"):
         yield f"group_{name}", [group[name] for group in optimizer.param_groups]

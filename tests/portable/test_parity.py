@@ -1,4 +1,5 @@
-"""The portable host computes what threestudio computes: `THREESTUDIO_ROOT=... pytest -m threestudio tests/portable`.
+"""The portable host computes what threestudio computes: `THREESTUDIO_ROOT=... pytest -m threestudio
+tests/portable`.
 
 A checkout that lacks its CUDA packages can be tried with THREESTUDIO_SHIM, a folder whose module
 `threestudio_cpu` puts stand-ins in place.

@@ -1,4 +1,6 @@
-"""The portable host's text-to-3D: cameras, geometries, renderer, systems, meshes, on scenes whose look is known."""
+"""The portable host's text-to-3D: cameras, geometries, renderer, systems, meshes, on scenes whose look is
+known.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Encodings against closed forms and a naive reference, networks against their matrices, second derivatives."""
+"""Encodings against closed forms and a naive reference, networks against matrices, second derivatives."""
 
 import itertools
 import math
@@ -116,7 +116,9 @@ def test_frequencies():
 
 
 def directions(n):
-    """Gauss-Legendre in z times equal angles: integrates polynomials on the sphere exactly. Points and weights."""
+    """Gauss-Legendre in z times equal angles: integrates polynomials on the sphere exactly. Points and
+    weights.
+    """
     from numpy.polynomial.legendre import leggauss
 
     z, weight = (torch.tensor(values) for values in leggauss(n))

@@ -7,7 +7,7 @@ import pytest
 
 @dataclass
 class Tally:
-    """Faults by kind; `lost` counts the steps that were done again, and `files` the results that were gone."""
+    """Faults by kind; `lost` counts the steps that were done again, `files` the results that were gone."""
 
     survived: dict[str, int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)

@@ -1,7 +1,8 @@
-"""Faults from outside: kills, signals, a full disk, flipped bits. `make torture` runs them and says what was lost.
+"""Faults from outside: kills, signals, a full disk, flipped bits. `make torture` runs them and says what was
+lost.
 
-A run is a forked child of this process, which dies at a chosen place; then it is resumed, and must end with the
-results and the curves of a run that nothing disturbed.
+A run is a forked child of this process, which dies at a chosen place; then it is resumed, and must end with
+the results and the curves of a run that nothing disturbed.
 """
 
 import os
@@ -31,7 +32,9 @@ LAST = FOLDER / "t/ckpts/last.ckpt"
 
 
 def child(*overrides, fault=lambda: None):
-    """Run in a forked child, once `fault` has prepared it: the exit status, below 0 for a signal, and the output."""
+    """Run in a forked child, once `fault` has prepared it: the exit status, below 0 for a signal, and the
+    output.
+    """
     pid = os.fork()
     if pid:
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
@@ -105,7 +108,9 @@ def in_step(step, signum):
 
 
 def in_save(count, half):
-    """The fault of a kill in a save: when half of the bytes are written, or when all are, before the checksum."""
+    """The fault of a kill in a save: when half of the bytes are written, or when all are, before the
+    checksum.
+    """
 
     def prepare():
         saves = iter(range(1, 1000))

@@ -1,4 +1,4 @@
-"""Runs of an unmodified threestudio checkout's own launch.py, with this extension linked into its `custom/`."""
+"""Runs of an unmodified threestudio's own launch.py, with this extension linked into its `custom/`."""
 
 from __future__ import annotations
 

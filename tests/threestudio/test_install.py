@@ -1,4 +1,6 @@
-"""The ways in which users install an extension, loaded as threestudio's launch.py loads what lies in `custom/`."""
+"""The ways in which users install an extension, loaded as threestudio's launch.py loads what lies in
+`custom/`.
+"""
 
 from __future__ import annotations
 

@@ -128,8 +128,11 @@ def test_sampled_cameras_keep_threestudios_ranges_and_the_view(view):
     drawn = sample_cameras(40, torch.Generator().manual_seed(0), view)
     assert drawn.views == [view] * 40
     for values, low, high in (
-        (drawn.elevation, -10, 70), (drawn.azimuth, -180, 180), (drawn.distance, 1.5, 2.0), (drawn.fovy, 40, 70),
-    ):  # fmt: skip
+        (drawn.elevation, -10, 70),
+        (drawn.azimuth, -180, 180),
+        (drawn.distance, 1.5, 2.0),
+        (drawn.fovy, 40, 70),
+    ):
         assert low <= values.min()
         assert values.max() <= high
 

@@ -1,8 +1,8 @@
 """The mathematics of mean-shift distillation and its siblings, on plain tensors: torch only.
 
-`protocols` says what the parts are to each other and is where to start. An estimator is one file (`msd`, `sds`,
-`vsd`, `sdi`, `csd`, `ism`); product samplers, bandwidths, solvers and noise levels are what they are made of.
-Everything is in variance-exploding form, z = x + sigma n.
+`protocols` says what the parts are to each other and is where to start. An estimator is one file (`msd`,
+`sds`, `vsd`, `sdi`, `csd`, `ism`); product samplers, bandwidths, solvers and noise levels are what they are
+made of. Everything is in variance-exploding form, z = x + sigma n.
 """
 
 from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged

@@ -1,4 +1,6 @@
-"""Bandwidths: lambda as a function of progress, or of the shifts seen so far; and the criterion of convergence."""
+"""Bandwidths: lambda as a function of progress, or of the shifts seen so far; and the criterion of
+convergence.
+"""
 
 from __future__ import annotations
 
@@ -131,7 +133,8 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
 
 
 def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
-    """The method's criterion of convergence: ||m|| <= tau * lambda * sqrt(dim), sample by sample (section 3.2).
+    """The method's criterion of convergence: ||m|| <= tau * lambda * sqrt(dim), sample by sample (section
+    3.2).
 
     Args:
         shift: Mean-shift vectors m, `[B, ...]`.

@@ -17,8 +17,8 @@ from .tensors import expand
 class CSD(Estimator):
     """g = w(t) (eps_cond(z) - eps_uncond(z)), z = y + sigma n, w = 1 - abar (Yu et al. 2023, Eq. 6 and 7).
 
-    It is what CFG adds to SDS, per unit of its scale: SDS at scale w is SDS at scale 1 plus (w - 1) times this,
-    for the same t and n. The prior's scale plays no part.
+    It is what CFG adds to SDS, per unit of its scale: SDS at scale w is SDS at scale 1 plus (w - 1) times
+    this, for the same t and n. The prior's scale plays no part.
 
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.

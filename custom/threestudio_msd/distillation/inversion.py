@@ -1,4 +1,6 @@
-"""DDIM inversion: the probability-flow ODE run upward from a clean image to the noise it would have come from."""
+"""DDIM inversion: the probability-flow ODE run upward from a clean image to the noise it would have come
+from.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ class Inversion:
     states: Tensor
 
     def at(self, sigma: float | Tensor) -> Batch:
-        """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above it."""
+        """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above
+        it.
+        """
         sigma = torch.as_tensor(sigma, dtype=self.sigmas.dtype, device=self.sigmas.device)
         high = int(torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1))
         low = high - 1
@@ -89,11 +93,15 @@ def limited(eps: Batch, limit: float | None) -> Batch:
 
 
 def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """Ascending levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` upward, without its 0."""
+    """Ascending levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` upward, without its
+    0.
+    """
     return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 
 
 def _ancestral_std(low: Level, high: Level) -> Level:
-    """DDIM's posterior standard deviation for a variance-preserving step from `high` to `low`, in VE units at `high`."""
+    """DDIM's posterior standard deviation for a variance-preserving step from `high` to `low`, in VE units at
+    `high`.
+    """
     variance = low**2 * (high**2 - low**2) * (1 + high**2) / ((1 + low**2) * high**2)
     return variance.sqrt()

@@ -1,4 +1,6 @@
-"""Interval score matching: the prior's score along its own deterministic path from the render, at two neighbouring times."""
+"""Interval score matching: the prior's score along its own deterministic path from the render, at two
+neighbouring times.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +22,14 @@ from .tensors import expand
 class ISM(Estimator):
     """g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t - delta_T (Liang et al. 2023, Eq. 16 and 17, Alg. 1).
 
-    z_s and z_t are states of the DDIM inversion of y without a prompt, which takes steps of delta_S up to s and one
-    of delta_T from there to t; eps_uncond(z_s) is the noise that the last step went along. As in the authors' code,
-    w(t) = sqrt((1 - abar) / abar), which is sigma; and the inversion starts from y noised at the least level, where
-    the network was trained. Prompt and guidance act at t alone.
+    z_s and z_t are states of the DDIM inversion of y without a prompt, which takes steps of delta_S up to s
+    and one of delta_T from there to t; eps_uncond(z_s) is the noise that the last step went along. As in the
+    authors' code, w(t) = sqrt((1 - abar) / abar), which is sigma; and the inversion starts from y noised at
+    the least level, where the network was trained. Prompt and guidance act at t alone.
 
     Args:
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between. The authors': 0.02 to 0.5.
+        time_range: Least and greatest diffusion time; t is drawn uniformly in between. The authors': 0.02 to
+            0.5.
         interval: delta_T, in parts of the diffusion time; the authors' 50 of 1000 timesteps.
         inversion_interval: delta_S, the same; the authors' 200.
     """

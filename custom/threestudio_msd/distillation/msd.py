@@ -31,8 +31,8 @@ class MSD(Estimator):
     paper: ClassVar[Paper] = Paper(
         "thamizharasan2025meanshift",
         "Mean-Shift Distillation for Diffusion Mode Seeking",
-        "Thamizharasan, Vikas and Chatzis, Nikitas and Georgiev, Iliyan and Fisher, Matthew and Liu, Difan and "
-        "Zhao, Nanxuan and Kalogerakis, Evangelos and Luk{\\'a}{\\v c}, Michal",
+        "Thamizharasan, Vikas and Chatzis, Nikitas and Georgiev, Iliyan and Fisher, Matthew and "
+        "Liu, Difan and Zhao, Nanxuan and Kalogerakis, Evangelos and Luk{\\'a}{\\v c}, Michal",
         2025,
         "WACV 2026",
         "2502.15989",

@@ -67,7 +67,8 @@ class SampleNoise:
 
 
 def repeated(noise: Noise, draws: int) -> Noise:
-    """Noise for a batch `[B * draws, ...]` whose rows are laid sample by sample, drawn as `draws` batches of `B`.
+    """Noise for a batch `[B * draws, ...]` whose rows are laid sample by sample, drawn as `draws` batches of
+    `B`.
 
     Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
     call.

@@ -1,14 +1,16 @@
 """What the parts of the mathematics are to each other; start reading here.
 
-Everything is written for tensors of any shape `[B, ...]` in variance-exploding form, z = x + sigma n with n ~ N(0, I):
+Everything is written for tensors of any shape `[B, ...]` in variance-exploding form, z = x + sigma n with n ~
+N(0, I):
 
 - a `Denoiser` is D(z, sigma) = E[x | z], the one interface that every pretrained model is wrapped into;
-- a `Prior` is a model under a prompt: its noise levels (a `Schedule`), and a denoiser for every guidance scale;
+- a `Prior` is a model under a prompt: its noise levels (a `Schedule`), and a denoiser for every guidance
+  scale;
 - an `Estimator` asks a prior which way a render y should move, and answers with an `Estimate`;
-- mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which draws from the prior near y,
-  and a `Bandwidth`, which says how near;
-- what is random comes from a `Noise`, what has to be remembered from step to step is a `State`: it goes in and
-  comes out, and the caller keeps it.
+- mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which draws from the prior near
+  y, and a `Bandwidth`, which says how near;
+- what is random comes from a `Noise`, what has to be remembered from step to step is a `State`: it goes in
+  and comes out, and the caller keeps it.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Denoiser(Protocol):
     """D(z, sigma) = E[x | z = x + sigma n], the mean of what a noisy z may have come from."""
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
-        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise estimate (z - D) / sigma."""
+        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise (z - D) / sigma."""
 
 
 @runtime_checkable
@@ -59,11 +61,13 @@ class Schedule(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every guidance scale w (Eq. 13).
+    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every guidance scale w (Eq.
+    13).
 
     Attributes:
         schedule: The noise levels it was trained on.
-        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only, and each is one branch.
+        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only, and each is one
+            branch.
         denoiser: The denoiser at that scale, `at(scale)`.
     """
 
@@ -101,7 +105,8 @@ class Estimate:
     Attributes:
         target: What the render is pulled to, y - gradient; as a loss, 0.5 ||y - stopgrad(target)||^2.
         gradient: Descent gradient on y.
-        nfe: Evaluations of a denoiser that one sample of the batch took; those of guidance's branches count apart.
+        nfe: Evaluations of a denoiser that one sample of the batch took; those of guidance's branches count
+            apart.
         sigma: The level it was taken at: lambda for MSD, the noise level for the others.
         noisy: The state the (last) denoiser call saw, where there is one, for plots.
         denoised: The clean estimate before any weighting, for plots.

@@ -1,4 +1,6 @@
-"""Score distillation sampling: the baseline, whose gradient averages the modes that a noisy render may have come from."""
+"""Score distillation sampling: the baseline, whose gradient averages the modes that a noisy render may have
+come from.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from .tensors import expand
 
 @dataclass(frozen=True)
 class SDS(Estimator):
-    """g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 - abar (Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
+    """g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 - abar (Poole et al. 2022, Eq. 3; Eq. 1 of the
+    paper).
 
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.

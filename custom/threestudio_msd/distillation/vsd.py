@@ -24,8 +24,10 @@ class VSD(Estimator):
 
     paper: ClassVar[Paper] = Paper(
         "wang2023prolificdreamer",
-        "{ProlificDreamer}: High-Fidelity and Diverse Text-to-{3D} Generation with Variational Score Distillation",
-        "Wang, Zhengyi and Lu, Cheng and Wang, Yikai and Bao, Fan and Li, Chongxuan and Su, Hang and Zhu, Jun",
+        "{ProlificDreamer}: High-Fidelity and Diverse Text-to-{3D} Generation with "
+        "Variational Score Distillation",
+        "Wang, Zhengyi and Lu, Cheng and Wang, Yikai and Bao, Fan and Li, Chongxuan and "
+        "Su, Hang and Zhu, Jun",
         2023,
         "NeurIPS 2023",
         "2305.16213",

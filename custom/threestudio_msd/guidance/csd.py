@@ -13,7 +13,8 @@ from .base import TimedGuidance
 
 @threestudio.register("msd-csd-guidance")
 class CSDGuidance(TimedGuidance, BaseObject):
-    """g = w(t) (eps(z_t; t, prompt) - eps(z_t; t, empty)), w(t) = 1 - abar_t (Yu et al. 2023, arXiv 2310.19415, Eq. 7).
+    """g = w(t) (eps(z_t; t, prompt) - eps(z_t; t, empty)), w(t) = 1 - abar_t (Yu et al. 2023, arXiv
+    2310.19415, Eq. 7).
 
     Guidance alone: `guidance_scale` plays no part. Returns `loss_csd` beside what every guidance returns.
     """

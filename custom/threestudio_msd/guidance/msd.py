@@ -21,7 +21,8 @@ from .parts import build_part
 
 @threestudio.register("msd-guidance")
 class MSDGuidance(LatentGuidance, BaseObject):
-    """Pulls renders to x', the mean of the product of the model's distribution and a Gaussian kernel around them (Eq. 5-12).
+    """Pulls renders to x', the mean of the product of the model's distribution and a Gaussian kernel around
+    them (Eq. 5-12).
 
     Returns, beside what every guidance returns (see `LatentGuidance.__call__`):
     `loss_msd`; `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`, lambda;
@@ -76,14 +77,15 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """Estimate x' anew for the particles that are due, and take the others' last one.
 
         Raises:
-            ValueError: If a setting concerns particles that come again and the batch does not say which these are.
+            ValueError: If a setting concerns particles that come again and the batch does not say which these
+                are.
         """
         remembered = self.estimator.init(latents)
         if index is None:
             if remembered or self.cfg.fixed_noise or self.cfg.refresh_every > 1:
                 raise ValueError(
-                    "refresh_every > 1, fixed_noise and the adaptive bandwidth belong to particles or cameras that come "
-                    "again: the batch has no index that says which these are"
+                    "refresh_every > 1, fixed_noise and the adaptive bandwidth belong to particles or "
+                    "cameras that come again: the batch has no index that says which these are"
                 )
             return super().estimate(latents, prompt_utils, view, index)
         keys = index.tolist()
@@ -148,7 +150,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
         elif self.ended < self.step and not self.ignored:
             self.ignored = True
             threestudio.warn(
-                f"system.guidance.stop_threshold was reached at step {self.ended}, but this system does not stop"
+                f"system.guidance.stop_threshold was reached at step {self.ended}, "
+                "but this system does not stop"
             )
 
     def checkpoint_state(self) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""Unconstrained guided sampling from the prior of a guidance module: the reference that distillation is measured against."""
+"""Unconstrained guided sampling from the prior of a guidance module: the reference that distillation is
+measured against.
+"""
 
 from __future__ import annotations
 

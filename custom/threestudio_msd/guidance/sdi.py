@@ -15,15 +15,16 @@ from .base import TimedGuidance
 
 @threestudio.register("msd-sdi-guidance")
 class SDIGuidance(TimedGuidance, BaseObject):
-    """g = y - D(z_t), z_t the DDIM inversion of the render y up to t (Lukoianov et al. 2024, arXiv 2405.15891, Alg. 1).
+    """g = y - D(z_t), z_t the DDIM inversion of the render y up to t (Lukoianov et al. 2024, arXiv
+    2405.15891, Alg. 1).
 
     The defaults are the source's, published as threestudio's `stable-diffusion-sdi-guidance`: guidance 7.5
     and, in the inversion, -7.5, which multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1
     means no guidance. Differs from threestudio's code in one thing: there the first call of an inversion asks
     the network at a negative timestep, which no network was trained on, here at timestep 0, and not at all
-    where that step leads nowhere. t falls linearly from `max_step_percent` to `min_step_percent` (the source: to
-    0.2 in 3D). Returns `loss_sdi` beside what every guidance returns, summed over a sample
-    as the others' are.
+    where that step leads nowhere. t falls linearly from `max_step_percent` to `min_step_percent` (the source:
+    to 0.2 in 3D). Returns `loss_sdi` beside what every guidance returns, summed over a sample as the others'
+    are.
     """
 
     @dataclass

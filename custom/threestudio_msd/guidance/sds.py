@@ -15,12 +15,12 @@ from .base import TimedGuidance
 
 @threestudio.register("msd-sds-guidance")
 class SDSGuidance(TimedGuidance, BaseObject):
-    """g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 - abar_t (DreamFusion, Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
+    """g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 - abar_t (DreamFusion, Poole et al. 2022, Eq. 3; Eq. 1
+    of the paper).
 
     The defaults are those of threestudio's `stable-diffusion-guidance`, whose scale of 100 multiplies (cond -
-    uncond) on top of cond: 101 here, where 1 means no guidance, and 100 under Perp-Neg, which starts from uncond
-    in both. Returns `loss_sds` beside what every guidance
-    returns.
+    uncond) on top of cond: 101 here, where 1 means no guidance, and 100 under Perp-Neg, which starts from
+    uncond in both. Returns `loss_sds` beside what every guidance returns.
     """
 
     @dataclass

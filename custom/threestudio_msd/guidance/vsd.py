@@ -118,7 +118,9 @@ class VSDGuidance(TimedGuidance, BaseModule):
     def further_losses(
         self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
     ) -> dict[str, Tensor]:
-        """phi's denoising loss on the current renders, in units of the network's own prediction (ProlificDreamer, Eq. 8)."""
+        """phi's denoising loss on the current renders, in units of the network's own prediction
+        (ProlificDreamer, Eq. 8).
+        """
         noise = self.noise(len(latents), index, "lora", self.step)
         condition = self.phi_condition(prompt_utils, view)
         if "class_labels" in condition:
@@ -130,7 +132,9 @@ class VSDGuidance(TimedGuidance, BaseModule):
 
 
 def hidden(condition: Condition, rows: Tensor | None = None) -> Condition:
-    """The same condition with the camera's matrix zero, which stands for an unknown camera: everywhere, or where `rows` says."""
+    """The same condition with the camera's matrix zero, which stands for an unknown camera: everywhere, or
+    where `rows` says.
+    """
     if "class_labels" not in condition:
         return condition
     matrices = condition["class_labels"]

@@ -1,4 +1,6 @@
-"""The embedded default prior: a tiny world with known truth, its renderer and captions, its training, and its judge."""
+"""The embedded default prior: a tiny world with known truth, its renderer and captions, its training, and its
+judge.
+"""
 
 from .judge import Judge, Verdict, load_judge
 from .render import Cameras, render, sample_cameras, true_renders

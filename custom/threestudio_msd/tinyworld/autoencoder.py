@@ -1,4 +1,4 @@
-"""The tiny prior's autoencoder: 64 x 64 RGB to 16 x 16 x 4 latents and back, a diffusers ``AutoencoderKL``."""
+"""The tiny prior's autoencoder: 64 x 64 RGB to 16 x 16 x 4 latents and back; a ``AutoencoderKL``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Widens a batch to what score distillation meets: flat colours, colour fields, blends, wrong colours, blur, noise.
+    """Widens a batch to what score distillation meets: flat colours, colour fields, blends, wrong colours,
+    blur, noise.
 
     Args:
         images: ``[b, 3, 64, 64]`` in [0, 1].
@@ -95,7 +96,8 @@ def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
-    """L1 on the pixels and on their differences at two scales, which keeps small details crisp, and squares for the colours.
+    """L1 on the pixels and on their differences at two scales, which keeps small details crisp, and squares
+    for the colours.
 
     Colour is what the objects differ by and the last that an autoencoder learns, so its part of the square
     weighs more.
@@ -118,7 +120,9 @@ def train_autoencoder(
     images: Images, config: TrainConfig, checkpoint: Path, channels: tuple[int, ...] = (16, 32, 64),
     progress: bool = True,
 ) -> AutoencoderKL:  # fmt: skip
-    """Trains the autoencoder and sets its `scaling_factor` so that the latents of true renders have unit deviation."""
+    """Trains the autoencoder and sets its `scaling_factor` so that the latents of true renders have unit
+    deviation.
+    """
     torch.manual_seed(config.seed)
     vae = new_autoencoder(channels)
 

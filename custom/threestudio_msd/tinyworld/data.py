@@ -23,7 +23,9 @@ _CHUNK = 16  # cameras traced at once: keeps the rays in the processor's cache
 
 @dataclass(frozen=True)
 class Images:
-    """Labelled images: `rgb` uint8 ``[n, 3, 64, 64]``; `object`, `colour`, `view` are indices ``[n]`` (int64)."""
+    """Labelled images: `rgb` uint8 ``[n, 3, 64, 64]``; `object`, `colour`, `view` are indices ``[n]``
+    (int64).
+    """
 
     rgb: Tensor
     object: Tensor
@@ -59,7 +61,8 @@ class DataConfig:
 
 
 def render_images(config: DataConfig, progress: bool = True) -> Images:
-    """Renders labelled images of every object from `config.views` sides; the colours take turns, so all come equally often.
+    """Renders labelled images of every object from `config.views` sides; the colours take turns, so all come
+    equally often.
 
     The order is shuffled, so any slice is a fair sample.
     """

@@ -1,4 +1,4 @@
-"""What the model card says: accuracy of guided DDIM samples, the autoencoder's latents, and the sample sheet."""
+"""What the model card says: accuracy of guided DDIM samples, the latents, and the sample sheet."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ def ddim_accuracy(
 
 @torch.no_grad()
 def latent_statistics(vae: AutoencoderKL, images: Images) -> dict[str, float]:
-    """What scaled latents look like: of true renders, and of the flat and noisy images that distillation starts from."""
+    """What scaled latents look like: of true renders, and of the flat and noisy images that distillation
+    starts from.
+    """
     scale = vae.config.scaling_factor
     mean, std = encode_images(vae, images)
 

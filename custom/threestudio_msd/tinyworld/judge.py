@@ -37,7 +37,9 @@ class Verdict:
     view_probability: list[float]
 
     def right(self, asked: Sequence[Caption]) -> dict[str, list[bool]]:
-        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``, ``both``."""
+        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``,
+        ``both``.
+        """
         objects = [a.object == name for a, name in zip(asked, self.object, strict=True)]
         colours = [a.colour == name for a, name in zip(asked, self.colour, strict=True)]
         both = [a and b for a, b in zip(objects, colours, strict=True)]
@@ -132,7 +134,9 @@ def save_judge(judge: Judge, folder: Path, settings: dict[str, object]) -> None:
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Shifts, dims, blurs and adds noise, so that the judge reads imperfect images too; ``[b, 3, 64, 64]`` in [0, 1]."""
+    """Shifts, dims, blurs and adds noise, so that the judge reads imperfect images too; ``[b, 3, 64, 64]`` in
+    [0, 1].
+    """
     b = len(images)
 
     def chosen(share: float) -> Tensor:

@@ -186,7 +186,9 @@ def train_prior(
 def save_prior(
     folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
 ) -> None:
-    """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are replaced."""
+    """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are
+    replaced.
+    """
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
     pipeline = StableDiffusionPipeline(
@@ -231,9 +233,13 @@ def load_prior(
 
 @torch.no_grad()
 def sample(
-    pipeline: StableDiffusionPipeline, prompts: Sequence[str], guidance_scale: float, steps: int = 50, seed: int = 0,
+    pipeline: StableDiffusionPipeline,
+    prompts: Sequence[str],
+    guidance_scale: float,
+    steps: int = 50,
+    seed: int = 0,
     batch: int = 64,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Guided DDIM samples, one for each prompt; sample ``i`` depends on ``seed + i`` alone, not on the batch.
 
     Returns:

@@ -23,7 +23,9 @@ _BACKGROUND = 255  # material id of rays that miss
 
 @dataclass(frozen=True)
 class Cameras:
-    """A batch of cameras; all ``[n]``: angles in degrees, distance in world units, `fovy` the vertical field of view."""
+    """A batch of cameras; all ``[n]``: angles in degrees, distance in world units, `fovy` the vertical field
+    of view.
+    """
 
     elevation: Tensor
     azimuth: Tensor
@@ -86,7 +88,9 @@ def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) 
 
 @dataclass(frozen=True)
 class Geometry:
-    """What the rays hit: `material` uint8 ``[n, s, s]`` (255 for nothing), `normal` and `position` ``[n, s, s, 3]``."""
+    """What the rays hit: `material` uint8 ``[n, s, s]`` (255 for nothing), `normal` and `position` ``[n, s,
+    s, 3]``.
+    """
 
     material: Tensor
     normal: Tensor
@@ -152,7 +156,9 @@ def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, s
 
 @dataclass(frozen=True)
 class Lighting:
-    """A point light at `position` ``[n, 3]``, levels `ambient` and `diffuse` ``[n]``, and the `background` ``[n, 3]``."""
+    """A point light at `position` ``[n, 3]``, levels `ambient` and `diffuse` ``[n]``, and the `background`
+    ``[n, 3]``.
+    """
 
     position: Tensor
     ambient: Tensor
@@ -161,7 +167,7 @@ class Lighting:
 
 
 def sample_lighting(cameras: Cameras, generator: torch.Generator) -> Lighting:
-    """A point light near and above the camera, ambient light, and a plain light background with a faint tint."""
+    """A point light near and above the camera, ambient light, and a plain background with a faint tint."""
     n = len(cameras)
     offset = torch.randn(n, 3, generator=generator) + torch.tensor([0.0, 0, 0.8])
     draws = torch.rand(n, 3, generator=generator)

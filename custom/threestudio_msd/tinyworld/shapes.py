@@ -77,7 +77,9 @@ def cylinder(
     half: float,
     top: float | None = None,
 ) -> Tensor:
-    """Distance to a cylinder along `axis` (0, 1, 2); with `top`, a cone that ends in that radius (first order)."""
+    """Distance to a cylinder along `axis` (0, 1, 2); with `top`, a cone that ends in that radius (first
+    order).
+    """
     q = p - p.new_tensor(centre)
     along = q[:, axis]
     u, v = (q[:, i] for i in range(3) if i != axis)

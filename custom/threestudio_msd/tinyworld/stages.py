@@ -102,8 +102,12 @@ class Training:
         key = hashlib.sha256(json.dumps(asdict(recipe)).encode() + sources).hexdigest()[:16]
         self.states = cache / f"states-{key}"
         self.stages: dict[str, Callable[[], object]] = {
-            "data": self.data, "judge": self.judge, "vae": self.autoencoder, "unet": self.prior, "sheet": self.sheet,
-        }  # fmt: skip
+            "data": self.data,
+            "judge": self.judge,
+            "vae": self.autoencoder,
+            "unet": self.prior,
+            "sheet": self.sheet,
+        }
 
     def data(self) -> Images:
         """Renders the training images, once."""

@@ -1,4 +1,6 @@
-"""The tiny prior's tokenizer: CLIP's byte-level BPE over a vocabulary of its own, so that any string tokenises."""
+"""The tiny prior's tokenizer: CLIP's byte-level BPE over a vocabulary of its own, so that any string
+tokenises.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,10 @@ from .world import COLOURS, OBJECTS
 
 LENGTH = 24
 FILLERS: tuple[str, ...] = (
-    "photo", "dslr", "picture", "image", "rendering", "render", "3d", "toy", "small", "shiny", "beautiful", "detailed",
-    "highly", "high", "quality", "simple", "plain", "background", "white", "light", "on", "of", "the", "in", "with", "and",
-    "one", "single", "cute", "realistic", "best", "masterpiece", "4k", "8k", "studio", "lighting", "sharp", "focus",
+    "photo", "dslr", "picture", "image", "rendering", "render", "3d", "toy", "small", "shiny", "beautiful",
+    "detailed", "highly", "high", "quality", "simple", "plain", "background", "white", "light", "on", "of",
+    "the", "in", "with", "and", "one", "single", "cute", "realistic", "best", "masterpiece", "4k", "8k",
+    "studio", "lighting", "sharp", "focus",
 )  # fmt: skip
 """Words around the subject that users write; the prior learns to ignore them."""
 _START, _END = "<|startoftext|>", "<|endoftext|>"

@@ -1,4 +1,6 @@
-"""One training loop for every network of the tiny world: resumable, with a progress bar, the same on every run."""
+"""One training loop for every network of the tiny world: resumable, with a progress bar, the same on every
+run.
+"""
 
 from __future__ import annotations
 
@@ -81,9 +83,12 @@ def fit(
         optimiser.load_state_dict(state["optimiser"])
         average, first = state["average"], state["step"]
     columns = (
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
         TimeRemainingColumn(),
-    )  # fmt: skip
+    )
     module.train()
     with Progress(*columns, disable=not progress) as bar:
         task = bar.add_task(name, total=config.steps, completed=first, note="")

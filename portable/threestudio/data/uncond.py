@@ -1,4 +1,6 @@
-"""`random-camera-datamodule`: cameras and lights drawn anew at every step, and a turn around the scene for pictures."""
+"""`random-camera-datamodule`: cameras and lights drawn anew at every step, and a turn around the scene for
+pictures.
+"""
 
 import bisect
 import math
@@ -63,7 +65,8 @@ class RandomCameraDataModuleConfig:
     def __post_init__(self) -> None:
         if self.light_sample_strategy not in LIGHTS:
             raise ValueError(
-                f"light_sample_strategy must be one of {', '.join(LIGHTS)}, got {self.light_sample_strategy!r}"
+                f"light_sample_strategy must be one of {', '.join(LIGHTS)}, "
+                f"got {self.light_sample_strategy!r}"
             )
         for name in ("camera_distance_range", "fovy_range", "elevation_range", "azimuth_range"):
             low, high = getattr(self, name)
@@ -182,7 +185,9 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         }
 
     def _elevations(self) -> Tensor:
-        """Radians: half of the batches uniform in the angle (more near the poles), half uniform on the sphere."""
+        """Radians: half of the batches uniform in the angle (more near the poles), half uniform on the
+        sphere.
+        """
         low, high = (math.radians(limit) for limit in self.elevation_range)
         if random.random() < 0.5:
             return uniform(self.batch_size, low, high)
@@ -211,7 +216,7 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
 
 
 class RandomCameraDataset(Dataset):
-    """Fixed cameras all round at one elevation, lit from the camera: `n_val_views` or `n_test_views` of them."""
+    """Fixed cameras all round at one elevation, lit from the camera: `n_val_views` or `n_test_views`."""
 
     def __init__(self, cfg: Any, split: str) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class MarchingCubeCPUHelper(nn.Module):
         return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
 
     def forward(self, level: Tensor, deformation: Tensor | None = None) -> Mesh:
-        """The surface where `level [resolution^3, 1]` is zero; negative is inside. It may have no triangles."""
+        """The surface where `level [resolution^3, 1]` is zero, negative inside. It may have no triangles."""
         import mcubes
 
         values = -level.detach().float().cpu().reshape([self.resolution] * 3).numpy()

@@ -47,7 +47,7 @@ class Mesh:
         return F.normalize(torch.where((sums**2).sum(-1, keepdim=True) > 1e-20, sums, up), dim=-1)
 
     def remove_outlier(self, outlier_n_faces_threshold: int | float) -> "Mesh":
-        """The mesh without components of fewer triangles than this: a number, or a part of the largest one's."""
+        """The mesh without components of fewer triangles than a number, or than a part of the largest's."""
         if self.requires_grad or not len(self.t_pos_idx):
             return self
         import trimesh

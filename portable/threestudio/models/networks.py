@@ -97,7 +97,8 @@ ENCODINGS = {
 
 
 def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
-    """The encoding that `config.otype` names: threestudio's own, or any of tinycudann's; inputs lie in [0, 1].
+    """The encoding that `config.otype` names: threestudio's own, or any of tinycudann's; inputs lie in [0,
+    1].
 
     Raises:
         ConfigError: There is none of this name, or a setting is missing or wrong.

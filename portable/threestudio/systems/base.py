@@ -218,7 +218,9 @@ class BaseLift3DSystem(BaseSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build geometry, material, background and renderer; convert the geometry of an earlier stage if asked to."""
+        """Build geometry, material, background and renderer; convert the geometry of an earlier stage if
+        asked to.
+        """
         self.cfg.geometry_convert_from = find_last_path(self.cfg.geometry_convert_from)
         self.cfg.weights = find_last_path(self.cfg.weights)
         geometry = threestudio.find(self.cfg.geometry_type)

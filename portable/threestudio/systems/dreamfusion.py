@@ -11,7 +11,9 @@ from torch import Tensor
 
 
 class SceneSystem(BaseLift3DSystem):
-    """What DreamFusion's and ProlificDreamer's systems share: losses of the guidance and of the scene, pictures."""
+    """What DreamFusion's and ProlificDreamer's systems share: losses of the guidance and of the scene,
+    pictures.
+    """
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         """Render a batch."""

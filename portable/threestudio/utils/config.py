@@ -125,7 +125,7 @@ class ExperimentConfig:
 
 
 def load_config(*yamls: str, cli_args: list | None = None, from_string: bool = False, **kwargs: Any) -> Any:
-    """Merge YAML files (or strings), then `key=value` arguments, then keywords, into an `ExperimentConfig`."""
+    """Merge YAML files or strings, then `key=value` arguments, then keywords, to an `ExperimentConfig`."""
     files = [OmegaConf.create(text) if from_string else OmegaConf.load(text) for text in yamls]
     cfg = OmegaConf.merge(*files, OmegaConf.from_cli(cli_args or []), kwargs)
     OmegaConf.resolve(cfg)

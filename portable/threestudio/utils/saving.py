@@ -230,7 +230,9 @@ class SaverMixin:
         return path
 
     def save_mesh_file(self, filename: str, mesh: Any, save_normal: bool = False) -> str:
-        """Save a `threestudio.models.mesh.Mesh` with the colours of its vertices, as the suffix says: .obj or .glb."""
+        """Save a `threestudio.models.mesh.Mesh` with the colours of its vertices, as the suffix says: .obj or
+        .glb.
+        """
         import trimesh
 
         path = self.get_save_path(filename)

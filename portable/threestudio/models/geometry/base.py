@@ -16,7 +16,7 @@ from torch import Tensor
 
 
 def contract_to_unisphere(x: Tensor, bbox: Tensor, unbounded: bool = False) -> Tensor:
-    """Points `[..., 3]` in the box (all of space with `unbounded`: MERF's contraction, halved) to [0, 1]^3."""
+    """Points `[..., 3]` in the box (or all of space: `unbounded`, MERF's contraction, halved) to [0, 1]^3."""
     x = scale_tensor(x, bbox, (0, 1))
     if not unbounded:
         return x
@@ -43,7 +43,9 @@ class BaseGeometry(BaseModule):
 
 
 class BaseImplicitGeometry(BaseGeometry):
-    """A field in a box; a subclass says what it is, `forward_field`, and where its surface lies, `forward_level`."""
+    """A field in a box; a subclass says what it is, `forward_field`, and where its surface lies,
+    `forward_level`.
+    """
 
     @dataclass
     class Config(BaseGeometry.Config):
@@ -70,7 +72,7 @@ class BaseImplicitGeometry(BaseGeometry):
         self.unbounded = False
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """The field at points `[..., 3]`: `density [..., 1]`, `features [..., F]`, and normals if asked for."""
+        """The field at points `[..., 3]`: `density [..., 1]`, `features [..., F]`, normals if asked for."""
         raise NotImplementedError
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -186,5 +188,7 @@ def finite_difference_normal(
 
 
 def blob(points: Tensor, scale: float, std: float) -> Tensor:
-    """Magic3D's initial shape, a bias of the raw density that falls linearly from the origin: `scale (1 - r / std)`."""
+    """Magic3D's initial shape, a bias of the raw density that falls linearly from the origin: `scale (1 - r /
+    std)`.
+    """
     return scale * (1 - (points**2).sum(-1, keepdim=True).sqrt() / std)

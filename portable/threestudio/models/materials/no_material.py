@@ -46,7 +46,8 @@ class NoMaterial(BaseMaterial):
         elif features.shape[-1] != self.cfg.n_output_dims:
             raise ConfigError(
                 f"system.material.n_output_dims is {self.cfg.n_output_dims}, "
-                f"system.geometry.n_feature_dims is {features.shape[-1]}: without a network they must be equal"
+                f"system.geometry.n_feature_dims is {features.shape[-1]}: "
+                "without a network they must be equal"
             )
         return get_activation(self.cfg.color_activation)(features)
 

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 @dataclass
 class Scene:
-    """What is rendered, or exported; held in a plain object, so that modules are registered once, by the system."""
+    """What is rendered, or exported; held in a plain object, so that modules are registered once, by the
+    system.
+    """
 
     geometry: nn.Module
     material: nn.Module
