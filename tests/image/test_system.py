@@ -68,6 +68,19 @@ def test_path_png_shows_the_start_and_the_result(tmp_path):
     assert grey[-width // 8 :].max() < 0.2
 
 
+def test_a_last_frame_that_was_lost_is_made_again_by_the_test(tmp_path):
+    system = image_system(tmp_path, particles=2, progress_every=2)
+    run = trainer(tmp_path, 5)
+    run.fit(system, datamodule=image_data(2))
+    last, listed = tmp_path / "save/progress/5.png", tmp_path / "save/progress/frames.json"
+    before, frames = last.read_bytes(), json.loads(listed.read_text())
+    last.unlink()
+    listed.write_text(json.dumps(frames[:-1]))
+    run.test(system, datamodule=image_data(2), verbose=False)
+    assert last.read_bytes() == before
+    assert [frame["step"] for frame in json.loads(listed.read_text())] == [0, 2, 4, 5]
+
+
 def test_guidance_gets_the_keys_it_wants(tmp_path):
     system = image_system(tmp_path)
     trainer(tmp_path, 1).fit(system, datamodule=image_data())

@@ -164,9 +164,7 @@ class ImageSystem(BaseSystem):
 
     def on_train_end(self) -> None:
         """Keep the last frame, and, where the guidance stopped early, the state it stopped at."""
-        dataset = self.trainer.train_dataloader.dataset
-        batch = next(iter(dataset))
-        self._save_frame({**batch, "coordinates": batch["coordinates"].to(self.device)})
+        self._save_last_frame(self.trainer.train_dataloader.dataset)
         callback = self.trainer.checkpoint_callback
         if self.finished and callback is not None and callback.dirpath:
             self.trainer.save_checkpoint(os.path.join(callback.dirpath, "last.ckpt"))
@@ -198,6 +196,9 @@ class ImageSystem(BaseSystem):
         frames = self._frames().read()
         if not frames:
             return
+        if frames[-1].step < self.true_global_step:  # killed between the last checkpoint and the last frame
+            self._save_last_frame(self.trainer.datamodule.train_dataloader().dataset)
+            frames = self._frames().read()
         shown = spread(frames, self.cfg.path_columns)
         particles = self.geometry.cfg.n_particles
         tiles = [read_tiles(self.get_save_path(f"progress/{frame.step}.png"), particles) for frame in shown]
@@ -230,6 +231,10 @@ class ImageSystem(BaseSystem):
         if self.trainer.is_global_zero:
             self._save_grid(f"progress/{step}.png", self.render_all(batch))
             self._frames().add(Frame(step, self.bandwidth))
+
+    def _save_last_frame(self, dataset: Iterable[dict[str, Any]]) -> None:
+        batch = next(iter(dataset))
+        self._save_frame({**batch, "coordinates": batch["coordinates"].to(self.device)})
 
     def _save_grid(self, filename: str, images: Tensor, name: str | None = None) -> None:
         self.save_rgb_image(filename, tile(enlarged(images, 128)), name=name, step=self.true_global_step)
