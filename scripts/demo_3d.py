@@ -5,6 +5,7 @@ Further `key=value` arguments replace settings of that file.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def main(argv: list[str] | None = None) -> int:
     add("prompt", nargs="?", default="a yellow duck", help="a colour and an object of the tiny world")
     add("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
     args = parser.parse_args(argv)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as these only wait for a second thread
     settings = ["name=demo-3d", f"system.prompt_processor.prompt={args.prompt}"]
     status = launch.main(["--config", str(CONFIG), "--train", *settings, *args.overrides])
     if status:
