@@ -32,8 +32,9 @@ def clip(tmp_path_factory):
 
 
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(
-    script, random_pipeline, clip, tmp_path
+    script, random_pipeline, clip, tmp_path, monkeypatch
 ):
+    monkeypatch.setattr("threestudio_msd.evaluation.costs.PROBES", (1, 2))
     configs = [
         f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
         f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline}",

@@ -63,7 +63,7 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         except RuntimeError as error:  # other shapes
             reason = str(error).strip().splitlines()[-1].strip()
             raise ConfigError(f"system.weights: {weights} is another model's: {reason}") from error
-        if len(unknown) == len(state_dict):
+        if state_dict and len(unknown) == len(state_dict):
             raise ConfigError(
                 f"system.weights: {weights} is another model's: nothing in it has a name known here"
             )
