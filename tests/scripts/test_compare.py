@@ -76,7 +76,7 @@ def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluate
     assert [path.stat().st_mtime_ns for path in done] == times
     assert json.loads((tmp_path / "out/results.json").read_text()) == first
 
-    folders = [tmp_path / "out/runs/MSD", "--reference", tmp_path / "out/references/ddim"]
+    folders = [tmp_path / "out/runs/MSD/2", "--reference", tmp_path / "out/references/ddim"]
     text = script("evaluate", *folders, "--features", f"clip={clip}", "--json", tmp_path / "figures.json")
     again = json.loads((tmp_path / "figures.json").read_text())["figures"]
     ours = first["budgets"]["steps=2"]["MSD"]["figures"]
