@@ -37,11 +37,8 @@ compare-3d: $(READY)
 		configs/vsd-nerf-tiny.yaml --prompts "a red mug" "an orange duck" "a green car" "a pink house" "a black cat" "a blue teapot" \
 		--seeds 3 --out outputs/compare-3d $(ARGS)
 
-PARTS := evaluation guidance image launcher portable priors scene toy
-
-test: $(READY)  # two processes: what one part registers or sets does not reach the other
-	$(BIN)/python -m pytest $(PARTS:%=tests/%)
-	$(BIN)/python -m pytest $(PARTS:%=--ignore=tests/%)
+test: $(READY)
+	$(BIN)/python -m pytest
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/evaluation/test_grid.py
