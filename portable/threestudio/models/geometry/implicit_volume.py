@@ -33,7 +33,7 @@ class ImplicitVolume(DensityGeometry):
         n_input_dims: int = 3
         n_feature_dims: int = 3
         density_activation: str | None = "softplus"
-        density_bias: Any = "blob_magic3d"  # or blob_dreamfusion, or a number
+        density_bias: float | str = "blob_magic3d"  # or blob_dreamfusion, or a number
         density_blob_scale: float = 10.0
         density_blob_std: float = 0.5
         pos_encoding_config: dict = field(

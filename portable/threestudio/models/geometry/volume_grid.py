@@ -31,7 +31,7 @@ class VolumeGrid(DensityGeometry):
         grid_size: tuple[int, int, int] = (100, 100, 100)  # points along z, y, x
         n_feature_dims: int = 3
         density_activation: str | None = "softplus"
-        density_bias: Any = "blob"  # or a number
+        density_bias: float | str = "blob"  # or a number
         density_blob_scale: float = 5.0
         density_blob_std: float = 0.5
         normal_type: str | None = (
