@@ -6,7 +6,6 @@ Nothing is trained and no weights are loaded or downloaded.
 
 import importlib.metadata
 import importlib.util
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from threestudio_msd.errors import UserError
+from threestudio_msd.machine import device_memory
 
 from launcher.host import find_host, import_extensions, import_host
 
@@ -163,15 +163,6 @@ def of_device() -> Finding:
         "GPU: torch finds none, and computes on the CPU, on which only the tiny configs are quick",
         "nvidia-smi shows what the driver sees; unset CUDA_VISIBLE_DEVICES",
     )
-
-
-def device_memory() -> int:
-    """Bytes of the device's memory: the GPU's, else the machine's."""
-    import torch
-
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_properties(0).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def of_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from ..errors import UserError, did_you_mean
 from ..fields import listed
 from ..losses import require_weights
+from ..machine import device_memory
 
 SIZES = (
     "data.n_particles, data.batch_size, data.height, data.width, "
@@ -108,10 +108,7 @@ def require_memory(needed: int) -> None:
     Raises:
         UserError: It could not, not even if all of it were free.
     """
-    if torch.cuda.is_available():
-        there = torch.cuda.get_device_properties(0).total_memory
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = device_memory()
     if needed > there:
         raise UserError(
             f"{SIZES}: these sizes need {needed / 1e9:.3g} GB, and {there / 1e9:.3g} GB are there"

@@ -1,0 +1,14 @@
+"""What the machine at hand has."""
+
+from __future__ import annotations
+
+import os
+
+
+def device_memory() -> int:
+    """Bytes of the memory that is computed in: the first GPU's, or the machine's where there is none."""
+    import torch  # a machine that lacks it is asked too
+
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_properties(0).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
