@@ -109,11 +109,16 @@ class FiniteParameters(Callback):
         Raises:
             NonFiniteError: Naming step and parameter.
         """
-        for name, parameter in pl_module.named_parameters():
-            if parameter.requires_grad and not parameter.detach().abs().max() < HUGE:
-                raise NonFiniteError(
-                    f"{name} is NaN, infinite or above {HUGE:.0e} after step {trainer.global_step}"
-                )
+        peaks = {
+            name: parameter.detach().abs().max().float()
+            for name, parameter in pl_module.named_parameters()
+            if parameter.requires_grad
+        }
+        if peaks and not (torch.stack([*peaks.values()]) < HUGE).all():  # a GPU waits once, not for each
+            name = next(name for name, peak in peaks.items() if not peak < HUGE)
+            raise NonFiniteError(
+                f"{name} is NaN, infinite or above {HUGE:.0e} after step {trainer.global_step}"
+            )
 
 
 class LastCheckpoint(Callback):

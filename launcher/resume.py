@@ -147,14 +147,13 @@ def find_misfit(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Te
     return None
 
 
-def require_whole_state(system: torch.nn.Module, path: str) -> None:
-    """Check the weights of everything that a system holds, before Lightning restores them.
+def require_whole_state(system: torch.nn.Module, path: str, checkpoint: Mapping[str, Any]) -> None:
+    """Check the weights of everything that a system holds, before Lightning restores them from a checkpoint.
 
     Raises:
-        UserError: A name or a shape differs.
+        UserError: A name or a shape differs; the message has the checkpoint's path.
     """
-    saved = read_checkpoint("resume", path)["state_dict"]
-    state = system.state_dict()
+    saved, state = checkpoint["state_dict"], system.state_dict()
     unknown = next((name for name in saved if name not in state), None)
     misfit = find_misfit(state, saved) or (unknown and f"this config's has no {unknown}")
     if misfit:

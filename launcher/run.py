@@ -46,12 +46,15 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
     _quiet()
     cfg = parse_structured(ExperimentConfig, as_config(settings))
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
-    args, step = _what_is_left(args, cfg)
+    checkpoint = None if cfg.resume is None else read_checkpoint("resume", cfg.resume)
+    args, step = _what_is_left(args, cfg, checkpoint)
     datamodule = threestudio.find(cfg.data_type)(cfg.data)
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
-    if cfg.resume is not None:
-        require_whole_state(system, cfg.resume)
+    if checkpoint is not None:
+        require_whole_state(system, cfg.resume, checkpoint)
+        if not args.train:  # Lightning restores weights there, but neither epoch nor step
+            system.set_resume_status(checkpoint["epoch"], checkpoint["global_step"])
 
     last = LastCheckpoint(
         os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
@@ -86,11 +89,13 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
     return 0
 
 
-def _what_is_left(args: Namespace, cfg: Any) -> tuple[Namespace, int | None]:
+def _what_is_left(
+    args: Namespace, cfg: Any, checkpoint: dict[str, Any] | None
+) -> tuple[Namespace, int | None]:
     """What is still to do, and the step that a training goes on from: of a finished one, only the test."""
-    if not args.train or cfg.resume is None:
+    if not args.train or checkpoint is None:
         return args, None
-    step, steps = read_checkpoint("resume", cfg.resume)["global_step"], cfg.trainer.get("max_steps", -1)
+    step, steps = checkpoint["global_step"], cfg.trainer.get("max_steps", -1)
     sweep(cfg.trial_dir)
     if not 0 <= steps <= step:
         print(f"Going on in {cfg.trial_dir} from step {step}.")
@@ -160,9 +165,6 @@ def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg
         require_finite_state({"state_dict": system.state_dict()}, f"at step {trainer.global_step}")
         trainer.test(system, datamodule=datamodule)
         return
-    if cfg.resume is not None:  # Lightning restores weights here, but neither epoch nor step
-        ckpt = read_checkpoint("resume", cfg.resume)
-        system.set_resume_status(ckpt["epoch"], ckpt["global_step"])
     act = trainer.validate if args.validate else trainer.test if args.test else trainer.predict
     act(system, datamodule=datamodule, ckpt_path=cfg.resume)
 
