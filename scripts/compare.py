@@ -41,7 +41,7 @@ def arguments() -> argparse.ArgumentParser:
         "--ray", metavar="ADDRESS", help="a Ray cluster that shares the files; `local` starts one"
     )
     add(
-        *("--features",),
+        "--features",
         nargs="+",
         default=["judge"],
         metavar="NAME[=WEIGHTS]",

@@ -144,13 +144,20 @@ class Cell:
             "use_timestamp=false",
             f"seed={self.seed}",
             f"system.prompt_processor.prompt={self.prompt}",
-            f"data.n_particles={self.particles}",
             f"trainer.max_steps={self.steps}",
             "trainer.enable_progress_bar=false",
             f"trainer.val_check_interval={self.steps}",
             "trainer.limit_val_batches=0",
-            f"system.progress_every={max(1, self.steps // self.frames)}",
+            *self.own_settings,
             *self.method.overrides,
+        ]
+
+    @property
+    def own_settings(self) -> list[str]:
+        """What runs of this kind set beside what all do."""
+        return [
+            f"data.n_particles={self.particles}",
+            f"system.progress_every={max(1, self.steps // self.frames)}",
         ]
 
     @property

@@ -120,7 +120,7 @@ def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:
         points = [point for point in row.curve if figure in point.figures]
         x = np.array([_spent(row, point, against) for point in points])
         mean = np.array([point.figures[figure].mean for point in points])
-        std = np.nan_to_num([point.figures[figure].std for point in points])
+        std = np.array([point.figures[figure].std for point in points])  # NaN of a single seed: no band
         axes.plot(x, mean, color=colour, label=label, marker="o", markersize=3)
         low = np.maximum(mean - std, mean / 10)  # the axis is logarithmic
         axes.fill_between(x, low, mean + std, color=colour, alpha=0.15, linewidth=0)

@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from ..errors import UserError
-from ..evaluation.grid import DONE, Cell, Execute, Method, run_grid
+from ..evaluation.grid import Cell, Execute, Method, run_grid
 from ..evaluation.images import Run
 from ..evaluation.metrics import Spread
 from ..files import save_text
@@ -40,23 +40,11 @@ class SceneCell(Cell):
     """One text-to-3D run of a comparison; `particles` are the pictures of its turntable."""
 
     @property
-    def arguments(self) -> list[str]:
-        """The launcher's command line."""
+    def own_settings(self) -> list[str]:
+        """See `Cell`."""
         return [
-            *("--config", self.method.config, "--train"),
-            f"exp_root_dir={self.root}",
-            f"name={self.method.label}/{self.steps}",
-            f"tag={self.folder.name}",
-            "use_timestamp=false",
-            f"seed={self.seed}",
-            f"system.prompt_processor.prompt={self.prompt}",
             f"data.n_test_views={self.particles}",
-            f"trainer.max_steps={self.steps}",
-            "trainer.enable_progress_bar=false",
             "trainer.log_every_n_steps=1",  # the last step's evaluations count too
-            f"trainer.val_check_interval={self.steps}",
-            "trainer.limit_val_batches=0",
-            *self.method.overrides,
         ]
 
 
@@ -108,9 +96,9 @@ def compare_scenes(
 
 def figures_of(cell: SceneCell) -> Figures:
     """Of a finished run: those of its scene, evaluations of the networks a view, and seconds."""
-    seconds = json.loads((cell.folder / DONE).read_text(encoding="utf-8"))["seconds"]
-    views = int(Run(cell.folder).config.data.batch_size)
-    return {**run_figures(cell.folder), "nfe": views * Run(cell.folder).nfe, "seconds": seconds}
+    run = Run(cell.folder)
+    nfe = int(run.config.data.batch_size) * run.nfe
+    return {**run_figures(cell.folder), "nfe": nfe, "seconds": cell.spent("seconds")}
 
 
 def markdown(results: Mapping[str, Mapping[str, Figures]]) -> str:
