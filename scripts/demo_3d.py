@@ -4,7 +4,6 @@ Trains `configs/msd-nerf-tiny.yaml`, exports the mesh and says where pictures, t
 Further `key=value` arguments replace settings of that file.
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -12,26 +11,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import launch
-
-CONFIG = Path(__file__).resolve().parents[1] / "configs" / "msd-nerf-tiny.yaml"
+from launcher.demo import demo_arguments, newest_run
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return its exit status, that of the launcher."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add = parser.add_argument
-    add("prompt", nargs="?", default="a yellow duck", help="a colour and an object of the tiny world")
-    add("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
-    args = parser.parse_args(argv)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as these only wait for a second thread
-    settings = ["name=demo-3d", f"system.prompt_processor.prompt={args.prompt}"]
-    status = launch.main(["--config", str(CONFIG), "--train", *settings, *args.overrides])
+    arguments = demo_arguments(__doc__, "msd-nerf-tiny", "demo-3d", "a yellow duck", argv)
+    status = launch.main([*arguments, "--train"])
     if status:
         return status
-    folder = max(Path("outputs", "demo-3d").iterdir(), key=lambda path: path.stat().st_mtime)
-    config, checkpoint = folder / "configs" / "parsed.yaml", folder / "ckpts" / "last.ckpt"
+    run = newest_run(arguments)
+    config, checkpoint = run / "configs" / "parsed.yaml", run / "ckpts" / "last.ckpt"
     return launch.main(["--config", str(config), "--export", f"resume={checkpoint}"])
 
 

@@ -8,20 +8,20 @@ import imageio.v3 as iio
 import trimesh
 
 
+def small(pipeline):
+    return [
+        f"system.prompt_processor.pretrained_model_name_or_path={pipeline}",
+        *("trainer.max_steps=2", "trainer.val_check_interval=2", "data.n_test_views=3"),
+        *("data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
+        *("system.guidance.sampler.steps=1", "system.geometry.isosurface_resolution=24"),
+    ]
+
+
 def test_ends_with_a_video_that_phones_play_and_a_mesh(
     load_script, random_pipeline, monkeypatch, tmp_path, capsys
 ):
     monkeypatch.chdir(tmp_path)
-    status = load_script("demo_3d").main(
-        [
-            'a "blue" house, 50%',
-            f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}",
-            *("trainer.max_steps=2", "trainer.val_check_interval=2", "data.n_test_views=3"),
-            *("data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
-            *("system.guidance.sampler.steps=1", "system.geometry.isosurface_resolution=24"),
-        ]
-    )
-    assert status == 0
+    assert load_script("demo_3d").main(['a "blue" house, 50%', *small(random_pipeline)]) == 0
     (run,) = Path("outputs/demo-3d").iterdir()
     video = run / "save" / "it2-test.mp4"
     codec = iio.immeta(video, plugin="FFMPEG")
@@ -29,3 +29,11 @@ def test_ends_with_a_video_that_phones_play_and_a_mesh(
     mesh = trimesh.load_mesh(run / "save" / "it2-export" / "model.glb")
     assert len(mesh.faces)
     assert str(run) in capsys.readouterr().out
+
+
+def test_its_name_and_folder_can_be_set(load_script, random_pipeline, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    words = ["a red mug", *small(random_pipeline), "name=mine", "exp_root_dir=there"]
+    assert load_script("demo_3d").main(words) == 0
+    (run,) = Path("there/mine").iterdir()
+    assert (run / "save" / "it2-export" / "model.glb").is_file()

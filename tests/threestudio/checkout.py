@@ -7,9 +7,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = os.environ.get("THREESTUDIO_ROOT")
-REASON = "THREESTUDIO_ROOT does not name a threestudio checkout"
+INSIDE = [
+    pytest.mark.threestudio,
+    pytest.mark.skipif(not ROOT, reason="THREESTUDIO_ROOT does not name a threestudio checkout"),
+    pytest.mark.timeout(900),
+]
+"""Marks of a test that runs such a checkout."""
 
 
 def linked(folder: Path) -> Path:
@@ -49,3 +56,8 @@ def launch(checkout: Path, config: Path, settings: dict[str, str]) -> tuple[str,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout + done.stderr, checkout / "outputs" / settings["name"] / "run"
+
+
+def logged(run: Path) -> set[str]:
+    """The columns of a run's log."""
+    return set(next((run / "csv_logs").rglob("metrics.csv")).read_text().splitlines()[0].split(","))
