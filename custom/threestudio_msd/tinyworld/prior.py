@@ -15,7 +15,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from .autoencoder import encode_images
 from .data import Images
-from .tokens import FILLERS, LENGTH, save_tokenizer
+from .tokens import FILLERS, FLAWS, LENGTH, save_tokenizer
 from .training import TrainConfig, fit
 from .world import COLOURS, OBJECTS, VIEWS, Caption
 
@@ -70,29 +70,37 @@ class TinyPrior(nn.Module):
 
 
 def write_caption(name: str, colour: str, view: str, generator: torch.Generator) -> str:
-    """A caption as users write it and threestudio extends it; empty for one in ten, for guidance.
+    """A caption as users write it and threestudio extends it.
+
+    One in eight names nothing, for guidance: most are empty, some a negative prompt's list of flaws.
 
     Args:
         name: The object.
         colour: Its colour.
-        view: The view it is seen from, told in three captions of five.
+        view: The view it is seen from, told in four captions of five.
         generator: The randomness.
     """
-    told, empty, wordy, front_first = torch.rand(4, generator=generator).tolist()
-    if empty < 0.1:
-        return ""
+    nothing, wordy, told, front_first = torch.rand(4, generator=generator).tolist()
+    if nothing < 0.13:
+        return "" if nothing < 0.1 else ", ".join(_words(FLAWS, 2, 12, generator))
     text = Caption(name, colour).text
-    if wordy < 0.3:
-        picks = torch.randint(len(FILLERS), (3,), generator=generator).tolist()
-        before, after, last = (FILLERS[i] for i in picks)
-        text = f"a {before} of {text}" if wordy < 0.15 else f"{text}, {after} {last}"
+    if wordy < 0.1:
+        text = f"a {_words(FILLERS, 1, 1, generator)[0]} of {text}"
+    elif wordy < 0.25:
+        text = f"{text}, {' '.join(_words(FILLERS, 1, 6, generator))}"
     elif wordy < 0.4:
         text = f"a DSLR photo of {text}" if wordy < 0.35 else f"a photo of {text}"
-    if told > 0.6:
+    if told > 0.8:
         return text
     if front_first < 0.1:
         return f"{view.replace('back', 'backside')} view of {text}"
     return f"{text}, {view} view"
+
+
+def _words(words: Sequence[str], low: int, high: int, generator: torch.Generator) -> list[str]:
+    """Between `low` and `high` of the words, any of them more than once."""
+    n = int(torch.randint(low, high + 1, (1,), generator=generator))
+    return [words[i] for i in torch.randint(len(words), (n,), generator=generator).tolist()]
 
 
 def noise_schedule() -> DDIMScheduler:

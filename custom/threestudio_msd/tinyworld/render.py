@@ -16,7 +16,7 @@ from .shapes import MATERIALS, RADIUS, SHAPES
 from .world import COLOURS, OBJECTS, Caption, parse_prompt, view_name
 
 RESOLUTION = 64
-SUPERSAMPLING = 2
+SUPERSAMPLING = 3
 _MATERIAL_NAMES = tuple(MATERIALS)
 _BACKGROUND = 255  # material id of rays that miss
 

@@ -23,6 +23,7 @@ MATERIALS: dict[str, tuple[float, float, float] | float] = {
     "wood": (0.45, 0.30, 0.18),
     "steel": (0.62, 0.63, 0.66),
     "amber": (0.96, 0.60, 0.12),
+    "lamp": (0.90, 0.10, 0.12),
     "glow": (1.00, 0.95, 0.66),
 }
 """Material name -> albedo in [0, 1], or the fraction of the object's colour."""
@@ -107,17 +108,17 @@ def _mirrored(p: Tensor) -> Tensor:
 
 
 def airplane(p: Tensor) -> list[Part]:
-    """A jet: windscreen and white nose in front, tail fins behind."""
+    """A jet: windscreen and white nose in front, an amber tail fin behind."""
     m = _mirrored(p)
     return [
         (capsule(p, (0.36, 0, 0), (-0.42, 0, 0.05), 0.125, 0.06), "body"),
-        (ball(p, (0.44, 0, -0.005), 0.09), "white"),
-        (ellipsoid(p, (0.30, 0, 0.09), (0.10, 0.085, 0.07)), "dark"),
+        (ball(p, (0.43, 0, -0.005), 0.115), "white"),
+        (ellipsoid(p, (0.28, 0, 0.09), (0.12, 0.10, 0.08)), "dark"),
         (capsule(m, (0.10, 0.08, -0.02), (-0.12, 0.50, 0.03), 0.06, 0.035), "body"),
         (capsule(m, (-0.02, 0.08, -0.02), (-0.14, 0.50, 0.03), 0.06, 0.035), "body"),
-        (capsule(m, (0.10, 0.24, -0.07), (-0.04, 0.24, -0.07), 0.05), "steel"),
+        (capsule(m, (0.12, 0.24, -0.07), (-0.05, 0.24, -0.07), 0.065), "steel"),
         (capsule(m, (-0.42, 0.02, 0.06), (-0.47, 0.20, 0.08), 0.045, 0.025), "shade"),
-        (capsule(p, (-0.38, 0, 0.06), (-0.49, 0, 0.27), 0.05, 0.03), "shade"),
+        (capsule(p, (-0.38, 0, 0.06), (-0.49, 0, 0.27), 0.06, 0.045), "amber"),
     ]
 
 
@@ -133,16 +134,16 @@ def boat(p: Tensor) -> list[Part]:
     return [
         (hull, "body"),
         (deck, "shade"),
-        (box(p, (0.20, 0, -0.10), (0.12, 0.12, 0.10), 0.03), "white"),
-        (box(m, (0.315, 0.05, -0.07), (0.015, 0.035, 0.035)), "dark"),
-        (box(m, (0.20, 0.118, -0.07), (0.07, 0.01, 0.03)), "dark"),
-        (cylinder(p, (0.0, 0, 0.18), 2, 0.022, 0.37), "wood"),
+        (box(p, (0.20, 0, -0.08), (0.14, 0.15, 0.13), 0.03), "white"),
+        (box(m, (0.335, 0.065, -0.04), (0.015, 0.045, 0.055)), "dark"),
+        (box(m, (0.20, 0.148, -0.04), (0.09, 0.012, 0.05)), "dark"),
+        (cylinder(p, (0.0, 0, 0.18), 2, 0.03, 0.37), "wood"),
         (sail, "body"),
     ]
 
 
 def car(p: Tensor) -> list[Part]:
-    """A car: bonnet and headlights in front, cabin towards the back, dark wheels."""
+    """A car: bonnet and headlights in front, tail lamps and the cabin behind, dark wheels."""
     m = _mirrored(p)
     wheels = torch.minimum(
         cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05)
@@ -150,29 +151,30 @@ def car(p: Tensor) -> list[Part]:
     return [
         (box(p, (0.0, 0, -0.06), (0.50, 0.25, 0.12), 0.06), "body"),
         (box(p, (-0.08, 0, 0.10), (0.26, 0.20, 0.13), 0.08), "body"),
-        (box(p, (0.155, 0, 0.105), (0.04, 0.16, 0.065), 0.02), "glass"),
-        (box(p, (-0.325, 0, 0.105), (0.03, 0.14, 0.05), 0.02), "glass"),
-        (box(m, (-0.07, 0.195, 0.11), (0.17, 0.02, 0.055), 0.01), "glass"),
+        (box(p, (0.155, 0, 0.105), (0.04, 0.17, 0.08), 0.02), "glass"),
+        (box(p, (-0.325, 0, 0.105), (0.03, 0.15, 0.07), 0.02), "glass"),
+        (box(m, (-0.07, 0.195, 0.11), (0.19, 0.02, 0.075), 0.01), "glass"),
         (wheels, "dark"),
-        (ball(m, (0.475, 0.15, -0.04), 0.065), "glow"),
-        (box(p, (0.49, 0, -0.08), (0.02, 0.08, 0.035)), "dark"),
+        (ball(m, (0.465, 0.16, -0.03), 0.085), "glow"),
+        (box(p, (0.49, 0, -0.09), (0.02, 0.09, 0.05)), "dark"),
+        (box(m, (-0.49, 0.17, -0.03), (0.025, 0.06, 0.05)), "lamp"),
     ]
 
 
 def cat(p: Tensor) -> list[Part]:
-    """A sitting cat: white muzzle and chest, ears, eyes, a tail that curls behind."""
+    """A sitting cat: white muzzle and chest, ears, eyes, a tail with a white tip that curls behind."""
     m = _mirrored(p)
     return [
         (ellipsoid(p, (-0.08, 0, -0.22), (0.25, 0.20, 0.28)), "body"),
         (ball(p, (0.08, 0, 0.18), 0.20), "body"),
         (cylinder(m, (0.06, 0.125, 0.40), 2, 0.085, 0.09, 0.01), "body"),
-        (ball(m, (0.235, 0.08, 0.23), 0.04), "dark"),
-        (ellipsoid(p, (0.245, 0, 0.12), (0.06, 0.085, 0.055)), "white"),
-        (ball(p, (0.305, 0, 0.145), 0.022), "dark"),
-        (ellipsoid(p, (0.10, 0, -0.14), (0.09, 0.11, 0.16)), "white"),
+        (ball(m, (0.225, 0.09, 0.235), 0.058), "dark"),
+        (ellipsoid(p, (0.245, 0, 0.11), (0.07, 0.10, 0.065)), "white"),
+        (ball(p, (0.31, 0, 0.14), 0.032), "dark"),
+        (ellipsoid(p, (0.11, 0, -0.14), (0.10, 0.125, 0.17)), "white"),
         (capsule(m, (0.12, 0.10, -0.20), (0.15, 0.10, -0.46), 0.06), "body"),
         (capsule(p, (-0.28, 0, -0.42), (-0.44, 0, -0.22), 0.05), "body"),
-        (capsule(p, (-0.44, 0, -0.22), (-0.40, 0, 0.02), 0.05, 0.035), "shade"),
+        (capsule(p, (-0.44, 0, -0.22), (-0.40, 0, 0.02), 0.055, 0.05), "white"),
     ]
 
 
@@ -180,8 +182,8 @@ def chair(p: Tensor) -> list[Part]:
     """A chair: open in front, its back rest behind."""
     m = _mirrored(p)
     legs = torch.minimum(
-        capsule(m, (0.22, 0.21, -0.06), (0.25, 0.24, -0.46), 0.035),
-        capsule(m, (-0.22, 0.21, -0.06), (-0.25, 0.24, -0.46), 0.035),
+        capsule(m, (0.22, 0.21, -0.06), (0.25, 0.24, -0.46), 0.045),
+        capsule(m, (-0.22, 0.21, -0.06), (-0.25, 0.24, -0.46), 0.045),
     )
     return [
         (box(p, (0.0, 0, -0.05), (0.28, 0.27, 0.055), 0.03), "body"),
@@ -197,8 +199,8 @@ def duck(p: Tensor) -> list[Part]:
     return [
         (ellipsoid(p, (-0.06, 0, -0.20), (0.40, 0.28, 0.24)), "body"),
         (ball(p, (0.18, 0, 0.18), 0.21), "body"),
-        (ellipsoid(p, (0.42, 0, 0.14), (0.12, 0.11, 0.045)), "amber"),
-        (ball(m, (0.325, 0.10, 0.26), 0.045), "dark"),
+        (ellipsoid(p, (0.42, 0, 0.13), (0.14, 0.13, 0.06)), "amber"),
+        (ball(m, (0.315, 0.11, 0.26), 0.06), "dark"),
         (capsule(p, (-0.36, 0, -0.12), (-0.50, 0, 0.06), 0.10, 0.02), "body"),
         (ellipsoid(m, (-0.10, 0.26, -0.16), (0.22, 0.06, 0.12)), "shade"),
     ]
@@ -218,24 +220,30 @@ def fish(p: Tensor) -> list[Part]:
         (tail, "shade"),
         (capsule(p, (0.10, 0, 0.22), (-0.12, 0, 0.34), 0.05, 0.03), "shade"),
         (capsule(p, (0.06, 0, -0.22), (-0.08, 0, -0.33), 0.05, 0.03), "shade"),
-        (ball(m, (0.31, 0.10, 0.08), 0.07), "white"),
-        (ball(m, (0.345, 0.135, 0.085), 0.045), "dark"),
-        (ellipsoid(p, (0.45, 0, -0.06), (0.05, 0.08, 0.045)), "white"),
+        (ball(m, (0.31, 0.10, 0.08), 0.085), "white"),
+        (ball(m, (0.345, 0.14, 0.085), 0.06), "dark"),
+        (ellipsoid(p, (0.45, 0, -0.07), (0.06, 0.09, 0.055)), "white"),
         (capsule(m, (0.05, 0.15, -0.06), (-0.10, 0.25, -0.12), 0.045, 0.03), "shade"),
     ]
 
 
 def house(p: Tensor) -> list[Part]:
-    """A house: door and two windows in front, a chimney, a darker roof with its ridge along y."""
+    """A house: door and two windows in front, a wide one behind, a round one at each
+    side, white eaves, a chimney.
+    """
     m = _mirrored(p)
     slope = (p[:, 0].abs() * 0.66 + (p[:, 2] - 0.46) * 0.75) / 1.0
     roof = torch.maximum(torch.maximum(slope, 0.09 - p[:, 2]), p[:, 1].abs() - 0.39)
+    edge = torch.maximum(roof - 0.012, p[:, 2] - 0.15)  # a white board along the eaves
     return [
         (box(p, (0.0, 0, -0.16), (0.32, 0.34, 0.28)), "body"),
         (roof, "shade"),
-        (box(p, (0.32, 0, -0.26), (0.02, 0.09, 0.17)), "wood"),
-        (box(m, (0.32, 0.22, -0.13), (0.02, 0.075, 0.09)), "white"),
-        (box(p, (-0.16, 0.20, 0.40), (0.06, 0.06, 0.12)), "steel"),
+        (edge, "white"),
+        (box(p, (0.32, 0, -0.24), (0.025, 0.11, 0.20)), "wood"),
+        (box(m, (0.32, 0.23, -0.12), (0.025, 0.085, 0.11)), "white"),
+        (cylinder(m, (0.0, 0.34, -0.14), 1, 0.11, 0.02), "white"),
+        (box(p, (-0.32, 0, -0.14), (0.025, 0.17, 0.11)), "glass"),
+        (box(p, (-0.16, 0.20, 0.40), (0.07, 0.07, 0.12)), "steel"),
     ]
 
 
@@ -243,9 +251,9 @@ def mug(p: Tensor) -> list[Part]:
     """A mug: a white disc on its front, the handle on its left."""
     outer = cylinder(p, (0.0, -0.06, 0), 2, 0.31, 0.36)
     hollow = cylinder(p, (0.0, -0.06, 0.12), 2, 0.26, 0.32)
-    handle = torch.maximum(ring(p, (0.0, 0.27, 0.0), 0, 0.17, 0.05), 0.20 - p[:, 1])
+    handle = torch.maximum(ring(p, (0.0, 0.27, 0.0), 0, 0.18, 0.06), 0.20 - p[:, 1])
     wall = (_length(p[:, 0], p[:, 1] + 0.06) - 0.315).abs() - 0.01
-    badge = torch.maximum(torch.maximum(wall, _length(p[:, 1] + 0.06, p[:, 2] + 0.02) - 0.17), -p[:, 0])
+    badge = torch.maximum(torch.maximum(wall, _length(p[:, 1] + 0.06, p[:, 2] + 0.02) - 0.20), -p[:, 0])
     return [
         (torch.maximum(outer, -hollow), "body"),
         (cylinder(p, (0.0, -0.06, -0.18), 2, 0.26, 0.02), "white"),
@@ -255,23 +263,24 @@ def mug(p: Tensor) -> list[Part]:
 
 
 def robot(p: Tensor) -> list[Part]:
-    """A robot: lit eyes and a chest panel in front, an aerial on its head."""
+    """A robot: lit eyes and a chest panel in front, a dark pack on its back, an aerial on its head."""
     m = _mirrored(p)
     return [
         (box(p, (0.0, 0, 0.25), (0.15, 0.19, 0.14), 0.03), "body"),
         (box(p, (0.0, 0, -0.08), (0.16, 0.22, 0.19), 0.03), "body"),
-        (ball(m, (0.145, 0.085, 0.27), 0.055), "glow"),
-        (box(p, (0.15, 0, 0.17), (0.015, 0.10, 0.02)), "dark"),
-        (box(p, (0.16, 0, -0.06), (0.015, 0.13, 0.09)), "white"),
-        (capsule(m, (0.0, 0.28, 0.04), (0.10, 0.31, -0.22), 0.055), "steel"),
+        (ball(m, (0.14, 0.09, 0.28), 0.075), "glow"),
+        (box(p, (0.15, 0, 0.16), (0.02, 0.12, 0.03)), "dark"),
+        (box(p, (0.16, 0, -0.06), (0.02, 0.15, 0.11)), "white"),
+        (box(p, (-0.20, 0, -0.04), (0.07, 0.15, 0.14), 0.03), "dark"),
+        (capsule(m, (0.0, 0.28, 0.04), (0.10, 0.31, -0.22), 0.065), "steel"),
         (box(m, (0.0, 0.11, -0.39), (0.09, 0.07, 0.15), 0.03), "shade"),
-        (capsule(p, (0, 0, 0.36), (0, 0, 0.48), 0.02), "steel"),
-        (ball(p, (0, 0, 0.50), 0.05), "amber"),
+        (capsule(p, (0, 0, 0.36), (0, 0, 0.48), 0.03), "steel"),
+        (ball(p, (0, 0, 0.51), 0.07), "amber"),
     ]
 
 
 def rocket(p: Tensor) -> list[Part]:
-    """A rocket: a porthole in front, a darker nose, three fins with none in front."""
+    """A rocket: a porthole in front, a darker nose, a fin on each side and an amber one behind."""
     m = _mirrored(p)
     radial = _length(p[:, 0], p[:, 1])
     nose = torch.maximum((radial + (p[:, 2] - 0.56) * 0.62) * 0.85, 0.24 - p[:, 2])
@@ -280,23 +289,24 @@ def rocket(p: Tensor) -> list[Part]:
     return [
         (cylinder(p, (0, 0, -0.06), 2, 0.15, 0.31, 0.19), "body"),
         (nose, "shade"),
-        (cylinder(p, (0.15, 0, 0.08), 0, 0.11, 0.05), "white"),
-        (cylinder(p, (0.16, 0, 0.08), 0, 0.08, 0.05), "dark"),
-        (torch.minimum(fin, back), "shade"),
+        (cylinder(p, (0.15, 0, 0.08), 0, 0.13, 0.05), "white"),
+        (cylinder(p, (0.16, 0, 0.08), 0, 0.09, 0.05), "dark"),
+        (fin, "shade"),
+        (back, "amber"),
         (cylinder(p, (0, 0, -0.41), 2, 0.11, 0.05), "steel"),
     ]
 
 
 def teapot(p: Tensor) -> list[Part]:
-    """A teapot: the spout in front, the handle behind, a lid with a white knob."""
-    handle = torch.maximum(ring(p, (-0.28, 0, -0.02), 1, 0.17, 0.045), p[:, 0] + 0.22)
+    """A teapot: the spout in front, a wooden handle behind, a lid with a white knob."""
+    handle = torch.maximum(ring(p, (-0.28, 0, -0.02), 1, 0.18, 0.06), p[:, 0] + 0.22)
     return [
         (ellipsoid(p, (0, 0, -0.08), (0.31, 0.31, 0.27)), "body"),
-        (capsule(p, (0.24, 0, -0.14), (0.46, 0, 0.14), 0.085, 0.045), "body"),
-        (ball(p, (0.475, 0, 0.165), 0.045), "dark"),
+        (capsule(p, (0.24, 0, -0.14), (0.45, 0, 0.14), 0.10, 0.06), "body"),
+        (ball(p, (0.475, 0, 0.17), 0.065), "dark"),
         (ellipsoid(p, (0, 0, 0.13), (0.20, 0.20, 0.09)), "shade"),
-        (ball(p, (0, 0, 0.26), 0.065), "white"),
-        (handle, "body"),
+        (ball(p, (0, 0, 0.26), 0.08), "white"),
+        (handle, "wood"),
     ]
 
 

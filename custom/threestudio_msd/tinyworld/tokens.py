@@ -17,9 +17,18 @@ FILLERS: tuple[str, ...] = (
     "photo", "dslr", "picture", "image", "rendering", "render", "3d", "toy", "small", "shiny", "beautiful",
     "detailed", "highly", "high", "quality", "simple", "plain", "background", "white", "light", "on", "of",
     "the", "in", "with", "and", "one", "single", "cute", "realistic", "best", "masterpiece", "4k", "8k",
-    "studio", "lighting", "sharp", "focus",
+    "studio", "lighting", "sharp", "focus", "hd", "uhd", "octane", "blender", "unreal", "engine", "vivid",
+    "professional", "photography", "photograph", "close", "up", "centered", "zoomed", "out", "wide", "angle",
+    "full", "body", "very", "made", "plastic", "intricate", "details", "resolution",
 )  # fmt: skip
 """Words around the subject that users write; the prior learns to ignore them."""
+FLAWS: tuple[str, ...] = (
+    "ugly", "bad", "anatomy", "blurry", "pixelated", "obscure", "unnatural", "colors", "poor", "lighting",
+    "dull", "and", "unclear", "cropped", "lowres", "low", "quality", "artifacts", "duplicate", "morbid",
+    "mutilated", "poorly", "drawn", "face", "deformed", "dehydrated", "proportions", "oversaturated",
+    "noise", "worst", "grayscale", "watermark", "text", "signature", "disfigured", "foggy", "shadow",
+)  # fmt: skip
+"""Words of negative prompts as threestudio's users write them; the prior learns that they name nothing."""
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
@@ -55,7 +64,20 @@ def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 def save_tokenizer(folder: Path) -> int:
     """Writes the files of a ``CLIPTokenizer`` and returns the size of its vocabulary."""
-    words = [*OBJECTS, *COLOURS, *FILLERS, "a", "an", "side", "front", "back", "backside", "overhead", "view"]
+    words = [
+        *OBJECTS,
+        *COLOURS,
+        *FILLERS,
+        *FLAWS,
+        "a",
+        "an",
+        "side",
+        "front",
+        "back",
+        "backside",
+        "overhead",
+        "view",
+    ]
     merges = learn_merges(words)
     symbols = byte_symbols()
     tokens = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in merges), _START, _END]
