@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import pytest
 import threestudio
@@ -10,6 +11,7 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from omegaconf import OmegaConf
+from threestudio.utils.base import BaseObject
 from threestudio_msd.errors import UserError
 from threestudio_msd.guidance.compat import adopt
 
@@ -109,22 +111,42 @@ def test_what_is_left_out_is_said_in_one_line(folder, caplog):
 
 def system(name, loss, optimizer=None, **further):
     block = {"guidance_type": name, "guidance": {}, "loss": loss, "optimizer": optimizer or {}, **further}
-    return OmegaConf.create({"system": block}).system.guidance
+    return OmegaConf.create({"system": block}).system
 
 
 @pytest.mark.parametrize(
     "cls, block, message",
     [
-        (MSD, system("msd-guidance", {"lambda_sds": 1.0}), r"append system\.loss\.lambda_msd=1\.0"),
-        (MSD, system("msd-guidance", {"lambda_msd": 1.0}, freq={}), r"append system\.loss\.lambda_sds=1\.0"),
+        (MSD, system("msd-guidance", {"lambda_sds": 1.0}).guidance, r"append system\.loss\.lambda_msd=1\.0"),
+        (
+            MSD,
+            system("msd-guidance", {"lambda_msd": 1.0}, freq={}).guidance,
+            r"append system\.loss\.lambda_sds=1\.0",
+        ),
+        (
+            MSD,
+            system("msd-guidance", {"lambda_msd": 1.0}, guidance_3d={}).guidance_3d,
+            r"append system\.loss\.lambda_3d_msd=1\.0",
+        ),
+        (
+            MSD,
+            system("m", {"lambda_msd": 1.0}, visualize_samples=True).guidance,
+            r"visualize_samples: expected",
+        ),
+        (VSD, system("v", {}, start_editing_step=5).guidance, "an editing system takes no loss"),
+        (
+            MSD,
+            system("m", {}, start_editing_step=5).guidance,
+            r"append 'system\.guidance\.trainer_max_steps=",
+        ),
         (
             VSD,
-            system("v", {"lambda_vsd": 1.0, "lambda_lora": 1.0}, {"params": {"geometry": {}}}),
+            system("v", {"lambda_vsd": 1.0, "lambda_lora": 1.0}, {"params": {"geometry": {}}}).guidance,
             r"append system\.optimizer\.params\.guidance\.lr=1e-4",
         ),
         (
             MSD,
-            system("m", {"lambda_msd": 1.0}),
+            system("m", {"lambda_msd": 1.0}).guidance,
             r"append 'system\.guidance\.trainer_max_steps=\$\{trainer\.max_steps\}'",
         ),
     ],
@@ -181,24 +203,55 @@ def test_image_conditioned_systems_read_loss_sds_and_the_range_of_times(msd):
         out["loss_vsd"]
 
 
-def test_systems_without_a_prompt_are_told_so(msd):
-    with pytest.raises(UserError, match="no prompt"):
-        msd(renders(), **cameras(2), rgb_as_latents=False)
+class KeepsItsPrompt(BaseObject):
+    """Stands for a prompt processor."""
+
+    @dataclass
+    class Config(BaseObject.Config):
+        prompt: str = ""
+
+    def __call__(self):
+        return PromptUtils()
 
 
-def test_other_extensions_call_with_arguments_of_their_own(msd):
-    """threestudio-3dgs and MVDream: everything of the batch, no rgb_as_latents, requires_grad_ beforehand."""
-    batch = {
-        **cameras(2),
-        "c2w": torch.eye(4).repeat(2, 1, 1),
-        "height": 16,
-        "width": 16,
-        "fovy": torch.ones(2),
-    }
-    assert msd.requires_grad_(False) is msd
-    out = msd(renders(), PromptUtils(), **batch)
-    logged = {name: value for name, value in out.items() if isinstance(value, float) or value.numel() == 1}
-    assert logged.keys() == out.keys()
+def zero123(folder, **prompt):
+    """The guidance of a system that gives it no prompt, as zero123-system does."""
+    block = {"guidance": folder, "guidance_type": "msd-sds-guidance", "loss": {"lambda_sds": 1.0}, "freq": {}}
+    return SDS(OmegaConf.create({"system": {**block, **prompt}}).system.guidance)
+
+
+def test_a_system_that_gives_no_prompt_gets_its_configs(folder, monkeypatch):
+    monkeypatch.setitem(threestudio.__modules__, "keeps-its-prompt", KeepsItsPrompt)
+    named = {"prompt_processor_type": "keeps-its-prompt", "prompt_processor": {"prompt": "a red mug"}}
+    guidance = zero123(folder, **named)
+    without, given = (guidance(renders(), *said, **cameras(2))["loss_sds"] for said in ([], [PromptUtils()]))
+    assert torch.equal(without, given)
+
+
+@pytest.mark.parametrize(
+    "prompt", [{}, {"prompt_processor_type": "dummy-prompt-processor", "prompt_processor": {"prompt": ""}}]
+)
+def test_without_a_prompt_anywhere_the_overrides_are_told(folder, prompt):
+    with pytest.raises(
+        UserError, match=r"prompt_processor\.prompt: this system calls.*images alone.*append sys"
+    ):
+        zero123(folder, **prompt)(renders(), **cameras(2), rgb_as_latents=False)
+
+
+def test_zero123_simple_system_reads_timesteps(msd):
+    out = msd(renders(), PromptUtils(), **cameras(2))
+    levels = msd.model.denoiser.schedule.sigma_at(out["timesteps"])
+    torch.testing.assert_close(levels, out["bandwidth"].expand(2), rtol=0.1, atol=0)
+
+
+def test_editing_systems_take_the_target_as_images(msd):
+    """instructnerf2nerf and control4d: the render, a photograph, the prompt; no camera and no loss."""
+    before, kept = msd.nfe, dict(msd.kept)
+    out = msd(renders(1, size=24), renders(1, size=24), PromptUtils())
+    assert out["edit_images"].shape == (1, 24, 24, 3)
+    assert not out["edit_images"].requires_grad
+    assert msd.nfe > before
+    assert msd.kept == kept
 
 
 def test_networks_keep_their_precision_under_the_trainers_autocast(msd):

@@ -25,7 +25,8 @@ from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model, named
 from ..priors.memory import MemoryOptions
-from .compat import GuidanceOutput, SystemCalls, fitted, require_prompt, without_autocast
+from ..processes import place
+from .compat import GuidanceOutput, SystemCalls, fitted, without_autocast
 
 NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
 
@@ -150,11 +151,12 @@ class LatentGuidance(SystemCalls):
     def __call__(
         self,
         rgb: Tensor,
-        prompt_utils: PromptProcessorOutput | None = None,
+        prompt_utils: PromptProcessorOutput | Tensor | None = None,
+        edit_prompt: PromptProcessorOutput | None = None,
         *,
-        elevation: Tensor,
-        azimuth: Tensor,
-        camera_distances: Tensor,
+        elevation: Tensor | None = None,
+        azimuth: Tensor | None = None,
+        camera_distances: Tensor | None = None,
         rgb_as_latents: bool = False,
         guidance_eval: bool = False,
         test_info: bool = False,
@@ -165,8 +167,10 @@ class LatentGuidance(SystemCalls):
 
         Args:
             rgb: Renders in [0, 1], `[B, H, W, 3]`; or scaled latents, `[B, H, W, C]`, with `rgb_as_latents`.
-            prompt_utils: What threestudio's prompt processor returns.
-            elevation: Degrees, `[B]`.
+            prompt_utils: What threestudio's prompt processor returns; None, as around zero123, is what the
+                config says; with `edit_prompt`, images that are ignored.
+            edit_prompt: The prompt of the editing systems, which take `edit_images`; see `edit`.
+            elevation: Degrees, `[B]`; the front where there is none.
             azimuth: Degrees, `[B]`.
             camera_distances: World units, `[B]`.
             rgb_as_latents: Whether `rgb` holds latents.
@@ -184,16 +188,20 @@ class LatentGuidance(SystemCalls):
 
         Raises:
             NonFiniteError: If the latents or the gradient hold NaN or Inf.
-            UserError: If the system gives no prompt.
+            UserError: If neither the system nor its config gives a prompt.
         """
-        require_prompt(prompt_utils)
+        if edit_prompt is not None:
+            return self.edit(rgb.float(), edit_prompt)
+        prompt_utils = self.prompted(prompt_utils)
         batch, rgb = rgb.shape[0], rgb.float()
         in_images = self.cfg.loss_space == "image" and not rgb_as_latents
         with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
             latents = require_finite(
                 f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT
             )
-        view = View(elevation, azimuth, camera_distances, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
+        front = latents.new_zeros(batch)
+        angles = (front if value is None else value for value in (elevation, azimuth, camera_distances))
+        view = View(*angles, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
         if test_info:
             return self.look(latents.detach(), prompt_utils, view, rgb.shape[1:3])
         self._note_resume()
@@ -214,7 +222,8 @@ class LatentGuidance(SystemCalls):
                 "grad_norm": rms(gradient).mean(),
                 "nfe": self.nfe,
                 **self.report(estimate),
-            }
+            },
+            lambda: self.timesteps(estimate.sigma.expand(batch)),
         )
         if guidance_eval:
             output["eval"] = self.evaluation(estimate)
@@ -225,9 +234,32 @@ class LatentGuidance(SystemCalls):
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """What a step would do with renders that belong to no step: nothing is kept or counted."""
-        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), None, self.step)
-        estimate = self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
-        return self.shown(estimate, tuple(size))
+        return self.shown(self._apart(latents, self.conditioned(prompt_utils, view)), tuple(size))
+
+    @torch.no_grad()
+    def edit(self, rgb: Tensor, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
+        """Renders `[B, H, W, 3]` edited towards the prompt, for instructnerf2nerf- and control4d-systems.
+
+        Returns:
+            `edit_images`, the estimate's target, `[B, H, W, 3]`.
+        """
+        latents, front = self.latents(rgb, False), rgb.new_zeros(len(rgb))
+        before = self.evaluations
+        prior = self.conditioned(prompt_utils, View(front, front, front), view_dependent=False)
+        target = self._apart(latents, prior).target
+        self.nfe += (self.evaluations - before) / len(rgb)
+        images = fitted(self.model.decode(target), tuple(rgb.shape[1:3]))
+        return {"edit_images": images.permute(0, 2, 3, 1)}
+
+    def _apart(self, latents: Batch, prior: Prior) -> Estimate:
+        """An estimate that nothing is remembered for or of."""
+        noise = self.noise(len(latents), None, self.step)
+        return self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
+
+    def timesteps(self, sigma: Tensor) -> Tensor:
+        """Noise levels as training timesteps."""
+        schedule = self.model.denoiser.schedule
+        return (schedule.time(sigma) * len(schedule)).round().clamp(max=len(schedule) - 1)
 
     def clipped(self, gradient: Batch) -> Batch:
         """The gradient within `grad_clip`."""
@@ -298,8 +330,12 @@ class LatentGuidance(SystemCalls):
         return PerpNeg(denoiser, condition(cond), condition(uncond), scale, negatives, weights)
 
     def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
-        """Noise from the seed, a key such as the step, and each sample's index, whatever the batch."""
-        indices = range(batch) if index is None else index.tolist()
+        """Noise from the seed, a key such as the step, and each sample's index, whatever the batch.
+
+        Where there is no index, samples count on from process to process.
+        """
+        first = batch * place()[0]
+        indices = range(first, first + batch) if index is None else index.tolist()
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
     def estimate(

@@ -58,6 +58,11 @@ TIME_RANGE = {"min_step_percent": 0.02, "max_step_percent": 0.98}
 SYSTEMS_LOSS = "loss_sds"
 """What the image-conditioned systems read, whatever the guidance is, and weigh by `lambda_sds`."""
 
+PROMPT = (
+    "append system.prompt_processor_type=stable-diffusion-prompt-processor "
+    "'system.prompt_processor.prompt=...' system.prompt_processor.pretrained_model_name_or_path=..."
+)
+
 
 def adopt(cls: type, settings: Any) -> tuple[dict[str, Any], list[str]]:
     """Settings meant for `cls`, or for the guidance module that it replaces, as settings of `cls`.
@@ -132,35 +137,44 @@ def others_keys() -> set[str]:
     return set().union(*map(field_names, modules))
 
 
-def check_system(cls: type, system: Mapping[str, Any]) -> None:
+def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") -> None:
     """Check what a guidance module needs of the system around it.
 
     Args:
         cls: One of this package's guidance modules.
         system: The system's settings.
+        key: Where among them the module's own lie; magic123-system has a `guidance_3d` too.
 
     Raises:
-        UserError: A loss has no weight, or the module's own parameters have no optimiser; with the override
-            that mends it.
+        UserError: A loss has no weight, the module's own parameters have no optimiser, or the system wants
+            what it cannot give; with the override that mends it.
     """
-    losses, optimizer = system.get("loss") or {}, system.get("optimizer") or {}
+    trained = issubclass(cls, torch.nn.Module)
+    if system.get("visualize_samples"):
+        raise UserError("system.visualize_samples: expected false, these modules draw no samples")
+    if "start_editing_step" in system:  # as the editing systems of threestudio have, which take no loss
+        if trained:
+            raise UserError(
+                "system.guidance_type: an editing system takes no loss, without which this trains nothing"
+            )
+        return
+    _check_weights(cls, system, "3d_" if key == "guidance_3d" else "")
+    groups = (system.get("optimizer") or {}).get("params")
+    if trained and groups is not None and not any(g.split(".")[0] == key for g in groups):
+        raise UserError(
+            f"system.optimizer.params.{key}: no value is given, and the guidance has parameters to train; "
+            f"append system.optimizer.params.{key}.lr=1e-4"
+        )
+
+
+def _check_weights(cls: type, system: Mapping[str, Any], prefix: str) -> None:
     reads_sds = "freq" in system  # as the image-conditioned systems of threestudio do
     for name in ["sds"] if reads_sds else cls.losses():
-        if f"lambda_{name}" not in losses:
+        weight = f"system.loss.lambda_{prefix}{name}"
+        if f"lambda_{prefix}{name}" not in (system.get("loss") or {}):
             raise UserError(
-                f"system.loss.lambda_{name}: no value is given, and the guidance returns loss_{name}; "
-                f"append system.loss.lambda_{name}=1.0"
+                f"{weight}: no value is given, and the guidance returns loss_{name}; append {weight}=1.0"
             )
-    groups = optimizer.get("params")
-    if (
-        issubclass(cls, torch.nn.Module)
-        and groups is not None
-        and not any(g.split(".")[0] == "guidance" for g in groups)
-    ):
-        raise UserError(
-            "system.optimizer.params.guidance: no value is given, and the guidance has parameters to train; "
-            "append system.optimizer.params.guidance.lr=1e-4"
-        )
 
 
 def without_autocast(call: Callable) -> Callable:
@@ -175,10 +189,23 @@ def without_autocast(call: Callable) -> Callable:
 
 
 class GuidanceOutput(dict):
-    """What a guidance returns; `loss_sds`, which is not among its keys, gives the method's own loss."""
+    """What a guidance returns, and two things that are not among its keys but can be asked for.
+
+    `loss_sds` gives the method's own loss, `timesteps` the noise level in training timesteps, `[B]`.
+
+    Args:
+        values: By key.
+        timesteps: Computes them.
+    """
+
+    def __init__(self, values: Mapping[str, Any], timesteps: Callable[[], Tensor]) -> None:
+        super().__init__(values)
+        self._timesteps = timesteps
 
     def __missing__(self, key: str) -> Any:
         losses = [name for name in self if name.startswith("loss_")]
+        if key == "timesteps":
+            return self._timesteps()
         if key != SYSTEMS_LOSS or not losses:
             raise KeyError(key)
         return self[losses[0]]
@@ -189,8 +216,10 @@ class SystemCalls:
 
     def __init__(self, cfg: dict | DictConfig | None = None, *args: Any, **kwargs: Any) -> None:
         system = cfg._get_parent() if isinstance(cfg, DictConfig) else None
+        self._prompt: tuple[str, Any] | None = None
         if isinstance(system, DictConfig) and "guidance_type" in system:
-            check_system(type(self), system)
+            check_system(type(self), system, str(cfg._key()))
+            self._prompt = system.get("prompt_processor_type"), system.get("prompt_processor") or {}
         try:
             settings, left_out = adopt(type(self), cfg)
         except FieldError as error:
@@ -200,9 +229,30 @@ class SystemCalls:
                 f"system.guidance: {', '.join(left_out)} belong to another guidance or type: left out"
             )
         super().__init__(settings, *args, **kwargs)
+        self._prompt_utils: Any = None
         with open_dict(self.cfg):
             for key, value in TIME_RANGE.items():
                 self.cfg.setdefault(key, value)
+
+    def prompted(self, prompt_utils: Any) -> Any:
+        """What a system gives as its prompt; where it gives none, what its config says, made once.
+
+        The systems around zero123 and magic123's `guidance_3d` are for guidance that knows an image.
+
+        Raises:
+            UserError: The config has no prompt either.
+        """
+        if hasattr(prompt_utils, "get_text_embeddings"):
+            return prompt_utils
+        if self._prompt_utils is None:
+            kind, settings = self._prompt or ("", {})
+            if not (kind and settings.get("prompt")):
+                raise UserError(
+                    f"system.prompt_processor.prompt: this system calls its guidance with images alone, and "
+                    f"these modules need a prompt; {PROMPT}"
+                )
+            self._prompt_utils = threestudio.find(kind)(settings)()
+        return self._prompt_utils
 
     @classmethod
     def adopted(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,16 +326,3 @@ def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images `[B, C, H, W]` at another size, bilinearly, as threestudio resizes."""
     same = images.shape[-2:] == size
     return images if same else F.interpolate(images, size, mode="bilinear", align_corners=False)
-
-
-def require_prompt(prompt_utils: Any) -> None:
-    """Check that a system gives its guidance a text prompt.
-
-    Raises:
-        UserError: It gives none: the systems around zero123, magic123's guidance_3d, or an editing system.
-    """
-    if not hasattr(prompt_utils, "get_text_embeddings"):
-        raise UserError(
-            "this system calls its guidance with images and no prompt, which only guidance made for that "
-            "can use; these modules are for text, in magic123-system as guidance_type, not guidance_3d_type"
-        )
