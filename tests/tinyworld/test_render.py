@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import pytest
 import torch
+from threestudio_msd.tinyworld import data
 from threestudio_msd.tinyworld.data import DataConfig, cached_images, render_images
-from threestudio_msd.tinyworld.render import Cameras, render, sample_cameras, shade, trace, true_renders
+from threestudio_msd.tinyworld.render import (
+    Cameras,
+    balanced_cameras,
+    render,
+    sample_cameras,
+    shade,
+    trace,
+    true_renders,
+)
 from threestudio_msd.tinyworld.shapes import MATERIALS, RADIUS, SHAPES, ball, box, capsule, cylinder, ring
-from threestudio_msd.tinyworld.world import COLOURS, HELD_OUT, OBJECTS, Caption
+from threestudio_msd.tinyworld.world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, view_name
 
 
 def cameras(*azimuths: float, elevation: float = 10.0) -> Cameras:
@@ -161,11 +170,33 @@ def test_training_images_are_labelled_balanced_and_cached(tmp_path):
     again = cached_images(config, tmp_path, progress=False)
     assert torch.equal(images.rgb, again.rgb)
     assert path.stat().st_mtime_ns == modified
+    assert set(images.view.bincount().tolist()) == {len(OBJECTS) * 4}, "every view comes equally often"
+    angles = zip(images.elevation.tolist(), images.azimuth.tolist(), strict=True)
+    assert [view_name(*pair) for pair in angles] == [VIEWS[view] for view in images.view]
     colours = list(COLOURS)
     seen = images.seen()
     kept = {(OBJECTS[o], colours[c]) for o, c in zip(seen.object.tolist(), seen.colour.tolist(), strict=True)}
     assert kept.isdisjoint(HELD_OUT)
     assert 0 < len(seen) < len(images)
+
+
+def test_another_version_of_the_world_is_another_file_but_another_docstring_is_not(tmp_path, monkeypatch):
+    config = DataConfig(views=1, colours_per_view=1)
+    cached_images(config, tmp_path, progress=False)
+    monkeypatch.setattr(data, "__doc__", "told differently")
+    cached_images(config, tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 1
+    monkeypatch.setattr(data, "VERSION", data.VERSION + 1)
+    cached_images(config, tmp_path, progress=False)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 16])
+def test_balanced_cameras_take_the_views_in_turns(n):
+    views = balanced_cameras(n, torch.Generator().manual_seed(n)).views
+    counts = [views.count(view) for view in VIEWS]
+    assert sum(counts) == n
+    assert max(counts) - min(counts) <= 1
 
 
 def test_other_seeds_give_other_training_images():

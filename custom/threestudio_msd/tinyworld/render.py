@@ -6,14 +6,14 @@ up, it looks at the origin, and azimuth 0 sees the front (+x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .shapes import MATERIALS, RADIUS, SHAPES
-from .world import COLOURS, OBJECTS, Caption, parse_prompt, view_name
+from .world import COLOURS, OBJECTS, VIEWS, Caption, parse_prompt, view_name
 
 RESOLUTION = 64
 SUPERSAMPLING = 3
@@ -84,6 +84,16 @@ def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) 
     if len(matching) < n:
         raise ValueError(f"no view {view!r}: only {len(matching)} of {n} cameras found")
     return cameras[matching]
+
+
+def balanced_cameras(n: int, generator: torch.Generator) -> Cameras:
+    """Cameras as [`sample_cameras`][] draws them, of all views about equally often, in random order."""
+    order = torch.randperm(n, generator=generator)
+    first = int(torch.randint(len(VIEWS), (1,), generator=generator))
+    turns = [VIEWS[(first + i) % len(VIEWS)] for i in range(n)]
+    drawn = [sample_cameras(turns.count(view), generator, view) for view in dict.fromkeys(turns)]
+    parts = (torch.cat([getattr(d, f.name) for d in drawn])[order] for f in fields(Cameras))
+    return Cameras(*parts)
 
 
 @dataclass(frozen=True)
@@ -236,7 +246,8 @@ def true_renders(prompt: str | tuple[str, str] | Caption, n: int, seed: int = 0)
     """Renders that a prompt describes: the truth that generated images are measured against.
 
     Args:
-        prompt: A prompt, an (object, colour) pair, or a caption. A view in it restricts the cameras.
+        prompt: A prompt, an (object, colour) pair, or a caption. A view in it restricts the cameras; without
+            one, all views come equally often.
         n: How many images.
         seed: Of the cameras, the light and the background.
 
@@ -254,6 +265,6 @@ def true_renders(prompt: str | tuple[str, str] | Caption, n: int, seed: int = 0)
         prompt = parse_prompt(prompt)
     caption = prompt if isinstance(prompt, Caption) else Caption(*prompt)
     generator = torch.Generator().manual_seed(seed)
-    cameras = sample_cameras(n, generator, caption.view)
+    cameras = sample_cameras(n, generator, caption.view) if caption.view else balanced_cameras(n, generator)
     light_seed = int(torch.randint(2**31, (1,), generator=generator))
     return render(caption.object, caption.colour, cameras, light_seed)

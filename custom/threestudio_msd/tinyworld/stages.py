@@ -12,7 +12,7 @@ from diffusers import AutoencoderKL
 
 from ..files import save_text
 from .autoencoder import train_autoencoder
-from .data import DataConfig, Images, cached_images, render_images
+from .data import VERSION, DataConfig, Images, cached_images, render_images
 from .figures import ddim_accuracy, latent_statistics, save_sheet
 from .judge import load_judge, measure_judge, save_judge, train_judge
 from .prior import PriorConfig, load_prior, train_prior
@@ -21,6 +21,8 @@ from .world import held_out_pairs, seen_pairs
 
 FRESH_SEED = 1_000_003
 """Seed of the renders that measure: far from those that train."""
+VERSIONS = {"judge": 2, "vae": 2, "unet": 2}
+"""Of what each stage trains: raised when its program changes so that an old state must not go on."""
 
 
 @dataclass(frozen=True)
@@ -91,16 +93,13 @@ class Training:
     Args:
         recipe: What to train.
         out: Where the results go: ``tiny-prior/``, ``judge/``, ``figures.json``, ``sample_sheet.png``.
-        cache: Where renders and resumable states are kept; those of another recipe or another program are
-            left alone.
+        cache: Where renders and resumable states are kept, each under a name of its own settings and version;
+            those of others are left alone.
         progress: Whether to show bars.
     """
 
     def __init__(self, recipe: Recipe, out: Path, cache: Path, progress: bool = True) -> None:
         self.recipe, self.out, self.cache, self.progress = recipe, out, cache, progress
-        sources = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
-        key = hashlib.sha256(json.dumps(asdict(recipe)).encode() + sources).hexdigest()[:16]
-        self.states = cache / f"states-{key}"
         self.stages: dict[str, Callable[[], object]] = {
             "data": self.data,
             "judge": self.judge,
@@ -109,13 +108,19 @@ class Training:
             "sheet": self.sheet,
         }
 
+    def state(self, stage: str, *settings: object) -> Path:
+        """Where a stage keeps its state: another for other settings, data or versions of the program."""
+        parts = [VERSION, asdict(self.recipe.data), VERSIONS[stage], *settings]
+        return self.cache / f"{stage}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
+
     def data(self) -> Images:
         """Renders the training images, once."""
         return cached_images(self.recipe.data, self.cache, self.progress)
 
     def judge(self) -> None:
         """Trains the judge and records its accuracy on fresh renders."""
-        judge = train_judge(self.data(), self.recipe.judge, self.states / "judge.pt", self.progress)
+        state = self.state("judge", asdict(self.recipe.judge)) / "state.pt"
+        judge = train_judge(self.data(), self.recipe.judge, state, self.progress)
         seed = FRESH_SEED + self.recipe.judge.seed
         accuracy = measure_judge(judge, self.recipe.fresh_views, seed, self.progress)
         settings = {"width": judge.width, "features": judge.embed.out_features, "accuracy": accuracy}
@@ -124,14 +129,21 @@ class Training:
             "judge on fresh renders: " + ", ".join(f"{head} {value:.4g}" for head, value in accuracy.items())
         )
 
+    @property
+    def vae_folder(self) -> Path:
+        """Where the autoencoder's state is kept, and the trained one."""
+        return self.state("vae", asdict(self.recipe.autoencoder), self.recipe.autoencoder_channels)
+
     def autoencoder(self) -> AutoencoderKL:
         """Trains the autoencoder, or reads it if it is trained."""
-        folder = self.states / "vae"
+        folder, recipe = self.vae_folder, self.recipe
         if not (folder / "config.json").is_file():
-            state = self.states / "vae.pt"
-            recipe = self.recipe
             vae = train_autoencoder(
-                self.data().seen(), recipe.autoencoder, state, recipe.autoencoder_channels, self.progress
+                self.data().seen(),
+                recipe.autoencoder,
+                folder / "state.pt",
+                recipe.autoencoder_channels,
+                self.progress,
             )
             vae.save_pretrained(folder)
         vae = AutoencoderKL.from_pretrained(folder).eval()
@@ -142,12 +154,13 @@ class Training:
 
     def prior(self) -> None:
         """Trains the denoiser and the text encoder, and saves the pipeline along the way."""
+        settings = (self.vae_folder.name, asdict(self.recipe.prior), asdict(self.recipe.sizes))
         train_prior(
             self.autoencoder(),
             self.data().seen(),
             self.out / "tiny-prior",
             self.recipe.prior,
-            self.states / "unet.pt",
+            self.state("unet", *settings) / "state.pt",
             self.recipe.sizes,
             self.progress,
         )
