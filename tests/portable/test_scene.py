@@ -309,3 +309,40 @@ def test_empty_and_opaque_volumes_render_and_have_gradients(density):
     assert torch.isfinite(renderer.geometry.grid.grad).all()
     assert torch.isfinite(out["comp_rgb"]).all()
     assert (out["opacity"].max() > 0.99) == (density > 0)
+
+
+def test_weights_along_rays_of_unequal_lengths_are_nerfaccs():
+    import nerfacc
+    from threestudio.models.renderers.nerf_volume_renderer import march
+
+    torch.manual_seed(0)
+    ends = torch.tensor([0.1, 0.5, 0.9, 0.2]), torch.tensor([0.9, 0.4, 1.3, 0.6])  # the second ray misses
+    samples = march(ends, 0.1, near=0.0, far=1.2, jitter=None)
+    assert samples.ray.bincount(minlength=4).tolist() == [8, 0, 3, 4]
+    assert samples.middle[:8, 0].tolist() == pytest.approx([0.15 + 0.1 * k for k in range(8)])
+    density = 30 * torch.rand(len(samples.ray))
+    found = samples.weights(density)
+    for ray in (0, 2, 3):
+        own = samples.ray == ray
+        edges = torch.arange(int(own.sum()) + 1) * 0.1
+        expected = nerfacc.render_weight_from_density(edges[None, :-1], edges[None, 1:], density[None, own])
+        for one, other in zip(found, expected, strict=True):
+            assert torch.allclose(one[own], other[0], atol=1e-6)
+
+
+def test_rays_that_miss_the_ball_of_a_geometry_cost_nothing_and_change_nothing():
+    batch = batch_of(data(batch_size=2, camera_distance_range=(3, 3.5)))
+    outs = []
+    for ball in (0.6, None):
+        renderer = scene(grid_prune=False, randomized=False, num_samples_per_ray=64).train()
+        whole = renderer.geometry.forward
+
+        def in_ball(points, whole=whole, **kwargs):
+            out = whole(points, **kwargs)
+            return {**out, "density": out["density"] * (points.norm(dim=-1, keepdim=True) < 0.6)}
+
+        renderer.geometry.forward, renderer.geometry.ball_radius = in_ball, ball
+        outs.append(renderer(**batch))
+    assert len(outs[0]["points"]) < 0.2 * len(outs[1]["points"])
+    for name in ("comp_rgb", "opacity", "depth", "z_variance"):
+        assert torch.allclose(outs[0][name], outs[1][name], atol=1e-5), name

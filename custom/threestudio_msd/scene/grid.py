@@ -71,18 +71,27 @@ class MultiscaleGrid(BaseImplicitGeometry):
         where = (points / self.cfg.radius).view(1, 1, 1, -1, 3)
         return F.grid_sample(self.lattice(), where, align_corners=True)[0, :, 0, 0].T
 
-    def _raw_density(self, raw: Tensor, points: Tensor) -> Tensor:
-        radius = points.norm(dim=-1, keepdim=True)
+    @property
+    def ball_radius(self) -> float:
+        """Further from the origin there is nothing, which a renderer need not look at."""
+        return self.cfg.radius
+
+    def _raw_density(self, raw: Tensor, radius: Tensor) -> Tensor:
         return raw + self.cfg.density_blob_scale * (1 - radius / self.cfg.density_blob_std)
 
     def _field(self, points: Tensor) -> Tensor:
         """Density and raw colour `[N, 4]`; points outside the ball cost nothing."""
-        inside = points.norm(dim=-1) < self.cfg.radius
-        near = points[inside]
-        raw = self._values(near)
-        density = self.cfg.sharpness * F.softplus(self._raw_density(raw[:, :1], near))
-        values = torch.cat([density, raw[:, 1:]], -1)
+        radius = points.norm(dim=-1, keepdim=True)
+        inside = radius[:, 0] < self.cfg.radius
+        if inside.all():
+            return self._field_inside(points, radius)
+        values = self._field_inside(points[inside], radius[inside])
         return points.new_zeros(len(points), 4).masked_scatter(inside[:, None], values)
+
+    def _field_inside(self, points: Tensor, radius: Tensor) -> Tensor:
+        raw = self._values(points)
+        density = self.cfg.sharpness * F.softplus(self._raw_density(raw[:, :1], radius))
+        return torch.cat([density, raw[:, 1:]], -1)
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
         """Density `[..., 1]`, features `[..., 3]`, and normals where asked for, at points `[..., 3]`."""
@@ -121,6 +130,6 @@ class MultiscaleGrid(BaseImplicitGeometry):
         n, r = self.cfg.sizes[-1], self.cfg.radius
         axis = torch.linspace(-r, r, n, device=self.bbox.device)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
-        raw = self._raw_density(self.lattice()[0, 0, ..., None], torch.stack([x, y, z], -1))
-        occupied = raw[..., 0].sigmoid()
+        radius = torch.stack([x, y, z]).norm(dim=0)
+        occupied = self._raw_density(self.lattice()[0, 0], radius).sigmoid()
         return sum(occupied.diff(dim=dim).abs().sum() for dim in range(3))

@@ -16,16 +16,14 @@ ALPHA, TRANSMITTANCE = 0.01, 1e-4  # samples below either are dropped
 
 @dataclass(frozen=True)
 class Samples:
-    """Where rays are sampled: a lattice of steps `mask [R, K]`, and its N true entries, in order.
+    """N places along rays, ray by ray and each from near to far.
 
     Attributes:
-        mask: Which steps of which rays.
-        ray: Each sample's ray, `[N]`.
+        ray: Each sample's ray, `[N]`, ascending.
         start: Where its step begins, world units along the ray, `[N]`.
         step: Length of a step, world units.
     """
 
-    mask: Tensor
     ray: Tensor
     start: Tensor
     step: float
@@ -37,60 +35,66 @@ class Samples:
 
     def positions(self, rays_o: Tensor, rays_d: Tensor) -> Tensor:
         """In the world, `[N, 3]`."""
-        return rays_o[self.ray] + rays_d[self.ray] * self.middle
+        return torch.addcmul(rays_o[self.ray], rays_d[self.ray], self.middle)
 
     def keep(self, kept: Tensor) -> "Samples":
         """Those of the N that `kept` says."""
-        mask = torch.zeros_like(self.mask).masked_scatter(self.mask, kept)
-        return Samples(mask, self.ray[kept], self.start[kept], self.step)
+        return Samples(self.ray[kept], self.start[kept], self.step)
 
     def weights(self, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, transmittances and opacities `[N]` of the samples, from their densities `[N]`."""
-        import nerfacc
+        """Weights, transmittances and opacities `[N]` of the samples, from their densities `[N]`.
 
-        ends = torch.arange(self.mask.shape[1] + 1, device=density.device) * self.step
-        starts, ends = (t.expand(self.mask.shape) for t in (ends[:-1], ends[1:]))
-        lattice = torch.zeros(self.mask.shape, device=density.device).masked_scatter(self.mask, density)
-        return tuple(x[self.mask] for x in nerfacc.render_weight_from_density(starts, ends, lattice))
+        Those of nerfacc's `render_weight_from_density`, which has no CPU code for rays of unequal lengths.
+        """
+        depth = density * self.step
+        before = depth.double().cumsum(0) - depth  # of all rays; each one's own begins with its first sample
+        begins = self.ray.diff(prepend=self.ray.new_tensor([-1])) != 0
+        own = before[begins][begins.cumsum(0) - 1]
+        transmittance, opacity = torch.exp(own - before).to(depth), -torch.expm1(-depth)
+        return transmittance * opacity, transmittance, opacity
+
+
+def box_ends(rays_o: Tensor, rays_d: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """Where rays enter and leave a box about the origin, `[R]` each; the other way round if they miss it."""
+    inverse = 1 / torch.where(rays_d.abs() < 1e-9, 1e-9, rays_d)
+    walls = torch.stack([(-radius - rays_o) * inverse, (radius - rays_o) * inverse])
+    return walls.amin(0).amax(-1), walls.amax(0).amin(-1)
+
+
+def ball_ends(rays_o: Tensor, rays_d: Tensor, radius: float) -> tuple[Tensor, Tensor]:
+    """As `box_ends`, for a ball; rays that miss it enter and leave it at one place."""
+    nearest = -(rays_o * rays_d).sum(-1)
+    reach = (radius**2 - (rays_o**2).sum(-1) + nearest**2).clamp(min=0).sqrt()
+    return nearest - reach, nearest + reach
 
 
 def march(
-    rays_o: Tensor,
-    rays_d: Tensor,
-    occupied: Tensor,
-    radius: float,
-    step: float,
-    near: float,
-    far: float,
-    jitter: Tensor | None,
+    ends: tuple[Tensor, Tensor], step: float, near: float, far: float, jitter: Tensor | None
 ) -> Samples:
-    """Step along rays through the occupied cells of a box; rays that miss the box get no samples.
+    """Step along rays between two ends.
 
     Args:
-        rays_o: Origins, `[R, 3]`.
-        rays_d: Unit vectors, `[R, 3]`.
-        occupied: Cells of the box about the origin, `[n, n, n]`.
-        radius: Half its side.
+        ends: Where each ray's middles of steps begin and end, `[R]` each.
         step: Length of a step, world units.
         near: Where rays begin.
         far: Where they end.
         jitter: How far each ray's steps are moved, in steps, `[R]`; None: not at all.
     """
-    inverse = 1 / torch.where(rays_d.abs() < 1e-9, 1e-9, rays_d)
-    walls = torch.stack([(-radius - rays_o) * inverse, (radius - rays_o) * inverse])
-    enter = walls.amin(0).amax(-1).clamp(min=near)
-    leave = walls.amax(0).amin(-1).clamp(max=far)
+    enter, leave = ends[0].clamp(min=near), ends[1].clamp(max=far)
     origin = torch.full_like(enter, near) if jitter is None else near + jitter * step
-    first = torch.ceil((enter - origin) / step - 0.5).clamp(min=0)  # the first step whose middle is inside
-    longest = torch.where(leave > enter, (leave - enter) / step, 0).max()
-    k = torch.arange(int(longest) + 1, device=rays_o.device)
-    start = origin[:, None] + (first[:, None] + k) * step
-    mask = (start + 0.5 * step >= enter[:, None]) & (start + 0.5 * step < leave[:, None])
-    samples = Samples(mask, mask.nonzero()[:, 0], start[mask], step)
-    size = torch.tensor(occupied.shape, device=rays_o.device)
-    unit = (samples.positions(rays_o, rays_d) / radius + 1) / 2
-    cell = (unit * size).long().clamp(min=0).minimum(size - 1)
-    return samples.keep(occupied[cell[:, 0], cell[:, 1], cell[:, 2]])
+    first, beyond = (torch.ceil((end - origin) / step - 0.5).clamp(min=0) for end in (enter, leave))
+    counts = (beyond - first).clamp(min=0).long()
+    ray = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+    steps_before = (counts.cumsum(0) - counts)[ray]
+    k = torch.arange(len(ray), device=counts.device) - steps_before
+    return Samples(ray, torch.add((origin + first * step)[ray], k, alpha=step), step)
+
+
+def within(points: Tensor, occupied: Tensor, radius: float) -> Tensor:
+    """Which points `[N, 3]` lie in occupied cells `[n, n, n]` of a box of half side `radius`."""
+    size = torch.tensor(occupied.shape, device=points.device)
+    cell = ((points / radius + 1) / 2 * size).long().clamp(min=0).minimum(size - 1)
+    return occupied[cell[:, 0], cell[:, 1], cell[:, 2]]
 
 
 @register("nerf-volume-renderer")
@@ -187,26 +191,19 @@ class NeRFVolumeRenderer(VolumeRenderer):
             **(kwargs if self.training else {}),
         )
         weights = samples.weights(density)[0]
-
-        def along(values: Tensor | None, by: Tensor = weights) -> Tensor:
-            return nerfacc.accumulate_along_rays(by, values, samples.ray, len(origins))
-
-        opacity, depth, foreground = along(None), along(samples.middle), along(colours)
-        normalised = weights / opacity.clamp(min=1e-5)[samples.ray, 0]
-        mean = along(samples.middle, normalised)
-        spread = along((samples.middle - mean[samples.ray]) ** 2, normalised) * (opacity > 0.5)  # HiFA's
+        sums = self._along(samples, weights, colours, len(origins))
+        opacity, foreground = sums["opacity"], sums["colours"]
         background = self.background(dirs=rays_d)
         out = {
             "comp_rgb": foreground
             + self._behind(background, bg_color).reshape(len(origins), -1) * (1 - opacity),
             "comp_rgb_fg": foreground,
             "comp_rgb_bg": background.reshape(len(origins), -1),
-            "opacity": opacity,
-            "depth": depth,
-            "z_variance": spread,
+            **{name: sums[name] for name in ("opacity", "depth", "z_variance")},
         }
         if "normal" in geometry and (self.cfg.return_comp_normal or not self.training):
-            out["comp_normal"] = (F.normalize(along(geometry["normal"]), dim=-1) + 1) / 2 * opacity
+            normal = nerfacc.accumulate_along_rays(weights, geometry["normal"], samples.ray, len(origins))
+            out["comp_normal"] = (F.normalize(normal, dim=-1) + 1) / 2 * opacity
         out = {name: value.view(*shape, -1) for name, value in out.items()}
         if not self.training:
             return out
@@ -228,26 +225,49 @@ class NeRFVolumeRenderer(VolumeRenderer):
     def _samples(self, origins: Tensor, directions: Tensor) -> Samples:
         cfg = self.cfg
         jitter = torch.rand_like(origins[:, 0]) if self.training and cfg.randomized else None
-        samples = march(
-            origins,
-            directions,
-            self.estimator.binaries[0],
-            cfg.radius,
-            self.render_step_size,
-            cfg.near_plane,
-            cfg.far_plane,
-            jitter,
-        )
-        if cfg.grid_prune and cfg.prune_alpha_threshold and len(samples.ray):
-            density = self._chunked(self.geometry.forward_density, samples.positions(origins, directions))
-            _, transmittance, alpha = samples.weights(density[:, 0])
-            least = min(ALPHA, self.estimator.occs.mean().item())
-            samples = samples.keep((alpha >= least) & (transmittance >= TRANSMITTANCE))
+        ends = box_ends(origins, directions, cfg.radius)
+        ball = getattr(self.geometry, "ball_radius", None)
+        if ball is not None and ball < 1.732 * cfg.radius:
+            inside = ball_ends(origins, directions, ball)
+            ends = torch.maximum(ends[0], inside[0]), torch.minimum(ends[1], inside[1])
+        samples = march(ends, self.render_step_size, cfg.near_plane, cfg.far_plane, jitter)
+        if cfg.grid_prune and len(samples.ray):
+            samples = self._pruned(samples, origins, directions)
         if len(samples.ray):
             return samples
-        mask = torch.zeros_like(samples.mask)  # nothing is seen: one sample, so that gradients exist
-        mask[0, 0] = True
-        return Samples(mask, mask.nonzero()[:, 0], origins.new_zeros(1), samples.step)
+        nothing = origins.new_zeros(1)  # is seen: one sample, so that gradients exist
+        return Samples(nothing.long(), nothing, samples.step)
+
+    def _pruned(self, samples: Samples, origins: Tensor, directions: Tensor) -> Samples:
+        """Without the empty cells' samples and, where asked for, those that hardly show."""
+        points = samples.positions(origins, directions)
+        kept = within(points, self.estimator.binaries[0], self.cfg.radius)
+        samples, points = samples.keep(kept), points[kept]
+        if not self.cfg.prune_alpha_threshold or not len(samples.ray):
+            return samples
+        _, transmittance, alpha = samples.weights(self._chunked(self.geometry.forward_density, points)[:, 0])
+        least = min(ALPHA, self.estimator.occs.mean().item())
+        return samples.keep((alpha >= least) & (transmittance >= TRANSMITTANCE))
+
+    @staticmethod
+    def _along(samples: Samples, weights: Tensor, colours: Tensor, rays: int) -> dict[str, Tensor]:
+        """What adds up along each ray, `[rays, C]` each, in one pass."""
+        import nerfacc
+
+        middle = samples.middle
+        about = middle.detach().mean()  # squares of small numbers lose less
+        near = middle - about
+        values = torch.cat([torch.ones_like(near), near, near**2, colours], -1)
+        sums = nerfacc.accumulate_along_rays(weights, values, samples.ray, rays)
+        opacity, first, second = sums[:, :1], sums[:, 1:2], sums[:, 2:3]
+        least = opacity.clamp(min=1e-5)
+        spread = (second / least - (first / least) ** 2).clamp(min=0)
+        return {
+            "opacity": opacity,
+            "depth": first + about * opacity,
+            "z_variance": spread * (opacity > 0.5),  # HiFA's
+            "colours": sums[:, 3:],
+        }
 
     def _chunked(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         return chunk_batch(function, 0 if self.training else self.cfg.eval_chunk_size, *args, **kwargs)
