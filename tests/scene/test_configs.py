@@ -22,8 +22,8 @@ def test_every_key_and_value_is_known(config):
     check(read_plain(str(Path(__file__).parents[2] / "configs" / config), [], n_gpus=1), threestudio)
 
 
-@pytest.mark.parametrize("method", ["sds", "sdi", "vsd"])
-def test_the_baselines_train_on_fresh_cameras(train, method):
+@pytest.mark.parametrize("method", ["sds", "sdi", "vsd", "truth"])
+def test_the_baselines_and_the_ceiling_train(train, method):
     run = train(f"{method}-nerf-tiny.yaml", "trainer.max_steps=2")
     assert (run / "ckpts" / "last.ckpt").is_file()
     assert len(list((run / "save" / "it2-test").glob("*.png"))) == 2

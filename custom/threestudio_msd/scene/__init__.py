@@ -6,5 +6,6 @@ Importing this registers them.
 from .cameras import CameraDataModule
 from .grid import MultiscaleGrid
 from .system import SceneMixin
+from .truth import TruthGuidance
 
-__all__ = ["CameraDataModule", "MultiscaleGrid", "SceneMixin"]
+__all__ = ["CameraDataModule", "MultiscaleGrid", "SceneMixin", "TruthGuidance"]
