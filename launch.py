@@ -37,8 +37,22 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
     parser.add_argument(
         "--typecheck", action="store_true", help="check annotated types and shapes while running"
     )
+    parser.add_argument(
+        "--viewer",
+        nargs="?",
+        type=int,
+        const=8080,
+        metavar="PORT",
+        help="show the scene in a browser on this machine while it trains, at http://127.0.0.1:8080",
+    )
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
-    args, unknown = parser.parse_known_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    after = words.index("--viewer") + 1 if "--viewer" in words else len(words)
+    if after < len(words) and not words[after].isdecimal():  # an override, and no port
+        words[after - 1] = "--viewer=8080"
+    args, unknown = parser.parse_known_args(words)
+    if args.viewer is not None and not args.train:
+        parser.error("--viewer shows a scene while it trains: it needs --train")
     return args, args.overrides + unknown
 
 

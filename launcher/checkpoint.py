@@ -145,6 +145,11 @@ class LastCheckpoint(Callback):
         self._asked: int | None = None
         self._previous: dict[int, Any] = {}
 
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has asked the run to stop."""
+        return self._asked is not None
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
         """Take over the signals, where Python allows it."""
         if threading.current_thread() is threading.main_thread():

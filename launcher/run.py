@@ -11,6 +11,7 @@ import sys
 import warnings
 from argparse import Namespace
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -71,7 +72,8 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
     )
     if args.train:
         own = ConfiguredRates(settings["system"].get("optimizer", {}))
-        trainer_settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), own, last]
+        trainer_settings["callbacks"] += [*_training_callbacks(args, cfg, get_rank()), own]
+        trainer_settings["callbacks"] += [*_viewer(args, last), last]
         trainer_settings["logger"] = [*curves(cfg.trial_dir, step), *system.get_loggers()]
     else:
         trainer_settings["logger"] = False
@@ -184,6 +186,15 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
         StepSeed(cfg.seed, rank),
         FiniteParameters(),
     ]
+
+
+def _viewer(args: Namespace, last: LastCheckpoint) -> list[Callback]:
+    """The page in the browser, where it is asked for; nothing of it is imported else."""
+    if getattr(args, "viewer", None) is None:
+        return []
+    from launcher.viewer import Viewer, ViserPage
+
+    return [Viewer(partial(ViserPage, args.viewer), lambda: last.asked)]
 
 
 def _as_written(cfg: DictConfig) -> DictConfig:

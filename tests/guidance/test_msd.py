@@ -73,6 +73,15 @@ def test_bandwidth_follows_the_steps(random_pipeline):
     assert seen == pytest.approx([3.0, 1.0, 1.0])
 
 
+def test_a_held_bandwidth_stays_until_it_is_let_go(random_pipeline):
+    g = guidance(random_pipeline, bandwidth={"type": "linear", "start": 3.0, "end": 1.0})
+    seen = []
+    for held in (None, 2.0, None):
+        g.hold_bandwidth(held)
+        seen.append(float(g(renders(), PromptUtils(), **cameras(2))["bandwidth"]))
+    assert seen == pytest.approx([3.0, 2.0, 3.0])
+
+
 def test_refresh_every_spends_calls_only_at_refreshes_and_survives_a_restart(random_pipeline):
     g = guidance(random_pipeline, refresh_every=3)
     index, calls = torch.arange(2), []

@@ -15,6 +15,7 @@ from threestudio_msd.evaluation.meshes import load_mesh
 from threestudio_msd.scene import SceneMixin
 
 import launch
+from launcher.viewer import Look
 
 MSD = ("data.n_cameras=4", "system.guidance.sampler.steps=1")
 
@@ -58,6 +59,35 @@ def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(train):
     other = torch.load(folder / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
     assert one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+class Page:
+    """A browser that looks from +x, in the place of viser's page."""
+
+    def __init__(self, port, start, can_hold):
+        assert (port, can_hold) == (8123, True)
+        self.paused, self.shown, self.height, self.held, self.pictures = False, "normal", 8, None, []
+
+    def looks(self):
+        return {0: Look((0.5, -0.5, -0.5, 0.5), (1.7, 0.0, 0.0), 1.0, 1.0)}
+
+    def show(self, client, picture):
+        self.pictures.append(picture)
+
+    def tell(self, figures):
+        assert {"step", "loss_msd", "bandwidth"} <= set(figures)
+
+    def close(self):
+        assert self.pictures
+
+
+def test_a_run_that_is_watched_is_the_same_run(train, monkeypatch):
+    monkeypatch.setattr("launcher.viewer.ViserPage", Page)
+    ends = []
+    for tag, watched in (("alone", ()), ("watched", ("--viewer", "8123"))):
+        run = train("msd-nerf-tiny.yaml", *MSD, *watched, tag=tag)
+        ends.append(torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"])
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
 
 
 class Host:

@@ -11,7 +11,7 @@ from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
 from torch import Tensor
 
-from ..distillation import MSD, SAMPLERS, SCHEDULES, Estimate, State, rms
+from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, rms
 from ..distillation.protocols import Batch
 from ..fields import number
 from .base import LatentGuidance, View
@@ -153,6 +153,12 @@ class MSDGuidance(LatentGuidance, BaseObject):
                 f"system.guidance.stop_threshold was reached at step {self.ended}, "
                 "but this system does not stop"
             )
+
+    def hold_bandwidth(self, value: float | None) -> None:
+        """Keep lambda at a value from the next estimate on; None: the schedule goes on."""
+        own = build_part(SCHEDULES, self.cfg.bandwidth, "bandwidth")
+        held = own if value is None else Constant(value, value)
+        self.estimator = replace(self.estimator, bandwidth=held)
 
     def checkpoint_state(self) -> dict[str, Any]:
         """See `LatentGuidance.checkpoint_state`."""
