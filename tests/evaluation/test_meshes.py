@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from PIL import Image
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.meshes import census, load_mesh, render_mesh
 from threestudio_msd.evaluation.views import evaluation_cameras
@@ -54,3 +55,19 @@ def test_a_census_counts_parts_and_holes():
     assert census(apart)["components"] == 2
     whole.update_faces(np.arange(len(whole.faces)) > 0)
     assert census(whole)["watertight"] == 0
+
+
+def test_a_texture_is_drawn_between_its_vertices():
+    mesh = trimesh.Trimesh(
+        [[0, -0.5, -0.5], [0, 0.5, -0.5], [0, 0.5, 0.5], [0, -0.5, 0.5]], [[0, 1, 2], [0, 2, 3]]
+    )
+    image = Image.new("RGB", (2, 2), (0, 0, 255))
+    image.putpixel((0, 0), (255, 0, 0))  # the upper left
+    material = trimesh.visual.material.SimpleMaterial(image=image)
+    uv = np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]])
+    mesh.visual = trimesh.visual.TextureVisuals(uv=uv, material=material)
+    camera = Cameras(torch.zeros(1), torch.zeros(1), torch.tensor([1.5]), torch.tensor([50.0]))
+    drawn = render_mesh(mesh, camera, 32, torch.ones(3))[0]
+    assert torch.allclose(drawn[8, 8], torch.tensor([1.0, 0, 0]), atol=0.02)
+    assert torch.allclose(drawn[24, 24], torch.tensor([0.0, 0, 1]), atol=0.02)
+    assert torch.allclose(drawn[8, 24], torch.tensor([0.0, 0, 1]), atol=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 import trimesh
@@ -35,19 +36,40 @@ def load_mesh(path: Path) -> trimesh.Trimesh:
 
 
 def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:
-    """Points evenly on a mesh and their colours in [0, 1], two `[count, 3]`."""
+    """Points evenly on a mesh, and its colours there in [0, 1], two `[count, 3]`."""
     points, face = trimesh.sample.sample_surface(mesh, count, seed=SEED)
-    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)
-    colours = mesh.visual.vertex_colors[mesh.faces[face], :3] / 255
-    found = torch.from_numpy(points), torch.from_numpy((weights[..., None] * colours).sum(1))
+    weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)[..., None]
+    texture = texture_of(mesh)
+    if texture is None:
+        colours = (weights * mesh.visual.vertex_colors[mesh.faces[face], :3] / 255).sum(1)
+    else:
+        colours = looked_up(texture, (weights * mesh.visual.uv[mesh.faces[face]]).sum(1))
+    found = torch.from_numpy(points), torch.as_tensor(colours)
     return found[0].float(), found[1].float()
+
+
+def texture_of(mesh: trimesh.Trimesh) -> Tensor | None:
+    """A mesh's texture in [0, 1], `[H, W, 3]`; None where it has none."""
+    material = getattr(mesh.visual, "material", None)
+    image = getattr(material, "image", None) or getattr(material, "baseColorTexture", None)
+    if image is None or getattr(mesh.visual, "uv", None) is None:
+        return None
+    return torch.from_numpy(np.array(image.convert("RGB"))).float() / 255
+
+
+def looked_up(texture: Tensor, uv: np.ndarray) -> Tensor:
+    """A texture's colours at `[N, 2]`, from the lower left, between its pixels' middles, `[N, 3]`."""
+    where = torch.from_numpy(uv).float() * torch.tensor([2.0, -2.0]) + torch.tensor([-1.0, 1.0])
+    image = texture.permute(2, 0, 1)[None]
+    found = F.grid_sample(image, where[None, None], padding_mode="border", align_corners=False)
+    return found[0, :, 0].T
 
 
 def render_mesh(mesh: trimesh.Trimesh, cameras: Cameras, size: int, background: Tensor) -> Tensor:
     """Draw a mesh in its own colours, without light, by dense samples of its surface.
 
     Args:
-        mesh: With the colours of its vertices.
+        mesh: With a texture, or the colours of its vertices.
         cameras: n of them.
         size: Pixels along a side.
         background: In [0, 1], `[3]`.
@@ -55,10 +77,18 @@ def render_mesh(mesh: trimesh.Trimesh, cameras: Cameras, size: int, background: 
     Returns:
         `[n, size, size, 3]`.
     """
-    fine = size * SUPERSAMPLING
-    points, colours = surface_samples(mesh, PER_PIXEL * fine**2)
-    images = [splat(*seen, colours, fine, background) for seen in zip(*project(cameras, points), strict=True)]
-    return F.avg_pool2d(torch.stack(images).permute(0, 3, 1, 2), SUPERSAMPLING).permute(0, 2, 3, 1)
+    points, colours = surface_samples(mesh, PER_PIXEL * (size * SUPERSAMPLING) ** 2)
+    views = [
+        view_of(points, colours, cameras[i : i + 1], size * SUPERSAMPLING, background)
+        for i in range(len(cameras))
+    ]
+    return F.avg_pool2d(torch.stack(views).permute(0, 3, 1, 2), SUPERSAMPLING).permute(0, 2, 3, 1)
+
+
+def view_of(points: Tensor, colours: Tensor, camera: Cameras, size: int, background: Tensor) -> Tensor:
+    """Coloured points `[N, 3]` as one camera sees them, `[size, size, 3]`."""
+    plane, depth = project(camera, points)
+    return splat(plane[0], depth[0], colours, size, background)
 
 
 def splat(plane: Tensor, depth: Tensor, colours: Tensor, size: int, background: Tensor) -> Tensor:

@@ -13,12 +13,18 @@ class Mesh:
 
     Attributes:
         v_rgb: Colours of vertices in [0, 1], `[V, 3]`, or None.
+        uv: Their places in a texture, from the lower left, `[V, 2]` in [0, 1], or None.
+        texture: In [0, 1], `[H, W, 3]`, its first row at the top, or None.
+        smooth_normals: Those of `v_nrm` before seams were cut, or None.
         extras: Anything else, by name.
     """
 
     def __init__(self, v_pos: Tensor, t_pos_idx: Tensor, **extras: Any) -> None:
         self.v_pos, self.t_pos_idx, self.extras = v_pos, t_pos_idx, extras
         self.v_rgb: Tensor | None = None
+        self.uv: Tensor | None = None
+        self.texture: Tensor | None = None
+        self.smooth_normals: Tensor | None = None
 
     def add_extra(self, name: str, value: Any) -> None:
         """Keep something else with the mesh."""
@@ -38,6 +44,8 @@ class Mesh:
     @property
     def v_nrm(self) -> Tensor:
         """Unit normals of vertices `[V, 3]`, of their triangles by area; where there are none, +z."""
+        if self.smooth_normals is not None:
+            return self.smooth_normals
         corners = self.v_pos[self.t_pos_idx]
         face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         sums = torch.zeros_like(self.v_pos).index_add(
