@@ -1,9 +1,10 @@
 """Text to 3D by mean-shift distillation on the embedded prior: `python scripts/demo_3d.py "a blue house"`.
 
-Trains `configs/msd-nerf-tiny.yaml`, exports the mesh and says where pictures, turntable video and mesh are.
-Further `key=value` arguments replace settings of that file.
+Trains `configs/msd-nerf-tiny.yaml`, exports the mesh, measures both against the truth, and says where
+pictures and figures are. Further `key=value` arguments replace settings of that file.
 """
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import launch
 from launcher.demo import demo_arguments, newest_run
+from launcher.script import with_host
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -23,7 +25,20 @@ def main(argv: list[str] | None = None) -> int:
         return status
     run = newest_run(arguments)
     config, checkpoint = run / "configs" / "parsed.yaml", run / "ckpts" / "last.ckpt"
-    return launch.main(["--config", str(config), "--export", f"resume={checkpoint}"])
+    status = launch.main(["--config", str(config), "--export", f"resume={checkpoint}"])
+    return status or with_host(lambda: measure(run))
+
+
+def measure(run: Path) -> int:
+    """Print the figures of a run's scene and mesh, and keep them beside its pictures."""
+    from threestudio_msd.files import save_text
+    from threestudio_msd.scene.run import as_lines, run_figures
+
+    figures = run_figures(run)
+    save_text(json.dumps(figures, indent=1) + "\n", run / "save" / "figures.json")
+    print(as_lines(figures))
+    print(f"{run / 'save' / 'figures.json'}; docs/scene.md says what they mean")
+    return 0
 
 
 if __name__ == "__main__":

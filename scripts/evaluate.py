@@ -3,7 +3,8 @@
 python scripts/evaluate.py outputs/demo --reference outputs/ddim --features judge --json figures.json
 
 DIR and --reference hold finished runs, or samples of scripts/sample.py; other pictures need --prompt.
-With --three-d each DIR is one text-to-3D run, whose scene and exported mesh are measured.
+With --three-d each DIR is one text-to-3D run, whose scene and exported mesh are measured; --features clip
+then scores the mesh by T3Bench's protocol, for prompts without a truth.
 """
 
 import argparse
@@ -64,14 +65,14 @@ def run(args: argparse.Namespace) -> int:
 
 def run_three_d(args: argparse.Namespace) -> int:
     """Measure scenes, print, write."""
+    from threestudio_msd.evaluation.features import read_features
     from threestudio_msd.files import save_text
-    from threestudio_msd.scene.run import run_figures
+    from threestudio_msd.scene.run import as_lines, run_figures
 
-    found = {str(folder): run_figures(folder) for folder in args.dir}
+    features = read_features(args.features)
+    found = {str(folder): run_figures(folder, features) for folder in args.dir}
     for folder, figures in found.items():
-        print(folder)
-        for name, value in figures.items():
-            print(f"{name:22} {value:.4g}")
+        print(f"{folder}\n{as_lines(figures)}")
     if args.json:
         save_text(json.dumps(found, indent=1) + "\n", args.json)
     return 0

@@ -6,7 +6,14 @@ import math
 
 import pytest
 import torch
-from threestudio_msd.evaluation.scene import Views, depth_agreement, floaters, psnr, scene_figures
+from threestudio_msd.evaluation.scene import (
+    Views,
+    azimuth_consistency,
+    depth_agreement,
+    floaters,
+    psnr,
+    scene_figures,
+)
 from threestudio_msd.evaluation.views import evaluation_cameras, true_views, turned
 from threestudio_msd.tinyworld import load_judge
 from threestudio_msd.tinyworld.render import trace
@@ -49,7 +56,7 @@ def judge():
 
 @pytest.fixture(scope="module")
 def house(judge):
-    return scene_figures(Truth("a blue house", degrees=90.0), "a blue house", judge)
+    return scene_figures(Truth("a blue house", degrees=90.0), "a blue house", [judge, judge])
 
 
 def test_the_truth_is_recognised_whichever_way_it_stands(house):
@@ -60,10 +67,11 @@ def test_the_truth_is_recognised_whichever_way_it_stands(house):
     assert house["azimuth"] > 0.9
     assert house["depth_agreement"] > 0.97
     assert house["floaters"] == 0
+    assert house["frechet_second"] == house["frechet"]
 
 
 def test_a_ball_is_no_house(house, judge):
-    ball = scene_figures(Ball("a blue house"), "a blue house", judge)
+    ball = scene_figures(Ball("a blue house"), "a blue house", [judge])
     assert ball["iou"] < house["iou"] - 0.1
     assert ball["l1"] > 3 * house["l1"]
     assert ball["frechet"] > 3 * house["frechet"]
@@ -71,8 +79,28 @@ def test_a_ball_is_no_house(house, judge):
     assert ball["depth_agreement"] > 0.97
 
 
+class Reader:
+    """A judge that reads a given azimuth from every picture."""
+
+    def __init__(self, azimuth):
+        self.azimuth = azimuth
+
+    def camera(self, images):
+        return self.azimuth, torch.zeros(len(images))
+
+
+def test_two_faces_are_read_as_a_front_from_behind_as_well():
+    cameras, pictures = evaluation_cameras(), torch.zeros(40, 4, 4, 3)
+    right = azimuth_consistency(Reader(cameras.azimuth + 90), cameras, pictures)
+    assert right == 1  # a turn of the whole scene is no fault
+    janus = azimuth_consistency(Reader(cameras.azimuth % 180), cameras, pictures)
+    assert janus < 0.75
+    ball = azimuth_consistency(Reader(torch.zeros(40)), cameras, pictures)
+    assert ball < 0.5
+
+
 def test_a_prompt_from_elsewhere_leaves_the_figures_of_the_scene_itself(judge):
-    found = scene_figures(Truth("a red mug"), "a dragon made of glass", judge)
+    found = scene_figures(Truth("a red mug"), "a dragon made of glass", [judge])
     assert sorted(found) == ["depth_agreement", "floaters", "opacity"]
 
 

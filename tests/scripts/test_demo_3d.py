@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import imageio.v3 as iio
+import pytest
 import trimesh
 
 
@@ -17,7 +19,18 @@ def small(pipeline):
     ]
 
 
-def test_ends_with_a_video_that_phones_play_and_a_mesh(
+@pytest.fixture(autouse=True)
+def few_cameras(monkeypatch):
+    """Four are enough to see that a scene is measured."""
+    from threestudio_msd.evaluation import scene, views
+    from threestudio_msd.scene import run
+
+    for module in (scene, run):
+        monkeypatch.setattr(module, "evaluation_cameras", lambda: views.evaluation_cameras(4))
+        monkeypatch.setattr(module, "SIZE", 16)
+
+
+def test_ends_with_a_video_that_phones_play_a_mesh_and_figures(
     load_script, random_pipeline, monkeypatch, tmp_path, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -28,7 +41,11 @@ def test_ends_with_a_video_that_phones_play_and_a_mesh(
     assert (codec["codec"], codec["pix_fmt"].split("(")[0]) == ("h264", "yuv420p")
     mesh = trimesh.load_mesh(run / "save" / "it2-export" / "model.glb")
     assert len(mesh.faces)
-    assert str(run) in capsys.readouterr().out
+    figures = json.loads((run / "save" / "figures.json").read_text())
+    assert {"depth_agreement", "opacity", "mesh_psnr", "floaters"} <= set(figures)
+    out = capsys.readouterr().out
+    assert str(run) in out
+    assert "depth_agreement" in out
 
 
 def test_its_name_and_folder_can_be_set(load_script, random_pipeline, monkeypatch, tmp_path):
@@ -37,3 +54,5 @@ def test_its_name_and_folder_can_be_set(load_script, random_pipeline, monkeypatc
     assert load_script("demo_3d").main(words) == 0
     (run,) = Path("there/mine").iterdir()
     assert (run / "save" / "it2-export" / "model.glb").is_file()
+    figures = json.loads((run / "save" / "figures.json").read_text())
+    assert {"iou", "l1", "azimuth", "frechet", "both"} <= set(figures)  # a prompt with a truth

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +22,8 @@ YAWS = 24  # turns of the truth that are tried
 DENSE = 5.0  # density from which on space is inside, as of an exported mesh
 LATTICE = 64
 LIGHT_SEED = 11
+ENDINGS = ("", "_second")  # of the judges' figures
+FAR_OFF = 45.0  # degrees by which a reading of the azimuth is wrong
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,11 @@ class Scene(Protocol):
         """On a lattice over its box, `[points] * 3`."""
 
 
-def scene_figures(scene: Scene, prompt: str, judge: Judge) -> dict[str, float]:
+def scene_figures(scene: Scene, prompt: str, judges: Sequence[Judge]) -> dict[str, float]:
     """All figures of a scene, by name.
 
-    Those of the scene in itself always; those against truth and by the judge where the prompt is of the tiny
-    world.
+    Those of the scene in itself always; those against truth and by the judges where the prompt is of the tiny
+    world. The second judge's end in `_second`.
     """
     cameras, background = evaluation_cameras(), torch.full((3,), GREY)
     views = scene.views(cameras, SIZE, background)
@@ -65,7 +67,12 @@ def scene_figures(scene: Scene, prompt: str, judge: Judge) -> dict[str, float]:
         caption = parse_prompt(prompt)
     except ValueError:
         return found
-    return {**against_truth(caption, cameras, views), **judged(caption, cameras, views, judge), **found}
+    verdicts = {
+        f"{name}{ending}": value
+        for judge, ending in zip(judges, ENDINGS, strict=False)
+        for name, value in judged(caption, cameras, views, judge).items()
+    }
+    return {**against_truth(caption, cameras, views), **verdicts, **found}
 
 
 def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str, float]:
@@ -127,12 +134,20 @@ def azimuth_consistency(judge: Judge, cameras: Cameras, colours: Tensor) -> floa
     """Part of the views whose side the judge reads as what it is, at the turn of the scene at which most are.
 
     A scene with two faces looks like a front from behind as well: whatever the turn, one of them is read
-    wrongly. This is the Janus problem as a number.
+    wrongly. This is the Janus problem as a number. A judge that reads the azimuth itself (`camera`) is right
+    within `FAR_OFF`; one that does not, where it names the view.
     """
-    read = judge.classify(colours).view
+    if hasattr(judge, "camera"):
+        read = torch.as_tensor(judge.camera(colours)[0])
 
-    def wrong(yaw: float) -> float:
-        return float(np.mean([a != b for a, b in zip(read, turned(cameras, yaw).views, strict=True)]))
+        def wrong(yaw: float) -> float:
+            error = (read - turned(cameras, yaw).azimuth + 180) % 360 - 180
+            return float((error.abs() > FAR_OFF).float().mean())
+    else:
+        named = judge.classify(colours).view
+
+        def wrong(yaw: float) -> float:
+            return float(np.mean([a != b for a, b in zip(named, turned(cameras, yaw).views, strict=True)]))
 
     return 1 - wrong(best_yaw(wrong))
 

@@ -22,6 +22,7 @@ SEED = 7  # no training draws its cameras from this
 SIZE = 64
 GREY = 0.89  # of the background, the tiny world's mean
 SUPERSAMPLING = 2
+NEARLY_VERTICAL = 0.99  # cosine from which on y is up, where z cannot be
 
 
 def evaluation_cameras(count: int = COUNT) -> Cameras:
@@ -40,7 +41,9 @@ def turned(cameras: Cameras, degrees: float) -> Cameras:
 def axes(cameras: Cameras) -> Tensor:
     """Each camera's right, up and forward as rows, `[n, 3, 3]`."""
     forward = -F.normalize(cameras.position, dim=-1)
-    right = F.normalize(torch.linalg.cross(forward, torch.tensor([[0.0, 0, 1]]).expand_as(forward)), dim=-1)
+    z, y = torch.tensor([0.0, 0, 1]), torch.tensor([0.0, 1, 0])
+    up = torch.where(forward[:, 2:].abs() < NEARLY_VERTICAL, z, y)
+    right = F.normalize(torch.linalg.cross(forward, up), dim=-1)
     return torch.stack([right, torch.linalg.cross(right, forward), forward], 1)
 
 

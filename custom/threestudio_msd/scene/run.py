@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,18 @@ import torch
 from threestudio.utils.config import load_config
 from torch import Tensor
 
+from ..assets_path import ASSETS
 from ..errors import UserError
+from ..evaluation.features import Features
 from ..evaluation.meshes import census, load_mesh, render_mesh
 from ..evaluation.scene import Views, psnr, scene_figures
+from ..evaluation.t3bench import Score, t3_scores
 from ..evaluation.views import GREY, SIZE, evaluation_cameras
-from ..tinyworld.judge import load_judge
+from ..tinyworld.judge import Judge, load_judge
 from ..tinyworld.render import Cameras
 
 EXPORTED = "save/it*-export/model.*"
+JUDGES = ("judge", "second-judge")
 AT_ONCE = 4  # views rendered together
 
 
@@ -93,18 +98,53 @@ class TrainedScene:
         return torch.cat(chunks)[:, 0].view(points, points, points).cpu()
 
 
-def run_figures(folder: Path) -> dict[str, float]:
+def run_figures(folder: Path, features: Mapping[str, Features] | None = None) -> dict[str, float]:
     """All figures of a run's scene, see `scene_figures`, and of its mesh, where one was exported.
+
+    Args:
+        folder: The run's.
+        features: Models that say how well pictures show the prompt, for a prompt without a truth; by name.
 
     Returns:
         By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the field.
+
+    Raises:
+        UserError: The folder holds no finished run, or a model is to score a mesh that is not there.
     """
     scene = TrainedScene.load(folder)
-    found = scene_figures(scene, scene.prompt, load_judge())
+    found = scene_figures(scene, scene.prompt, load_judges())
     meshes = [path for path in sorted(folder.glob(EXPORTED)) if path.suffix in (".glb", ".obj")]
+    readers = {name: model for name, model in (features or {}).items() if name not in JUDGES}
     if not meshes:
+        if readers:
+            raise UserError(f"{folder}: no mesh was exported, which {', '.join(readers)} could score")
         return found
     mesh, cameras, background = load_mesh(meshes[-1]), evaluation_cameras(), torch.full((3,), GREY)
     drawn = render_mesh(mesh, cameras, SIZE, background)
     likeness = psnr(drawn, scene.views(cameras, SIZE, background).colour)
-    return {**found, "mesh_psnr": likeness, **{f"mesh_{name}": n for name, n in census(mesh).items()}}
+    found |= {"mesh_psnr": likeness, **{f"mesh_{name}": n for name, n in census(mesh).items()}}
+    for name, model in readers.items():
+        scores = t3_scores(mesh, scorer(model, scene.prompt))
+        found |= {f"{figure}_{name}": value for figure, value in scores.items()}
+    return found
+
+
+def as_lines(figures: Mapping[str, float]) -> str:
+    """Figures to be read, one a line."""
+    return "\n".join(f"{name:22} {value:.4g}" for name, value in figures.items())
+
+
+def scorer(model: Features, prompt: str) -> Score:
+    """How well pictures show a prompt, as a model sees it.
+
+    Raises:
+        UserError: It does not read prompts.
+    """
+    if not model.alignment(torch.zeros(1, SIZE, SIZE, 3), [prompt]):
+        raise UserError(f"--features: {model.description} reads no prompt")
+    return lambda images: next(iter(model.alignment(images, [prompt] * len(images)).values()))
+
+
+def load_judges() -> list[Judge]:
+    """The judges that ship: the first, and the second where there is one."""
+    return [load_judge(ASSETS / name) for name in JUDGES if (ASSETS / name).is_dir()]
