@@ -1,7 +1,7 @@
 # make demo   text to image with mean-shift distillation on the embedded prior, on the CPU
 # make demo-3d   text to 3D on it: a turntable video and a mesh with colours
 # make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
-# make compare-3d  the same for scenes, measured against true renders: outputs/compare-3d/tables.md
+# make compare-3d  the same for scenes, measured against true renders: outputs/compare-3d/index.html
 # make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
 # make test   the test suite
 # make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
@@ -34,7 +34,7 @@ doctor: $(READY)
 
 compare-3d: $(READY)
 	$(BIN)/python scripts/compare_3d.py --configs configs/msd-nerf-tiny.yaml configs/sds-nerf-tiny.yaml configs/sdi-nerf-tiny.yaml \
-		configs/vsd-nerf-tiny.yaml --prompts "a red mug" "an orange duck" "a green car" "a pink house" "a black cat" "a blue teapot" \
+		configs/vsd-nerf-tiny.yaml Ceiling=configs/truth-nerf-tiny.yaml --prompts "a red mug" "an orange duck" "a green car" "a pink house" "a black cat" "a blue teapot" \
 		--seeds 3 --out outputs/compare-3d $(ARGS)
 
 test: $(READY)

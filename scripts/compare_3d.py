@@ -4,8 +4,8 @@ python scripts/compare_3d.py --configs configs/msd-nerf-tiny.yaml configs/sds-ne
     --prompts "a red mug" --seeds 3 --out outputs/compare-3d
 
 A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own. Finished runs are kept: the
-same command goes on where it stopped. OUT/tables.md has the table, OUT/results.json every run's figures,
-OUT/sheet.png four sides of every scene.
+same command goes on where it stopped. OUT/index.html shows tables, turntables and curves; OUT/tables.md has
+the table alone, OUT/results.json every run's figures, OUT/turntables.mp4 and OUT/sheet.png the scenes.
 """
 
 import argparse
@@ -42,11 +42,13 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.grid import Method, executor
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.scene.comparison import compare_scenes
+    from threestudio_msd.scene.report import write_report
 
     methods, prompts = [Method.parse(word) for word in args.configs], read_prompts(args.prompts)
     out, execute = args.out.resolve(), executor("launch:main", args.jobs)
     results = compare_scenes(methods, prompts, args.seeds, args.share, out, execute)
-    print(f"\n{(out / 'tables.md').read_text(encoding='utf-8')}")
+    page = write_report(results, out)
+    print(f"\n{(out / 'tables.md').read_text(encoding='utf-8')}\n{page}")
     return int(any(len(runs) < len(prompts) * args.seeds for runs in results.values()))
 
 

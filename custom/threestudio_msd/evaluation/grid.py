@@ -170,6 +170,9 @@ class Cell:
             "counted": self.counted,
         }
 
+    def measure(self) -> None:
+        """Hook: what a kind of run measures where it was made, which takes no part in its seconds."""
+
     def spent(self, cost: str) -> float:
         """What the finished run took: `seconds` or, where they were counted, `flop`, all images together."""
         return float(json.loads((self.folder / DONE).read_text(encoding="utf-8"))[cost])
@@ -223,6 +226,7 @@ def run_cell(cell: Cell, launcher: str, progress: Callable[..., None] | None = N
     done = {"stamp": cell.stamp, "seconds": seconds, "files": checksums(cell.folder)}
     done |= {"flop": counter.get_total_flops()} if counter else {}
     save_text(json.dumps(done, indent=1), cell.folder / DONE)
+    cell.measure()
     return seconds
 
 

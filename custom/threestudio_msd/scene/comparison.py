@@ -7,32 +7,36 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from omegaconf import OmegaConf
-from PIL import Image
 
 from ..errors import UserError
-from ..evaluation.grid import Cell, Execute, Method, run_grid
+from ..evaluation.grid import DONE, Cell, Execute, Method, run_grid
 from ..evaluation.images import Run
-from ..evaluation.metrics import Spread
+from ..evaluation.scene import scene_figures
 from ..files import save_text
-from .run import run_figures
+from ..tinyworld.judge import load_judge
+from .run import TrainedScene, run_figures
 
 TURN = 24  # pictures of the turntable
-COLUMNS = {  # figure: heading, decimals
-    "iou": ("IoU ↑", 3),
-    "l1": ("L1 ↓", 3),
-    "yaw_error": ("yaw error, ° ↓", 0),
-    "azimuth": ("azimuth consistency ↑", 2),
-    "frechet": ("Fréchet to truth ↓", 0),
-    "both": ("object and colour ↑", 2),
-    "depth_agreement": ("depth agreement ↑", 2),
-    "opacity": ("opacity", 3),
-    "nfe": ("NFE", 0),
-    "seconds": ("seconds", 0),
-}
+POINTS = 4  # of a run's curve, the last one included
+MEASURED = "figures.json"
+CURVE = ("iou", "l1", "frechet")
 
 Figures = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a run.
+
+    Attributes:
+        figures: Of the finished scene, with `nfe`, the network's evaluations, and `seconds`.
+        curve: Of the scene on its way: `step`, `nfe`, `seconds`, spread evenly over the steps, and the
+            figures in `CURVE`.
+    """
+
+    figures: Figures
+    curve: list[Figures]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,60 @@ class SceneCell(Cell):
         return [
             f"data.n_test_views={self.particles}",
             "trainer.log_every_n_steps=1",  # the last step's evaluations count too
+            f"checkpoint.every_n_train_steps={checkpoint_every(self.steps)}",
+            "checkpoint.save_top_k=-1",
+            "checkpoint.save_weights_only=true",
         ]
+
+    def measure(self) -> None:
+        """Write the run's figures and curve beside it; see `Cell`."""
+        run = Run(self.folder)
+        rows, spent, seconds = int(run.config.data.batch_size), run.nfe_by_step(), self.spent("seconds")
+        figures = run_figures(self.folder) | {"nfe": rows * run.nfe, "seconds": seconds}
+        curve = []
+        for step, name in sorted(checkpoints(self.folder).items()):
+            if step < self.steps:
+                nfe = rows * max((value for at, value in spent.items() if at < step), default=0.0)
+                found = self._figures_at(name)
+                curve.append({"step": step, "nfe": nfe, "seconds": seconds * step / self.steps, **found})
+        last = {name: figures[name] for name in CURVE if name in figures}
+        curve.append({"step": self.steps, "nfe": figures["nfe"], "seconds": seconds, **last})
+        note = {"of": self._stamped, "figures": figures, "curve": curve}
+        save_text(json.dumps(note, indent=1) + "\n", self.folder / MEASURED)
+
+    def _figures_at(self, checkpoint: str) -> Figures:
+        scene = TrainedScene.load(self.folder, checkpoint)
+        found = scene_figures(scene, scene.prompt, [load_judge()])
+        return {name: found[name] for name in CURVE if name in found}
+
+    @property
+    def _stamped(self) -> str:
+        """The note that the run left when it was done: another run's figures are not this one's."""
+        return (self.folder / DONE).read_text(encoding="utf-8")
+
+    def measured(self) -> Measured:
+        """The figures and the curve of the finished run; measured again where they are missing or garbled."""
+        for again in (False, True):
+            if again:
+                self.measure()
+            try:
+                note = json.loads((self.folder / MEASURED).read_text(encoding="utf-8"))
+                if note["of"] == self._stamped:
+                    return Measured(note["figures"], note["curve"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+        raise UserError(f"{self.folder}: its figures cannot be kept")
+
+
+def checkpoint_every(steps: int) -> int:
+    """Steps between checkpoints, of which `POINTS` at most are evenly spread and the last step has one."""
+    return min(n for n in range(1, steps + 1) if steps % n == 0 and steps // n <= POINTS)
+
+
+def checkpoints(folder: Path) -> dict[int, str]:
+    """A run's checkpoints on the way, their steps and names."""
+    found = (path.name for path in folder.glob("ckpts/epoch=*-step=*.ckpt"))
+    return {int(name.removesuffix(".ckpt").rpartition("=")[2]): name for name in found}
 
 
 def steps_of(method: Method, share: float) -> int:
@@ -61,8 +118,8 @@ def steps_of(method: Method, share: float) -> int:
 
 def compare_scenes(
     methods: Sequence[Method], prompts: Sequence[str], seeds: int, share: float, out: Path, execute: Execute
-) -> dict[str, dict[str, Figures]]:
-    """Run what is not done yet, measure every scene, write `results.json`, `tables.md` and `sheet.png`.
+) -> dict[str, dict[SceneCell, Measured]]:
+    """Run and measure what is not done yet; write `results.json`.
 
     Args:
         methods: The rows.
@@ -73,7 +130,7 @@ def compare_scenes(
         execute: See `evaluation.grid.executor`.
 
     Returns:
-        Figures by method and run; a failed run has none.
+        What was measured, by method and run; failed runs are missing.
     """
     cells = [
         SceneCell(method, prompt, seed, steps_of(method, share), str(out), TURN)
@@ -82,50 +139,13 @@ def compare_scenes(
         for method in methods
     ]
     failed = run_grid(cells, execute)
-    results: dict[str, dict[str, Figures]] = {method.label: {} for method in methods}
+    results: dict[str, dict[SceneCell, Measured]] = {method.label: {} for method in methods}
     for cell in cells:
         if cell not in failed:
-            results[cell.method.label][cell.folder.name] = figures_of(cell)
-    save_text(json.dumps(results, indent=1) + "\n", out / "results.json")
-    save_text(markdown(results), out / "tables.md")
-    Image.fromarray(sheet([cell for cell in cells if cell not in failed and cell.seed == 0])).save(
-        out / "sheet.png"
-    )
-    return results
-
-
-def figures_of(cell: SceneCell) -> Figures:
-    """Of a finished run: those of its scene, evaluations of the networks a view, and seconds."""
-    run = Run(cell.folder)
-    nfe = int(run.config.data.batch_size) * run.nfe
-    return {**run_figures(cell.folder), "nfe": nfe, "seconds": cell.spent("seconds")}
-
-
-def markdown(results: Mapping[str, Mapping[str, Figures]]) -> str:
-    """Means over the runs with their standard deviations, a row a method."""
-    head = ["method", "runs", *(heading for heading, _ in COLUMNS.values())]
-    rows = [
-        [label, str(len(runs)), *(_shown(runs, figure, digits) for figure, (_, digits) in COLUMNS.items())]
+            results[cell.method.label][cell] = cell.measured()
+    plain = {
+        label: {cell.folder.name: dict(one.figures) for cell, one in runs.items()}
         for label, runs in results.items()
-    ]
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
-
-
-def _shown(runs: Mapping[str, Figures], figure: str, digits: int) -> str:
-    spread = Spread(tuple(found[figure] for found in runs.values()))
-    if not spread.values:
-        return "–"
-    deviation = f" ± {spread.std:.{digits}f}" if len(spread.values) > 1 else ""
-    return f"{spread.mean:.{digits}f}{deviation}"
-
-
-def sheet(cells: Sequence[SceneCell]) -> np.ndarray:
-    """Four sides of each scene in a row, one row a run, as a picture of 8 bits."""
-    return np.concatenate([_sides(cell) for cell in cells])
-
-
-def _sides(cell: SceneCell) -> np.ndarray:
-    records = Run(cell.folder).records()
-    pictures = [np.asarray(Image.open(records[i].path).convert("RGB")) for i in range(0, TURN, TURN // 4)]
-    return np.concatenate([picture[:, : picture.shape[0]] for picture in pictures], 1)  # the colour part
+    }
+    save_text(json.dumps(plain, indent=1) + "\n", out / "results.json")
+    return results

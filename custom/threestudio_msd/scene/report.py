@@ -1,0 +1,216 @@
+"""The report of a comparison in 3D: a table, turntables that play on a phone, and curves, on one page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import imageio.v2 as imageio
+import numpy as np
+from PIL import Image
+
+from ..assets_path import ASSETS
+from ..evaluation.images import Run
+from ..evaluation.metrics import Spread
+from ..files import save_text, write_whole
+from ..style import METHODS, new_figure
+from .comparison import TURN, Figures, Measured, SceneCell
+
+TEMPLATE = ASSETS / "scenes.html.j2"
+COLUMNS = {  # figure: heading, decimals
+    "iou": ("IoU ↑", 3),
+    "l1": ("L1 ↓", 3),
+    "yaw_error": ("yaw error, ° ↓", 0),
+    "azimuth": ("azimuth consistency ↑", 2),
+    "frechet": ("Fréchet to truth ↓", 0),
+    "frechet_second": ("Fréchet, second judge ↓", 0),
+    "both": ("object and colour ↑", 2),
+    "both_second": ("the same, second judge ↑", 2),
+    "depth_agreement": ("depth agreement ↑", 2),
+    "opacity": ("opacity", 3),
+    "floaters": ("floaters ↓", 3),
+    "nfe": ("NFE", 0),
+    "seconds": ("seconds", 0),
+}
+CURVES = {"iou": "IoU", "l1": "L1", "frechet": "Fréchet distance"}
+AGAINST = {"nfe": "network function evaluations", "seconds": "seconds"}
+OTHERS = ("#3d7dca", "#2a9d4a", "#d1495b", "#8f5bc4", "#7a7a7a")
+GREY = "#808890"  # reads on light and on dark ground
+FPS = 12
+GAP = 4  # pixels between scenes
+EQUAL = 0.01  # relative difference up to which evaluations are called equal
+
+Results = Mapping[str, Mapping[SceneCell, Measured]]
+
+
+def write_report(results: Results, out: Path) -> Path:
+    """Write `tables.md`, `sheet.png`, `turntables.mp4` and `index.html`; returns the page's path."""
+    rows = {label: [one.figures for one in runs.values()] for label, runs in results.items()}
+    save_text(markdown(rows), out / "tables.md")
+    grid = first_seed(results)
+    frames = turntables(grid)
+    if frames:
+        write_whole(out / "turntables.mp4", partial(save_video, frames=frames))
+        write_whole(out / "sheet.png", partial(save_picture, image=sheet(frames)))
+    from jinja2 import Environment
+
+    page = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
+    html = page.render(
+        heads=head(rows),
+        rows=table_rows(rows),
+        notes=notes(rows),
+        labels=list(results),
+        prompts=list(grid),
+        video=data_url(out / "turntables.mp4", "video/mp4") if frames else "",
+        curves=curves_svg(results),
+    )
+    save_text(html, out / "index.html")
+    return out / "index.html"
+
+
+def known(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
+    """The figures that were measured at all."""
+    found = {name for runs in rows.values() for figures in runs for name in figures}
+    return [name for name in COLUMNS if name in found]
+
+
+def head(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
+    """The table's headings."""
+    return ["method", "runs", *(COLUMNS[name][0] for name in known(rows))]
+
+
+def table_rows(rows: Mapping[str, Sequence[Figures]]) -> list[list[str]]:
+    """Means over the runs with their standard deviations, a row a method."""
+    return [
+        [label, str(len(runs)), *(_shown(runs, name) for name in known(rows))] for label, runs in rows.items()
+    ]
+
+
+def _shown(runs: Sequence[Figures], name: str) -> str:
+    digits = COLUMNS[name][1]
+    spread = Spread(tuple(figures[name] for figures in runs if name in figures))
+    if not spread.values:
+        return "–"
+    deviation = f" ± {spread.std:.{digits}f}" if len(spread.values) > 1 else ""
+    return f"{spread.mean:.{digits}f}{deviation}"
+
+
+def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
+    """What a reader of the table must know: above all whether the networks were evaluated equally often."""
+    spent = {
+        label: Spread(tuple(figures["nfe"] for figures in runs if "nfe" in figures)).mean
+        for label, runs in rows.items()
+        if runs
+    }
+    spent = {label: nfe for label, nfe in spent.items() if nfe > 0}  # the ceiling asks none
+    found = ["± is the standard deviation over all runs of a row, prompts and seeds together."]
+    if spent and max(spent.values()) > (1 + EQUAL) * min(spent.values()):
+        told = ", ".join(f"{label} {nfe:.0f}" for label, nfe in spent.items())
+        found.append(f"The networks were not evaluated equally often: {told}.")
+    return found
+
+
+def markdown(rows: Mapping[str, Sequence[Figures]]) -> str:
+    """The table and its notes."""
+    lines = [head(rows), ["---"] * len(head(rows)), *table_rows(rows)]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n\n".join([table, *notes(rows)]) + "\n"
+
+
+def first_seed(results: Results) -> dict[str, list[SceneCell | None]]:
+    """The runs of seed 0 by prompt, one a method, None where it failed."""
+    cells = [cell for runs in results.values() for cell in runs if cell.seed == 0]
+    return {
+        prompt: [
+            next((cell for cell in runs if cell.seed == 0 and cell.prompt == prompt), None)
+            for runs in results.values()
+        ]
+        for prompt in dict.fromkeys(cell.prompt for cell in cells)
+    }
+
+
+def turntables(grid: Mapping[str, Sequence[SceneCell | None]]) -> list[np.ndarray]:
+    """Frames of all scenes turning together, a row a prompt and a column a method, 8 bits."""
+    rows = [[_turn(cell) for cell in cells] for cells in grid.values()]
+    shapes = {frames[0].shape for row in rows for frames in row if frames}
+    if not shapes:
+        return []
+    height, width, _ = max(shapes)
+    blank = np.full((height, width, 3), 255, np.uint8)
+    return [
+        np.concatenate(
+            [np.concatenate([_framed(frames[i] if frames else blank) for frames in row], 1) for row in rows]
+        )
+        for i in range(TURN)
+    ]
+
+
+def _turn(cell: SceneCell | None) -> list[np.ndarray]:
+    if cell is None:
+        return []
+    pictures = [Image.open(record.path).convert("RGB") for record in Run(cell.folder).records()]
+    return [np.asarray(picture)[:, : picture.height] for picture in pictures]  # the colour part
+
+
+def _framed(picture: np.ndarray) -> np.ndarray:
+    return np.pad(picture, ((GAP // 2,) * 2, (GAP // 2,) * 2, (0, 0)), constant_values=255)
+
+
+def save_video(path: Path, frames: Sequence[np.ndarray]) -> None:
+    """As H.264 in yuv420p, which every phone plays."""
+    imageio.mimsave(path, list(frames), format="mp4", fps=FPS, macro_block_size=2)
+
+
+def sheet(frames: Sequence[np.ndarray]) -> np.ndarray:
+    """Four sides of all scenes, one below the other."""
+    return np.concatenate([frames[i] for i in range(0, TURN, TURN // 4)])
+
+
+def save_picture(path: Path, image: np.ndarray) -> None:
+    """As PNG."""
+    Image.fromarray(image).save(path, format="PNG", optimize=True)
+
+
+def data_url(path: Path, kind: str) -> str:
+    """A file as a `data:` URL."""
+    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+
+
+def curves_svg(results: Results) -> str:
+    """Figures on the way over evaluations and over seconds, mean and deviation over the runs, as SVG."""
+    figure = new_figure(11, 3 * len(CURVES))
+    axes = figure.subplots(len(CURVES), len(AGAINST), squeeze=False)
+    for row, (name, title) in enumerate(CURVES.items()):
+        for column, against in enumerate(AGAINST):
+            for i, (label, runs) in enumerate(results.items()):
+                colour = METHODS.get(label, OTHERS[i % len(OTHERS)])
+                _draw_curve(
+                    axes[row, column], [one.curve for one in runs.values()], name, against, label, colour
+                )
+            axes[row, column].set_xlabel(AGAINST[against], color=GREY, fontsize=8)
+            axes[row, column].tick_params(colors=GREY, which="both", labelsize=8)
+            axes[row, column].spines[:].set_color(GREY)
+        axes[row, 0].set_ylabel(title, color=GREY, fontsize=8)
+    axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
+    figure.tight_layout()
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True)
+    svg = buffer.getvalue()
+    return svg[svg.index("<svg") :]
+
+
+def _draw_curve(
+    axes: Any, curves: Sequence[Sequence[Figures]], name: str, against: str, label: str, colour: str
+) -> None:
+    points = [group for group in zip(*curves, strict=False) if all(name in point for point in group)]
+    if not points:
+        return
+    x = [np.mean([point[against] for point in group]) for group in points]
+    spreads = [Spread(tuple(point[name] for point in group)) for group in points]
+    mean, std = np.array([one.mean for one in spreads]), np.array([one.std for one in spreads])
+    axes.plot(x, mean, color=colour, label=label, marker="o", markersize=3)
+    axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
