@@ -69,7 +69,7 @@ class Grid(nn.Module):
         ]
         entries, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
         table = self.params.view(-1, self.n_features)
-        bags = F.embedding_bag(entries, table, per_sample_weights=weights.to(table), mode="sum")
+        bags = _sums(table, entries, weights.to(table))
         return bags.view(len(self.sizes), len(x), -1).transpose(0, 1).flatten(1)
 
     def _corners(
@@ -116,3 +116,27 @@ class Grid(nn.Module):
         # a stride beyond the table is dropped, as tinycudann does: the pattern then repeats along that axis
         used = [stride if stride <= size else 0 for stride in strides]
         return sum(corners[..., d] * stride for d, stride in enumerate(used)) % size
+
+
+def _sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of a table's rows: `[R, F]`, `[N, K]` and `[N, K]` to `[N, F]`."""
+    if table.is_cuda:
+        return F.embedding_bag(entries, table, per_sample_weights=weights, mode="sum")
+    return _SumsOnCPU.apply(table, entries, weights)
+
+
+class _SumsOnCPU(torch.autograd.Function):
+    """The same; PyTorch's own derivative sorts all entries first on a CPU, which takes most of a step."""
+
+    @staticmethod
+    def forward(ctx: Any, table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(entries, weights)
+        ctx.rows = len(table)
+        return F.embedding_bag(entries, table, per_sample_weights=weights, mode="sum")
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+        entries, weights = ctx.saved_tensors
+        each = (weights[..., None] * grad[:, None]).flatten(0, 1)
+        table = grad.new_zeros(ctx.rows, grad.shape[1])
+        return table.index_add(0, entries.flatten(), each), None, None

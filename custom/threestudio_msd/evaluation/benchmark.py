@@ -13,6 +13,7 @@ from rich.table import Table
 from ..assets_path import TINY_PRIOR, asset
 from ..distillation import MSD, Constant, Posterior, SampleNoise
 from ..priors import CFG, PretrainedModel
+from ..tinyworld.render import sample_cameras
 
 Timed = Callable[[], object]
 Alternatives = tuple[str, Timed, Timed]
@@ -128,6 +129,62 @@ def refresh(model: PretrainedModel) -> Alternatives:
     return "four optimiser steps, encoder included: refresh_every 1 / 4", steps(1), steps(4)
 
 
+HASH_GRID = {
+    "radius": 0.68,
+    "normal_type": None,
+    "density_blob_std": 0.25,
+    "pos_encoding_config": {
+        "otype": "HashGrid",
+        "n_levels": 8,
+        "n_features_per_level": 2,
+        "log2_hashmap_size": 14,
+        "base_resolution": 8,
+        "per_level_scale": 1.45,
+    },
+    "mlp_network_config": {
+        "otype": "VanillaMLP",
+        "activation": "ReLU",
+        "output_activation": "none",
+        "n_neurons": 32,
+        "n_hidden_layers": 1,
+    },
+}
+
+
+def scenes(model: PretrainedModel) -> Alternatives:
+    """A step of a scene, four views of 64 x 64, empty space skipped: on a hash grid, or on dense lattices."""
+    import threestudio
+
+    def step(kind: str, settings: dict[str, object]) -> Timed:
+        geometry = threestudio.find(kind)(settings)
+        parts = {
+            "geometry": geometry,
+            "material": threestudio.find("no-material")({}),
+            "background": threestudio.find("solid-color-background")({}),
+        }
+        renderer = threestudio.find("nerf-volume-renderer")(
+            {"radius": 0.68, "num_samples_per_ray": 48}, **parts
+        ).train()
+        optimiser = torch.optim.Adam(geometry.parameters())
+        cameras = sample_cameras(4, torch.Generator().manual_seed(0))
+        rays_d, position = cameras.rays(64), cameras.position
+        rays = {"rays_o": position[:, None, None].expand_as(rays_d), "rays_d": rays_d}
+        renderer.do_update_step(0, 0)
+
+        def run() -> None:
+            optimiser.zero_grad()
+            renderer(**rays, light_positions=position)["comp_rgb"].square().mean().backward()
+            optimiser.step()
+
+        return run
+
+    return (
+        "step of a scene, four views: hash grid / dense lattices",
+        step("implicit-volume", HASH_GRID),
+        step("msd-multiscale-grid", {}),
+    )
+
+
 class Embeddings:
     """Random text embeddings in the place of a prompt processor's."""
 
@@ -152,7 +209,7 @@ def text(model: PretrainedModel, rows: int) -> dict[str, torch.Tensor]:
     return {"encoder_hidden_states": torch.randn(1, 16, width).expand(rows, -1, -1)}
 
 
-BENCHMARKS = (guidance_branches, particles, chunks, refresh)
+BENCHMARKS = (guidance_branches, particles, chunks, refresh, scenes)
 
 
 def as_table(ratios: Sequence[Ratio], title: str) -> Table:
