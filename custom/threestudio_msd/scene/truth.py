@@ -1,4 +1,4 @@
-"""`tiny-truth-guidance`: the tiny world's own pictures in a prior's place, the ceiling of what distils one."""
+"""`tiny-truth-guidance`: true pictures in the place of a prior, the ceiling of what distils one."""
 
 from __future__ import annotations
 
@@ -20,10 +20,9 @@ from ..tinyworld.world import Caption, parse_prompt
 
 @threestudio.register("tiny-truth-guidance")
 class TruthGuidance(BaseObject):
-    """Fits renders to what the object of the prompt looks like from their cameras; no network is evaluated.
+    """Fits renders to what the prompt's object looks like from their cameras; no network is evaluated.
 
-    The same scene, cameras and steps with this in the place of a prior's guidance say how much a scene of that
-    kind can hold.
+    The same scene, cameras and steps with this in a prior's place say how much a scene of that kind can hold.
     """
 
     @dataclass
