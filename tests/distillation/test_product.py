@@ -16,13 +16,11 @@ from threestudio_msd.distillation import (
     SampleNoise,
     SharedNoise,
     Split,
-    TableSchedule,
     Tweedie,
     kernel_step,
 )
 from threestudio_msd.distillation.solvers import SOLVERS
 from threestudio_msd.toy.densities import GaussianMixture, mixture
-from torch.utils._python_dispatch import TorchDispatchMode
 
 Y = torch.tensor([[0.2, 0.1], [0.5, 0.5], [-0.3, -0.2], [0.9, 0.1]])
 
@@ -240,36 +238,3 @@ def test_unknown_choices_are_refused(bad):
         Posterior(order=3)
     with pytest.raises(ValueError, match="expected one of"):
         ExactScore(solver="rk45")
-
-
-class Reads(TorchDispatchMode):
-    """Counts the numbers that are read from tensors: on a GPU, each makes the host wait."""
-
-    def __init__(self):
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        self.count += function is torch.ops.aten._local_scalar_dense.default
-        return function(*args, **(kwargs or {}))
-
-
-class Network:
-    """A denoiser whose schedule is a table, as a pretrained model's."""
-
-    def __init__(self):
-        self.schedule = TableSchedule(torch.linspace(0.01, 3, 50))
-
-    def denoiser(self, z, sigma):
-        return z / (1 + self.schedule.timestep(sigma.expand(len(z)))[:, None])
-
-
-@pytest.mark.parametrize("order", [1, 2])
-def test_no_step_of_posterior_reads_a_number(order):
-    def reads(steps):
-        noise, y = SharedNoise(0), Y.clone()
-        with Reads() as counted:
-            Posterior(steps=steps, order=order)(y, torch.tensor(1.0), Network(), noise)
-        return counted.count
-
-    assert reads(3) == reads(12)

@@ -29,7 +29,7 @@ from .schedule import KarrasSchedule, TableSchedule, karras_sigmas
 from .sdi import SDI
 from .sds import SDS, sds_weight
 from .solvers import SOLVERS, sample
-from .tensors import NonFiniteError, expand, require_finite, rms
+from .tensors import NonFiniteError, expand, on_device, require_all_finite, require_finite, rms
 from .vsd import VSD
 
 __all__ = [
@@ -77,6 +77,8 @@ __all__ = [
     "karras_sigmas",
     "kernel_step",
     "ladder",
+    "on_device",
+    "require_all_finite",
     "require_finite",
     "rms",
     "sample",

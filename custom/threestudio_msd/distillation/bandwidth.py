@@ -11,7 +11,7 @@ import torch
 
 from ..fields import check_fields, number
 from .protocols import Bandwidth, Batch, Level, PerSample, State
-from .tensors import expand, rms
+from .tensors import expand, on_device, rms
 
 WIDEST = 1e6
 """Far beyond any space that a kernel may live in."""
@@ -144,4 +144,4 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
     Returns:
         Booleans, `[B]`.
     """
-    return rms(shift) <= tau * torch.as_tensor(lam, dtype=shift.dtype, device=shift.device)
+    return rms(shift) <= tau * on_device(lam, shift.device, shift.dtype)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .protocols import Batch, Denoiser, Level, Noise
 from .schedule import karras_sigmas
-from .tensors import expand, rms
+from .tensors import expand, on_device, rms
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,12 @@ class Inversion:
         """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above
         it.
         """
-        sigma = torch.as_tensor(sigma, dtype=self.sigmas.dtype, device=self.sigmas.device)
-        high = int(torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1))
+        sigma = on_device(sigma, self.sigmas.device, self.sigmas.dtype)
+        # an index that stays a tensor, which a GPU need not be waited for
+        high = torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1)
         low = high - 1
         fraction = (sigma - self.sigmas[low]) / (self.sigmas[high] - self.sigmas[low])
-        return torch.lerp(self.states[low], self.states[high], fraction.to(self.states))
+        return torch.lerp(self.states[low][0], self.states[high][0], fraction.to(self.states))
 
 
 def invert(

@@ -15,7 +15,7 @@ from ..papers import Paper
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
-from .tensors import expand
+from .tensors import expand, on_device
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class ISM(Estimator):
     ) -> Estimate:
         """Estimate the gradient; see `Estimator`."""
         low, high = self.time_range
-        levels = prior.schedule.sigma(self._times(low + (high - low) * uniform(noise, y))).to(y)
+        levels = prior.schedule.sigma(self._times(low + (high - low) * uniform(noise, y)))
+        levels = on_device(levels, y.device, y.dtype)
         start = y + expand(levels[0], y) * noise(y)
         inversion = invert(start, prior.at(0.0), levels, level=float(prior.schedule.sigma(0.0)))
         z_s, z = inversion.states[-2:]

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import torch
-
 from ..fields import check_fields, number
 from ..papers import Paper
 from .bandwidth import Linear
 from .noise import repeated
 from .product import Posterior
 from .protocols import Bandwidth, Batch, Estimate, Estimator, Noise, Prior, ProductSampler, State
+from .tensors import on_device
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,7 @@ class MSD(Estimator):
     ) -> Estimate:
         """Estimate the negative mean-shift vector; see `Estimator`."""
         state, draws = self.init(y) if state is None else state, self.draws_per_estimate
-        lam = torch.as_tensor(self.bandwidth(progress, state), dtype=torch.float32, device=y.device)
+        lam = on_device(self.bandwidth(progress, state), y.device)
         product = self.sampler(
             y.repeat_interleave(draws, 0),
             lam.repeat_interleave(draws, 0) if lam.ndim else lam,

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 
 from .protocols import Batch, Noise, PerSample, Schedule
+from .tensors import on_device
 
 
 def seed_from(*parts: int | str) -> int:
@@ -39,7 +40,8 @@ class SharedNoise:
 
     def __call__(self, like: Batch) -> Batch:
         """Draw N(0, I) of the shape, dtype and device of `like`."""
-        return torch.randn(like.shape, generator=self.generator, dtype=like.dtype).to(like.device)
+        drawn = torch.randn(like.shape, generator=self.generator, dtype=like.dtype)
+        return on_device(drawn, like.device, like.dtype)
 
 
 class SampleNoise:
@@ -63,7 +65,7 @@ class SampleNoise:
         if len(self.generators) != like.shape[0]:
             raise ValueError(f"noise for {len(self.generators)} samples was asked for {like.shape[0]}")
         rows = [torch.randn(like.shape[1:], generator=g, dtype=like.dtype) for g in self.generators]
-        return torch.stack(rows).to(like.device)
+        return on_device(torch.stack(rows), like.device, like.dtype)
 
 
 def repeated(noise: Noise, draws: int) -> Noise:
@@ -82,8 +84,12 @@ def repeated(noise: Noise, draws: int) -> Noise:
 
 
 def uniform(noise: Noise, like: Batch) -> PerSample:
-    """One uniform number in [0, 1) a sample, from a source of normal noise by its distribution function."""
-    return torch.special.ndtr(noise(like.flatten(1)[:, :1]))[:, 0].clamp(max=1 - 2**-24)
+    """One uniform number in [0, 1) a sample, from a source of normal noise by its distribution function.
+
+    On the host, where what depends on it, such as a number of steps, can be told without waiting for a GPU.
+    """
+    drawn = noise(torch.empty(len(like), 1, dtype=like.dtype))
+    return torch.special.ndtr(drawn)[:, 0].clamp(max=1 - 2**-24)
 
 
 def uniform_sigma(
@@ -91,4 +97,4 @@ def uniform_sigma(
 ) -> PerSample:
     """Noise levels of diffusion times drawn uniformly from `time_range`, one a sample."""
     low, high = time_range
-    return schedule.sigma(low + (high - low) * uniform(noise, like)).to(like)
+    return on_device(schedule.sigma(low + (high - low) * uniform(noise, like)), like.device, like.dtype)

@@ -12,7 +12,6 @@ Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 
@@ -20,8 +19,8 @@ from ..fields import check_fields, choice, number, pair
 from .inversion import Inversion, invert, ladder
 from .protocols import Batch, Denoiser, Level, Noise, Prior, Product, ProductSampler
 from .schedule import karras_sigmas
-from .solvers import SOLVERS, extrapolate, sample, solver_nfe
-from .tensors import expand
+from .solvers import SOLVERS, extrapolate, rungs, sample, solver_nfe
+from .tensors import expand, on_device
 
 
 def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
@@ -65,22 +64,24 @@ class Split:
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
         sigma_max = self.sigma_max or prior.schedule.sigma_max
-        sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, sigma_max, self.rho).to(y.device)
-        centres = self._centres(y, prior, sigma_max)
+        levels = karras_sigmas(self.steps, prior.schedule.sigma_min, sigma_max, self.rho)
         low, high = self.kernel_interval
+        acts = [low <= level <= high for level in levels.tolist()]
+        sigmas, lam = on_device(levels, y.device), on_device(lam, y.device)
+        centres = self._centres(y, prior, sigma_max)
         step, memory = SOLVERS[self.solver], None
         z = expand(sigmas[0], y) * noise(y)
-        for sigma, sigma_next in pairwise(sigmas):
-            z, memory = step(prior.denoiser, z, sigma, sigma_next, memory)
-            if low <= sigma <= high:
+        for acting, (sigma, sigma_next, last) in zip(acts, rungs(sigmas), strict=False):
+            z, memory = step(prior.denoiser, z, sigma, sigma_next, memory, last)
+            if acting:
                 z = kernel_step(z, centres.at(sigma_next) if centres else y, lam, sigma, sigma_next)
         return Product(z, solver_nfe(self.solver, self.steps) + (self.inversion_steps if centres else 0))
 
     def _centres(self, y: Batch, prior: Prior, sigma_max: float) -> Inversion | None:
         if self.centre == "render":
             return None
-        levels = ladder(self.inversion_steps, prior.schedule.sigma_min, sigma_max, self.rho).to(y.device)
-        return invert(y, prior.denoiser, levels, self.inversion_limit)
+        levels = ladder(self.inversion_steps, prior.schedule.sigma_min, sigma_max, self.rho)
+        return invert(y, prior.denoiser, on_device(levels, y.device), self.inversion_limit)
 
 
 @dataclass(frozen=True)
@@ -112,18 +113,18 @@ class Posterior:
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
-        lam = torch.as_tensor(lam, dtype=torch.float32, device=y.device)
+        lam = on_device(lam, y.device)
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)
         z, nfe, memory = y, self.steps, None
         if self.start == "inversion":
             z, nfe = self._inverted(y, lam, prior), self.steps + self.inversion_steps
-        for left, (sigma, sigma_next) in zip(reversed(range(self.steps)), pairwise(sigmas), strict=True):
+        for sigma, sigma_next, last in rungs(sigmas):
             denoised = prior.denoiser(z, sigma)
-            if self.order == 2 and left:
+            if self.order == 2 and not last:
                 denoised, memory = extrapolate(denoised, sigma, sigma_next, memory)
             ratio = (sigma_next / sigma) ** 2
             z = torch.lerp(denoised, z, expand(ratio, z))
-            if left:  # the last level is 0; asking the tensor would make a GPU wait
+            if not last:
                 z = z + expand(sigma_next * (1 - ratio).sqrt(), z) * noise(z)
         return Product(z, nfe)
 
@@ -155,11 +156,10 @@ class ProductDenoiser:
     kernel_interval: tuple[float, float] = (0.0, float("inf"))
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
-        """Denoise z at the level sigma (0-d where an interval is set), given y."""
+        """Denoise z at the level sigma, given y."""
         low, high = self.kernel_interval
-        if not bool(((low <= sigma) & (sigma <= high)).all()):
-            return self.denoiser(z, sigma)
         share = 1 / (1 + (sigma / self.lam) ** 2)  # s^2 / sigma^2, the state's share of what is known of x
+        share = torch.where((low <= sigma) & (sigma <= high), share, 1.0)  # all, where no kernel acts
         return self.denoiser(torch.lerp(self.y, z, expand(share, z)), sigma * share.sqrt())
 
 
@@ -191,12 +191,11 @@ class ExactScore:
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
-        lam = torch.as_tensor(lam, dtype=torch.float32, device=y.device)
+        lam = on_device(lam, y.device)
         denoiser = ProductDenoiser(prior.denoiser, y, lam, self.kernel_interval)
         if self.kernel_interval[1] < float("inf"):
-            sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, prior.schedule.sigma_max, 7.0).to(
-                y.device
-            )
+            levels = karras_sigmas(self.steps, prior.schedule.sigma_min, prior.schedule.sigma_max, 7.0)
+            sigmas = on_device(levels, y.device)
             z = expand(sigmas[0], y) * noise(y)
             return Product(sample(denoiser, z, sigmas, self.solver), solver_nfe(self.solver, self.steps))
         levels = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)[1:]
@@ -212,7 +211,7 @@ class Tweedie:
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """The mean itself, no draw; see `ProductSampler`."""
-        return Product(prior.denoiser(y, torch.as_tensor(lam, dtype=torch.float32, device=y.device)), 1)
+        return Product(prior.denoiser(y, on_device(lam, y.device)), 1)
 
 
 SAMPLERS: dict[str, type[ProductSampler]] = {

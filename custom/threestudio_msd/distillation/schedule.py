@@ -117,20 +117,18 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: 
         `[steps + 1]`, or `[steps + 1, B]`.
 
     Raises:
-        ValueError: If `steps` < 1 or a level is not positive.
+        ValueError: If `steps` < 1 or a level is not positive; levels on a GPU are not looked at.
 
     Example:
         >>> [round(float(sigma), 3) for sigma in karras_sigmas(3, 0.1, 10.0, rho=1)]
         [10.0, 5.05, 0.1, 0.0]
     """
     high = torch.as_tensor(sigma_max, dtype=torch.float32)
-    if steps < 1 or sigma_min <= 0 or bool((high <= 0).any()):
+    if steps < 1 or sigma_min <= 0 or (high.device.type == "cpu" and bool((high <= 0).any())):
         raise ValueError(
             f"a grid needs steps >= 1 and positive levels, got {steps}, {sigma_min}, {sigma_max}"
         )
     low = torch.minimum(torch.full_like(high, sigma_min), high / 2)
-    ramp = torch.linspace(0, 1, steps).to(high.device).reshape(-1, *[1] * high.ndim)
+    ramp = torch.linspace(0, 1, steps, device=high.device)[1:].reshape(-1, *[1] * high.ndim)
     grid = (high ** (1 / rho) + ramp * (low ** (1 / rho) - high ** (1 / rho))) ** rho
-    grid = torch.cat([grid, torch.zeros_like(grid[:1])])
-    grid[0] = high
-    return grid
+    return torch.cat([high[None], grid, torch.zeros_like(high)[None]])

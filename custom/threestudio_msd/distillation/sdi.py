@@ -12,7 +12,7 @@ from ..papers import Paper
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
-from .tensors import expand
+from .tensors import expand, on_device
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,13 @@ class SDI(Estimator):
         """Estimate the gradient; see `Estimator`."""
         low, high = self.time_range
         time = high + (low - high) * progress
-        levels = prior.schedule.sigma(self._times(time, uniform(noise, y))).to(y)  # [n + 1, B]
+        levels = prior.schedule.sigma(self._times(time, uniform(noise, y)))  # [n + 1, B]
+        levels = on_device(levels, y.device, y.dtype)
         least = float(prior.schedule.sigma(0.0))
         start = y * (1 + least**2) ** 0.5  # y is a variance-preserving state
         scale = 2 - prior.scale if self.inversion_scale is None else self.inversion_scale
         inversion = invert(start, prior.at(scale), levels, eta=self.eta, noise=noise, level=least)
-        sigma = prior.schedule.sigma(time).to(y.device)
+        sigma = on_device(prior.schedule.sigma(time), y.device)
         # the state at t + delta, in variance-preserving units, is taken for one at t
         z = inversion.states[-1] * expand(((1 + sigma**2) / (1 + levels[-1] ** 2)).sqrt(), y)
         denoised = prior.denoiser(z, sigma)

@@ -1,13 +1,13 @@
 """Solvers of the probability-flow ODE dz/dsigma = (z - D(z, sigma)) / sigma, one step at a time.
 
-A step is a function `(denoiser, z, sigma, sigma_next, memory) -> (z_next, memory)`; `memory` is None at the
-first step and carries what a multistep method keeps. Levels are 0-d or one a sample, `[B]`; `sigma > 0`,
-`sigma_next >= 0`.
+A step is a function `(denoiser, z, sigma, sigma_next, memory, last) -> (z_next, memory)`; `memory` is None at
+the first step and carries what a multistep method keeps. Levels are 0-d or one a sample, `[B]`, `sigma > 0`;
+`last` says whether `sigma_next` is 0: asking the tensor would make a GPU wait.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -25,12 +25,20 @@ class Memory(NamedTuple):
     log_step: Tensor
 
 
-Step = Callable[[Denoiser, Tensor, Tensor, Tensor, Memory | None], tuple[Tensor, Memory | None]]
+Step = Callable[[Denoiser, Tensor, Tensor, Tensor, Memory | None, bool], tuple[Tensor, Memory | None]]
 """See above."""
 
 
+def rungs(sigmas: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """The steps of a descending grid that ends at 0: level, next level, and whether it is the last."""
+    left = len(sigmas) - 1
+    for sigma, sigma_next in pairwise(sigmas):
+        left -= 1
+        yield sigma, sigma_next, left == 0
+
+
 def ddim(
-    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
     """DDIM with eta = 0, which is Euler's method in sigma (Song et al. 2021a; Karras et al. 2022, Alg. 1)."""
     denoised = denoiser(z, sigma)
@@ -38,24 +46,24 @@ def ddim(
 
 
 def heun(
-    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
     """Heun's second-order method: two evaluations a step, one at the last (Karras et al. 2022, Alg. 1)."""
     slope = (z - denoiser(z, sigma)) / expand(sigma, z)
     step = expand(sigma_next - sigma, z)
     euler = z + step * slope
-    if not bool((sigma_next > 0).any()):
+    if last:
         return euler, None
     slope_next = (euler - denoiser(euler, sigma_next)) / expand(sigma_next, z)
     return z + step * (slope + slope_next) / 2, None
 
 
 def dpmpp_2m(
-    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None = None
+    denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
     """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Alg. 2)."""
     denoised = denoiser(z, sigma)
-    if not bool((sigma_next > 0).all()):
+    if last:
         return torch.lerp(denoised, z, expand(sigma_next / sigma, z)), None
     extrapolated, memory = extrapolate(denoised, sigma, sigma_next, memory)
     return torch.lerp(extrapolated, z, expand(sigma_next / sigma, z)), memory
@@ -91,13 +99,13 @@ def sample(denoiser: Denoiser, z: Batch, sigmas: Tensor, solver: str = "ddim") -
     Args:
         denoiser: The prior.
         z: State at `sigmas[0]`, `[B, ...]`; noise of that standard deviation to sample from the prior.
-        sigmas: Descending levels, `[steps + 1]` or `[steps + 1, B]`; see `karras_sigmas`.
+        sigmas: Descending levels, the last 0, `[steps + 1]` or `[steps + 1, B]`; see `karras_sigmas`.
         solver: `ddim`, `heun` or `dpmpp-2m`.
 
     Returns:
         State at the last level, `[B, ...]`.
     """
     step, memory = SOLVERS[solver], None
-    for sigma, sigma_next in pairwise(sigmas):
-        z, memory = step(denoiser, z, sigma, sigma_next, memory)
+    for sigma, sigma_next, last in rungs(sigmas):
+        z, memory = step(denoiser, z, sigma, sigma_next, memory, last)
     return z

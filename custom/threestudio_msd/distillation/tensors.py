@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 
 from ..errors import NonFiniteError
 from .protocols import Batch, PerSample
+
+
+def on_device(value: float | Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """A number or a tensor on a device, without making the host wait for it.
+
+    A number is filled in there; a tensor of the host goes to a GPU through pinned memory, from which it
+    copies by itself.
+    """
+    if not isinstance(value, Tensor):
+        return torch.full((), value, dtype=dtype, device=device)
+    if device.type == "cuda" and value.device.type == "cpu":
+        return value.to(dtype).pin_memory().to(device, non_blocking=True)
+    return value.to(device, dtype)
 
 
 def expand(value: float | Tensor, like: Batch) -> Tensor:
@@ -22,7 +37,7 @@ def expand(value: float | Tensor, like: Batch) -> Tensor:
     Raises:
         ValueError: If `value` holds neither one number nor one a sample.
     """
-    value = torch.as_tensor(value, dtype=like.dtype, device=like.device)
+    value = on_device(value, like.device, like.dtype)
     if value.numel() not in (1, like.shape[0]):
         raise ValueError(
             f"expected one value or {like.shape[0]} (one a sample), got shape {tuple(value.shape)}"
@@ -41,7 +56,17 @@ def require_finite(name: str, tensor: Tensor, hint: str = "") -> Tensor:
     Raises:
         NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.
     """
-    bad = int((~torch.isfinite(tensor)).sum())
-    if bad:
-        raise NonFiniteError(f"{name}: {bad} of {tensor.numel()} values are NaN or Inf. {hint}".rstrip())
+    require_all_finite({name: tensor}, hint)
     return tensor
+
+
+def require_all_finite(tensors: Mapping[str, Tensor], hint: str = "") -> None:
+    """Stop at the first of several tensors that holds NaN or Inf; a GPU is waited for once for them all.
+
+    Raises:
+        NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.
+    """
+    counts = torch.stack([(~torch.isfinite(tensor)).sum() for tensor in tensors.values()])
+    for (name, tensor), bad in zip(tensors.items(), counts.tolist(), strict=True):
+        if bad:
+            raise NonFiniteError(f"{name}: {bad} of {tensor.numel()} values are NaN or Inf. {hint}".rstrip())

@@ -19,7 +19,17 @@ from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
 from torch import Tensor
 
-from ..distillation import Estimate, Estimator, Noise, Prior, SampleNoise, require_finite, rms, seed_from
+from ..distillation import (
+    Estimate,
+    Estimator,
+    Noise,
+    Prior,
+    SampleNoise,
+    require_all_finite,
+    require_finite,
+    rms,
+    seed_from,
+)
 from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
@@ -196,9 +206,7 @@ class LatentGuidance(SystemCalls):
         batch, rgb = rgb.shape[0], rgb.float()
         in_images = self.cfg.loss_space == "image" and not rgb_as_latents
         with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
-            latents = require_finite(
-                f"latents at step {self.step}", self.latents(rgb, rgb_as_latents), NAN_HINT
-            )
+            latents = self.latents(rgb, rgb_as_latents)
         front = latents.new_zeros(batch)
         angles = (front if value is None else value for value in (elevation, azimuth, camera_distances))
         view = View(*angles, kwargs.get("c2w"), kwargs.get("mvp_mtx"))
@@ -208,7 +216,11 @@ class LatentGuidance(SystemCalls):
         before = self.evaluations
         with torch.no_grad():
             estimate = self.estimate(latents.detach(), prompt_utils, view, index)
-        gradient = require_finite(f"gradient at step {self.step}", self.clipped(estimate.gradient), NAN_HINT)
+        gradient = self.clipped(estimate.gradient)
+        found = {
+            f"{name} at step {self.step}": x for name, x in (("latents", latents), ("gradient", gradient))
+        }
+        require_all_finite(found, NAN_HINT)
         further = self.further_losses(latents.detach(), prompt_utils, view, index)
         self.nfe += (self.evaluations - before) / batch
         output = GuidanceOutput(

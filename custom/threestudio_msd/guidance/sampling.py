@@ -8,7 +8,7 @@ import torch
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from torch import Tensor
 
-from ..distillation import SampleNoise, sample, seed_from
+from ..distillation import SampleNoise, on_device, sample, seed_from
 from .base import LatentGuidance, View
 
 
@@ -40,7 +40,7 @@ def sample_images(
     zeros = torch.zeros(count, device=guidance.device)
     prior = guidance.conditioned(prompt_utils, View(zeros, zeros, zeros), view_dependent=False)
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
-    sigmas = torch.cat([schedule.sigma(times), torch.zeros(1)]).to(guidance.device)
+    sigmas = on_device(torch.cat([schedule.sigma(times), torch.zeros(1)]), torch.device(guidance.device))
     noise = SampleNoise([seed_from(seed, "sample", i) for i in range(count)])
     z = sigmas[0] * noise(torch.zeros(count, *guidance.model.latent_shape, device=guidance.device))
     return guidance.model.decode(sample(prior.at(scale), z, sigmas, solver)).permute(0, 2, 3, 1)

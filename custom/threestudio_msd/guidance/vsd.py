@@ -11,7 +11,7 @@ from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseModule
 from torch import Tensor
 
-from ..distillation import VSD, Denoiser, Estimate, expand, uniform, uniform_sigma
+from ..distillation import VSD, Denoiser, Estimate, expand, on_device, uniform, uniform_sigma
 from ..distillation.protocols import Batch
 from ..fields import choice, number, scheduled
 from ..priors import CFG, Condition, PriorError, VPDenoiser
@@ -124,7 +124,8 @@ class VSDGuidance(TimedGuidance, BaseModule):
         noise = self.noise(len(latents), index, "lora", self.step)
         condition = self.phi_condition(prompt_utils, view)
         if "class_labels" in condition:
-            condition = hidden(condition, uniform(noise, latents) < self.cfg.camera_dropout)
+            dropped = uniform(noise, latents) < self.cfg.camera_dropout
+            condition = hidden(condition, on_device(dropped, latents.device, torch.bool))
         sigma = uniform_sigma(noise, latents, self.phi.schedule, (0.0, 1.0))
         z = latents + expand(sigma, latents) * noise(latents)
         error = (self.phi(z, sigma, condition) - latents).square()

@@ -36,12 +36,14 @@ class FluxCall:
         rows, channels, height, width = sample.shape
         place = {"device": sample.device, "dtype": sample.dtype}
         guided = self.transformer.config.guidance_embeds
+        with sample.device:  # made there, not copied there, for which the host would wait
+            positions = FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place)
         packed = self.transformer(
             FluxPipeline._pack_latents(sample.contiguous(), rows, channels, height, width),
             encoder_hidden_states=encoder_hidden_states,
             pooled_projections=pooled_projections,
             timestep=time,
-            img_ids=FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place),
+            img_ids=positions,
             txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
             guidance=torch.full((rows,), GUIDANCE, device=sample.device) if guided else None,
             return_dict=False,
