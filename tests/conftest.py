@@ -25,21 +25,21 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def random_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small Stable Diffusion pipeline with random weights."""
-    from pipelines import save_pipeline
+    from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
-    return save_pipeline(tmp_path_factory.mktemp("pipeline") / "random-sd")
+    return save_random_pipeline(tmp_path_factory.mktemp("pipeline") / "random-sd", "sd15")
 
 
 @pytest.fixture(scope="session")
 def pipeline_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Folder of a small random pipeline, by its family's module in `priors/families/`; made once."""
-    import pipelines
+    from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
-    kinds = {"sd": "", "sdxl": "xl_", "sd3": "sd3_", "if_": "if_", "flux": "flux_"}
+    kinds = {"sd": "sd15", "if_": "if"}
     root = tmp_path_factory.mktemp("pipelines")
 
     @functools.cache
     def folder(family: str) -> str:
-        return str(getattr(pipelines, f"save_{kinds[family]}pipeline")(root / family))
+        return str(save_random_pipeline(root / family, kinds.get(family, family)))
 
     return folder

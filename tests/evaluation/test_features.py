@@ -7,7 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-from evaluation.weights import save_clip
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.features import (
     CLIPFeatures,
@@ -15,12 +14,15 @@ from threestudio_msd.evaluation.features import (
     JudgeFeatures,
     read_features,
 )
+from threestudio_msd.priors.random_pipelines import save_random_clip
 from threestudio_msd.tinyworld.judge import Judge, save_judge
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    return save_clip(tmp_path_factory.mktemp("clip") / "clip")
+    folder = tmp_path_factory.mktemp("clip") / "clip"
+    save_random_clip(folder)
+    return str(folder)
 
 
 def test_clip_similarity_is_the_cosine_times_100(clip):

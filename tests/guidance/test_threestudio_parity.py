@@ -17,8 +17,8 @@ import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.parity import INVERSION_T, PromptUtils, T
-from pipelines import save_pipeline
 from safetensors.torch import load_file, save_file
+from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 pytestmark = pytest.mark.threestudio
 BATCH = 2
@@ -27,7 +27,8 @@ BATCH = 2
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory):
     # threestudio's VSD has 1280 hard-coded
-    return save_pipeline(tmp_path_factory.mktemp("parity") / "pipeline", time_embedding_dim=1280)
+    wide = {"unet": {"time_embedding_dim": 1280}}
+    return save_random_pipeline(tmp_path_factory.mktemp("parity") / "pipeline", "sd15", changes=wide)
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pipelines
 import pytest
+from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 PORTABLE = Path(__file__).resolve().parents[2] / "portable"
 PROBE = Path(__file__).with_name("parity_probe.py")
@@ -42,9 +42,7 @@ def probe(folder, model, path, shim):
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
     folder = tmp_path_factory.mktemp("parity")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pipelines, "TOKENS", 48)  # threestudio does not cut long prompts
-        model = str(pipelines.save_pipeline(folder / "model"))
+    model = str(save_random_pipeline(folder / "model", "sd15", tokens=48))  # threestudio cuts no long prompts
     theirs = probe(folder / "theirs", model, Path(ROOT).resolve(), os.environ.get("THREESTUDIO_SHIM", ""))
     return probe(folder / "ours", model, PORTABLE, ""), theirs
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pipelines import small_vae
+from threestudio_msd.priors.architectures import vae as architecture
+from threestudio_msd.priors.random_pipelines import build
 from threestudio_msd.priors.spaces import Latents, Pixels
+
+
+def small_vae(**settings):
+    """An autoencoder of 16 x 16 images and 4 x 4 latents."""
+    return build(architecture("tiny", 4, 16, **settings))
 
 
 @pytest.mark.parametrize(("shift", "scaling"), [(None, 0.18215), (0.06, 1.5)])

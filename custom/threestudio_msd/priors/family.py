@@ -17,7 +17,10 @@ from torch import Tensor, nn
 from ..errors import did_you_mean
 from .denoisers import Condition, ConditionalDenoiser
 from .errors import PriorError
-from .spaces import Latents, Space
+from .spaces import Latents, Space, TinyLatents
+
+TINY_VAE = "AutoencoderTiny"
+"""diffusers' class of TAESD and its like."""
 
 Embeddings = Float[Tensor, "B N C"]
 """Prompts as a prompt processor hands them on: N vectors a prompt."""
@@ -30,7 +33,7 @@ class Parts:
     Attributes:
         backbone: UNet or transformer.
         scheduler: diffusers' scheduler, which knows the noise levels.
-        vae: The autoencoder; None in pixel space.
+        vae: The autoencoder, or a tiny one in its place; None in pixel space.
     """
 
     backbone: nn.Module
@@ -40,7 +43,8 @@ class Parts:
 
 def latents(parts: Parts) -> Space:
     """The autoencoder's latents."""
-    return Latents(parts.vae)
+    is_tiny = type(parts.vae).__name__ == TINY_VAE
+    return TinyLatents(parts.vae) if is_tiny else Latents(parts.vae)
 
 
 def backbone_resolution(parts: Parts) -> int:

@@ -22,6 +22,7 @@ from .sources import INDEX, Source, find
 WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
 LFS_POINTER = b"version https://git-lfs"
 TEXT = ("text_encoder", "tokenizer")
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -49,20 +50,7 @@ class ModelFolder:
             PriorError: If its files are damaged, or are not of this class.
         """
         with blamed(f"{self.name}: {part}/"):
-            module, report = cls.from_pretrained(
-                str(self.path / part),
-                torch_dtype=dtype,
-                variant=self.variants[part],
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
-            missing = sorted(report["missing_keys"])
-            if missing:
-                raise PriorError(
-                    f"the weights lack {missing[0]}, and {len(missing) - 1} more that config.json asks for"
-                )
-        return module
+            return load_module(cls, self.path / part, dtype, self.variants[part])
 
     def scheduler(self) -> Any:
         """Load the scheduler.
@@ -114,6 +102,44 @@ class ModelFolder:
         with blamed(self.name):
             cls = self.family.diffusers(self.index["_class_name"])
             return cls.from_pretrained(str(self.path), local_files_only=True, **{**others, **encoders})
+
+
+def load_module(cls: type, path: Path, dtype: torch.dtype, variant: str | None = None) -> nn.Module:
+    """A module from the folder that its class wrote.
+
+    Raises:
+        PriorError: If the weights lack something.
+    """
+    module, report = cls.from_pretrained(
+        str(path),
+        torch_dtype=dtype,
+        variant=variant,
+        use_safetensors=True,
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    missing = sorted(report["missing_keys"])
+    if missing:
+        raise PriorError(
+            f"the weights lack {missing[0]}, and {len(missing) - 1} more that config.json asks for"
+        )
+    return module
+
+
+def load_single(model: str, cls: type, dtype: torch.dtype) -> nn.Module:
+    """A module that is a model of its own on the hub, or a folder with just its files.
+
+    Raises:
+        PriorError: If it cannot be found, reached or read, or is of another class.
+    """
+    with named(model):
+        source = find(model, None, CONFIG)
+        kind = read_json(source, CONFIG).get("_class_name")
+        if kind != cls.__name__:
+            raise PriorError(f"{CONFIG}: expected an {cls.__name__}, got {kind}")
+        _get_all(source, [name for name in source.names if WEIGHTS.fullmatch(name)])
+    with blamed(model):
+        return load_module(cls, source.get(CONFIG).parent, dtype)
 
 
 def open_model(model: str, revision: str | None = None, text: bool = False) -> ModelFolder:

@@ -8,7 +8,7 @@ for B conditions takes batches of `B * M` rows laid sample by sample.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
@@ -16,9 +16,16 @@ from ..distillation import GuidedPrior, Schedule, expand
 from ..distillation.protocols import Batch, Level
 from .denoisers import Condition, ConditionalDenoiser
 
+Stacks = dict[tuple[int, ...], Condition]
+"""Conditions laid under one another, by their identities and the rows they were laid out for."""
+
 
 def evaluate(
-    denoiser: ConditionalDenoiser, z: Batch, sigma: Level, conditions: Sequence[Condition]
+    denoiser: ConditionalDenoiser,
+    z: Batch,
+    sigma: Level,
+    conditions: Sequence[Condition],
+    stacks: Stacks | None = None,
 ) -> list[Batch]:
     """Denoise the same rows under several conditions, in one batch.
 
@@ -27,17 +34,25 @@ def evaluate(
         z: States, `[B * M, ...]`.
         sigma: Level, 0-d or `[B * M]`.
         conditions: Conditions of B rows each.
+        stacks: Where stacked conditions are kept for further calls with the very same ones.
 
     Returns:
         One `[B * M, ...]` a condition.
     """
     rows, branches = z.shape[0], len(conditions)
-    stacked = {
+    stacks, key = {} if stacks is None else stacks, (rows, *map(id, conditions))
+    if key not in stacks:
+        stacks[key] = stacked(conditions, rows)
+    sigma = sigma if sigma.ndim == 0 else sigma.repeat(branches)
+    return list(denoiser(z.repeat(branches, *[1] * (z.ndim - 1)), sigma, stacks[key]).chunk(branches))
+
+
+def stacked(conditions: Sequence[Condition], rows: int) -> Condition:
+    """Conditions laid under one another, each repeated to so many rows."""
+    return {
         name: torch.cat([c[name].repeat_interleave(rows // c[name].shape[0], 0) for c in conditions])
         for name in conditions[0]
     }
-    sigma = sigma.expand(rows).repeat(branches)
-    return list(denoiser(z.repeat(branches, *[1] * (z.ndim - 1)), sigma, stacked).chunk(branches))
 
 
 @dataclass(frozen=True)
@@ -55,6 +70,7 @@ class CFG(GuidedPrior):
     condition: Condition
     empty: Condition
     scale: float
+    _stacks: Stacks = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @property
     def schedule(self) -> Schedule:
@@ -63,15 +79,15 @@ class CFG(GuidedPrior):
 
     def conditional(self, z: Batch, sigma: Level) -> Batch:
         """D_cond alone."""
-        return evaluate(self.model, z, sigma, [self.condition])[0]
+        return evaluate(self.model, z, sigma, [self.condition], self._stacks)[0]
 
     def unconditional(self, z: Batch, sigma: Level) -> Batch:
         """D_uncond alone."""
-        return evaluate(self.model, z, sigma, [self.empty])[0]
+        return evaluate(self.model, z, sigma, [self.empty], self._stacks)[0]
 
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
         """D_uncond, and D_cond - D_uncond."""
-        cond, uncond = evaluate(self.model, z, sigma, [self.condition, self.empty])
+        cond, uncond = evaluate(self.model, z, sigma, [self.condition, self.empty], self._stacks)
         return uncond, cond - uncond
 
 
@@ -98,7 +114,7 @@ class PerpNeg(CFG):
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
         """D_uncond, and the direction with the negative prompts'."""
         cond, uncond, *negatives = evaluate(
-            self.model, z, sigma, [self.condition, self.empty, *self.negatives]
+            self.model, z, sigma, [self.condition, self.empty, *self.negatives], self._stacks
         )
         positive = direction = cond - uncond
         weights = self.weights.repeat_interleave(z.shape[0] // self.weights.shape[0], 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +14,8 @@ from ..distillation.protocols import Batch
 from ..errors import did_you_mean
 from .denoisers import Condition, ConditionalDenoiser
 from .errors import PriorError, named
-from .family import Embeddings, Parts
-from .folder import ModelFolder, open_model
+from .family import TINY_VAE, Embeddings, Family, Parts
+from .folder import CONFIG, ModelFolder, load_single, open_model
 from .spaces import Images, Space
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -53,7 +54,11 @@ class PretrainedModel:
 
 
 def load_model(
-    model: str, revision: str | None = None, dtype: str = "auto", device: torch.device | str = "cpu"
+    model: str,
+    revision: str | None = None,
+    dtype: str = "auto",
+    device: torch.device | str = "cpu",
+    tiny_vae: str | None = None,
 ) -> PretrainedModel:
     """Load a pipeline's network, autoencoder and noise levels, without its text encoders.
 
@@ -63,6 +68,7 @@ def load_model(
         dtype: `float32`, `float16`, `bfloat16`, or `auto`: the family's half precision on a GPU, float32 on a
             CPU.
         device: Where to put it.
+        tiny_vae: Hub id or folder of an AutoencoderTiny that takes the place of the model's autoencoder.
 
     Returns:
         The model, frozen and in evaluation mode.
@@ -78,28 +84,60 @@ def load_model(
     precision = DTYPES.get(dtype) or (
         folder.family.half if torch.device(device).type == "cuda" else torch.float32
     )
-    parts = _load_parts(folder, precision, device)
-    family = folder.family
+    parts = _load_parts(folder, precision, device, tiny_vae)
     with named(folder.name):
-        return PretrainedModel(
-            family.denoiser(parts, precision),
-            family.space(parts),
-            parts.backbone,
-            family.resolution(parts),
-            partial(family.condition, parts),
-        )
+        return assembled(folder.family, parts, precision)
 
 
-def _load_parts(folder: ModelFolder, dtype: torch.dtype, device: torch.device | str) -> Parts:
+def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedModel:
+    """A model of its parts, which compute in a precision.
+
+    Raises:
+        PriorError: If the parts do not fit the family.
+    """
+    return PretrainedModel(
+        family.denoiser(parts, dtype),
+        family.space(parts),
+        parts.backbone,
+        family.resolution(parts),
+        partial(family.condition, parts),
+    )
+
+
+def _load_parts(
+    folder: ModelFolder, dtype: torch.dtype, device: torch.device | str, tiny_vae: str | None
+) -> Parts:
     family = folder.family
     part, cls = family.backbone
     backbone = folder.load(part, family.diffusers(cls), dtype)
-    vae = folder.load(family.vae, family.diffusers("AutoencoderKL"), dtype) if family.vae else None
+    vae = _load_vae(folder, dtype, tiny_vae)
     for module in filter(None, (backbone, vae)):
         module.requires_grad_(False).eval().to(device)
     if vae is not None and getattr(vae.config, "force_upcast", False):
         vae.float()  # overflows in float16
     return Parts(backbone, folder.scheduler(), vae)
+
+
+def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> nn.Module | None:
+    """A model's autoencoder, or the tiny one in its place.
+
+    Raises:
+        PriorError: If the tiny one is of other latents, or the model has none.
+    """
+    family = folder.family
+    if tiny_vae is None:
+        return folder.load(family.vae, family.diffusers("AutoencoderKL"), dtype) if family.vae else None
+    if family.vae is None:
+        raise PriorError(f"{tiny_vae}: {folder.name} denoises pixels, and has no autoencoder to replace")
+    vae = load_single(tiny_vae, family.diffusers(TINY_VAE), dtype)
+    config = json.loads((folder.path / family.vae / CONFIG).read_text(encoding="utf-8"))
+    theirs, ours = config.get("latent_channels", 4), vae.config.latent_channels
+    if theirs != ours:
+        raise PriorError(
+            f"{tiny_vae}: has {ours} latent channels, {folder.name} has {theirs}: "
+            "take the one distilled from its autoencoder"
+        )
+    return vae
 
 
 def embed_prompts(

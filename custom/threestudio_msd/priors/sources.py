@@ -31,12 +31,13 @@ class Source:
     note: str = ""
 
 
-def find(model: str, revision: str | None) -> Source:
+def find(model: str, revision: str | None, index: str = INDEX) -> Source:
     """A model's files, wherever they are.
 
     Args:
         model: Folder or hub id.
         revision: Branch, tag or commit on the hub; None is its default.
+        index: The file that says what the model is.
 
     Raises:
         PriorError: If there is no such folder, the hub does not have the model, or the hub cannot be reached
@@ -51,7 +52,7 @@ def find(model: str, revision: str | None) -> Source:
         raise PriorError(
             "no such folder, and no hub id: expected a folder or owner/name as pretrained_model_name_or_path"
         )
-    return hub_source(model, revision)
+    return hub_source(model, revision, index)
 
 
 def _is_hub_id(model: str) -> bool:
@@ -70,7 +71,7 @@ def folder_source(folder: Path, note: str = "") -> Source:
     return Source(frozenset(names), folder.__truediv__, note)
 
 
-def hub_source(model: str, revision: str | None) -> Source:
+def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
     """The files of a model on the hub, downloaded when asked for; its cache's where it cannot be reached.
 
     Raises:
@@ -80,7 +81,7 @@ def hub_source(model: str, revision: str | None) -> Source:
     from huggingface_hub import HfApi, constants, errors
 
     if constants.HF_HUB_OFFLINE:
-        return cached_source(model, revision, "HF_HUB_OFFLINE is set", "unset it")
+        return cached_source(model, revision, "HF_HUB_OFFLINE is set", "unset it", index)
     try:
         info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision))
     except errors.GatedRepoError as error:
@@ -93,12 +94,12 @@ def hub_source(model: str, revision: str | None) -> Source:
         ) from error
     except Exception as error:  # whatever the HTTP library of the day raises: they share no base
         reason = f"the hub cannot be reached ({first_line(error)})"
-        return cached_source(model, revision, reason, "check the connection")
+        return cached_source(model, revision, reason, "check the connection", index)
     names = frozenset(file.rfilename for file in info.siblings)
 
     def get(name: str) -> Path:
         # the index by the revision's own name, so that the cache learns which commit that is
-        return _download(model, revision if name == INDEX else info.sha, name)
+        return _download(model, revision if name == index else info.sha, name)
 
     return Source(names, get)
 
@@ -114,7 +115,7 @@ def _download(model: str, revision: str | None, name: str) -> Path:
         ) from error
 
 
-def cached_source(model: str, revision: str | None, reason: str, remedy: str) -> Source:
+def cached_source(model: str, revision: str | None, reason: str, remedy: str, index: str = INDEX) -> Source:
     """The files that the hub's cache has of a model, where the hub itself is out of reach.
 
     Args:
@@ -122,6 +123,7 @@ def cached_source(model: str, revision: str | None, reason: str, remedy: str) ->
         revision: See `find`.
         reason: Why it is.
         remedy: What helps against that.
+        index: See `find`.
 
     Raises:
         PriorError: If the cache has none.
@@ -131,10 +133,10 @@ def cached_source(model: str, revision: str | None, reason: str, remedy: str) ->
     mend = (
         f"{remedy}, download it with `hf download {model}`, or set pretrained_model_name_or_path to a folder"
     )
-    index = try_to_load_from_cache(model, INDEX, revision=revision)
-    if not isinstance(index, str):
+    found = try_to_load_from_cache(model, index, revision=revision)
+    if not isinstance(found, str):
         raise PriorError(f"{reason}, and its cache lacks it: {mend}")
-    return folder_source(Path(index).parent, f"; it is from the hub's cache, as {reason}: {mend}")
+    return folder_source(Path(found).parent, f"; it is from the hub's cache, as {reason}: {mend}")
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:

@@ -40,9 +40,13 @@ class Latents:
     vae: nn.Module
 
     def encode(self, images: Images) -> Batch:
-        """See `Space.encode`; the mean of the autoencoder's posterior."""
-        latents = self.vae.encode((images * 2 - 1).to(self._dtype)).latent_dist.mode()
+        """See `Space.encode`."""
+        latents = self.unscaled((images * 2 - 1).to(self._dtype))
         return (latents.to(images.dtype) - self._shift) * self.vae.config.scaling_factor
+
+    def unscaled(self, images: Images) -> Batch:
+        """The mean of the autoencoder's posterior of images in [-1, 1]."""
+        return self.vae.encode(images).latent_dist.mode()
 
     @torch.no_grad()
     def decode(self, latents: Batch) -> Images:
@@ -68,6 +72,18 @@ class Latents:
     @property
     def _shift(self) -> float:
         return getattr(self.vae.config, "shift_factor", None) or 0.0
+
+
+class TinyLatents(Latents):
+    """The latents of a distilled autoencoder, TAESD or its like, which are those that the model denoises.
+
+    Attributes:
+        vae: A diffusers AutoencoderTiny.
+    """
+
+    def unscaled(self, images: Images) -> Batch:
+        """The encoder's output for images in [-1, 1]."""
+        return self.vae.encode(images).latents
 
 
 class Pixels:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pipelines import save_flux_pipeline
 from threestudio_msd.distillation import sample
 from threestudio_msd.priors import embed_prompts, load_model
+from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 
 @pytest.mark.parametrize("guidance_embeds", [True, False], ids=["dev", "schnell"])
 def test_sampling_is_the_pipelines_own(tmp_path, guidance_embeds):
     from diffusers import FluxPipeline
 
-    folder = str(save_flux_pipeline(tmp_path / "flux", guidance_embeds=guidance_embeds))
+    changes = {"transformer": {"guidance_embeds": guidance_embeds}}
+    folder = str(save_random_pipeline(tmp_path / "flux", "flux", changes=changes))
     pipe, model = FluxPipeline.from_pretrained(folder), load_model(folder)
     pipe.set_progress_bar_config(disable=True)
     x = torch.randn(1, 4, 4, 4)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from pipelines import save_pipeline
 from threestudio_msd.distillation import sample
 from threestudio_msd.priors import CFG, embed_prompts, load_model
+from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])
 def test_denoiser_is_the_schedulers_own_clean_estimate(tmp_path, prediction_type):
     from diffusers import StableDiffusionPipeline
 
-    folder = save_pipeline(tmp_path / "sd", prediction_type)
+    changes = {"scheduler": {"prediction_type": prediction_type}}
+    folder = save_random_pipeline(tmp_path / "sd", "sd15", changes=changes)
     model = load_model(str(folder))
     pipe = StableDiffusionPipeline.from_pretrained(folder)
     x, text = torch.randn(2, 4, 4, 4), torch.randn(2, 8, 16)

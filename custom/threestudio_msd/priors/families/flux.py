@@ -70,7 +70,7 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
 
 def resolution(parts: Parts) -> int:
     """The autoencoder's: the transformer takes any."""
-    return parts.vae.config.sample_size
+    return getattr(parts.vae.config, "sample_size", 1024)  # a tiny one does not say
 
 
 FAMILIES["FluxPipeline"] = Family(
