@@ -36,9 +36,10 @@ def test_its_parts_are_those_that_the_pipeline_asks_for(like, pipeline_of):
     family = {"sd15": "sd", "if": "if_"}.get(like, like)
     index = json.loads(Path(pipeline_of(family), "model_index.json").read_text())
     pipeline = getattr(diffusers, index["_class_name"])
-    asked = {name for names in pipeline._get_signature_keys(pipeline) for name in names} - {"self"}
+    required, _ = pipeline._get_signature_keys(pipeline)
     parts = {name for name, value in index.items() if isinstance(value, list)}
-    assert parts <= asked <= {*index, "image_encoder", "feature_extractor", "is_distilled_guided"}
+    assert {*required} - {"self", *pipeline._optional_components} <= parts
+    assert parts <= {*required, *pipeline._optional_components}
 
 
 def test_weights_have_their_precision_and_depend_on_seed_and_part_alone(tmp_path):
