@@ -6,11 +6,14 @@ python launch.py --config configs/msd-tiny.yaml --train system.prompt_processor.
 import argparse
 import logging
 import os
+import re
 import sys
 import traceback
 
 from launcher import UserError
 from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host, user_errors
+
+GPUS = re.compile(r"-1|((\d+|(GPU|MIG)-[\w/-]+)(,(?!$)|$))*")
 
 
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
@@ -66,6 +69,8 @@ def main(argv: list[str] | None = None) -> int:
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", args.gpu)  # before torch is imported
     try:
+        if not GPUS.fullmatch(args.gpu):
+            raise UserError(f"--gpu: expected numbers such as 0 or 1,2, got {args.gpu!r}")
         described = find_host()
         if "LOCAL_RANK" not in os.environ:  # the first process starts those of further GPUs
             print(f"host: {described}", flush=True)
@@ -92,7 +97,7 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     from launcher.check import check, check_export
     from launcher.closing import papers
     from launcher.config import read_plain
-    from launcher.resume import check_resumed, in_own_folder
+    from launcher.resume import check_resumed, in_own_folder, require_trained
     from launcher.run import run
 
     import_extensions()
@@ -102,12 +107,14 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     check(settings, threestudio)
     if args.export:
         check_export(settings, threestudio)
-    check_resumed(settings, args.changed)
+    if args.validate or args.test or args.export:
+        require_trained(settings, "validate" if args.validate else "test" if args.test else "export")
+    checkpoint = check_resumed(settings, args.changed)
     if args.citations:
         print("\n\n".join(paper.bibtex for paper in papers(settings, threestudio)))
         return 0
     with user_errors():
-        return run(args, overrides, settings, threestudio)
+        return run(args, overrides, settings, threestudio, checkpoint)
 
 
 if __name__ == "__main__":

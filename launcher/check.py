@@ -1,6 +1,7 @@
 """Everything that can be wrong with a config, found before any model is loaded and any folder is made."""
 
 import dataclasses
+import importlib
 import math
 import os
 import re
@@ -9,15 +10,18 @@ from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
 
+import torch
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from threestudio_msd.errors import UserError, did_you_mean, first_line
 from threestudio_msd.fields import check_value, listed, shown
 
-from launcher.config import as_config, leaves, settings_of
+from launcher.config import as_config, leaves, read_plain, settings_of
+from launcher.host import user_errors
 from launcher.optimisation import check_optimisation
-from launcher.ranges import INFINITE, NETWORKS, RANGES
+from launcher.ranges import INFINITE, KINDS, NETWORKS, RANGES
+from launcher.resume import check_resumed
 from launcher.rules import check_names, joined, require_mapping, type_hints
-from launcher.saved import check_files
 from launcher.training import check_training
 
 REFUSED = (
@@ -31,8 +35,21 @@ REFUSED = (
 )
 
 
+KIND_OF = {
+    "data": "pytorch_lightning.LightningDataModule",
+    "system": "threestudio.systems.base.BaseSystem",
+    "material": "threestudio.models.materials.base.BaseMaterial",
+    "background": "threestudio.models.background.base.BaseBackground",
+    "renderer": "threestudio.models.renderers.base.Renderer",
+    "exporter": "threestudio.models.exporters.base.Exporter",
+    "prompt_processor": "threestudio.models.prompt_processors.base.PromptProcessor",
+}
+"""What a block of a name holds, on either host."""
+
+
 def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
-    """Check keys, type names, values and files of a config that `read_plain` has read.
+    """Check keys, type names and values of a config that `read_plain` has read; see `check_resumed` for its
+    checkpoints.
 
     A registered class may know more than its settings' dataclass says: its classmethod
     `check_experiment(plain)` is called where it has one, and raises what is wrong.
@@ -49,12 +66,27 @@ def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
     _check_seed(plain.get("seed", 0))
     check_training(plain)
     found = dict(_check_block("", ExperimentConfig, plain, threestudio))
-    check_optimisation(plain.get("system", {}))
+    check_optimisation(plain.get("system", {}), plain.get("trainer", {}).get("max_steps", -1))
     _check_folder(plain)
-    check_files(plain)
-    for cls in found.values():
+    # a guidance's model is mostly said to be the prompt processor's, whose key is then the one to name
+    for cls in (found[key] for key in sorted(found, key=lambda key: key.endswith("guidance"))):
         if hasattr(cls, "check_experiment"):
-            cls.check_experiment(plain)
+            with user_errors():
+                cls.check_experiment(plain)
+
+
+def read_checked(path: str, overrides: list[str]) -> DictConfig:
+    """A config as `launcher.config.read` gives it, checked as a run checks it.
+
+    Raises:
+        UserError: What is wrong.
+    """
+    import threestudio
+
+    settings = read_plain(path, overrides)
+    check(settings, threestudio)
+    check_resumed(settings)
+    return as_config(settings)
 
 
 def check_export(plain: dict[str, Any], threestudio: ModuleType) -> None:
@@ -86,7 +118,11 @@ def _check_block(
     check_names(path, settings, names)
     for name, value in settings.items():
         metadata = names[name].metadata or RANGES.get(name, {})
-        check_value(joined(path, name), value, type_hints(fields)[name], metadata)
+        hint = KINDS.get(name, type_hints(fields)[name])
+        check_value(joined(path, name), value, hint, metadata)
+        own = fields.__module__.startswith("threestudio")  # other extensions may have activations of theirs
+        if own and name.endswith("activation") and isinstance(value, str):
+            _check_activation(joined(path, name), value)
         if name.endswith(("encoding_config", "network_config")):
             _check_network(joined(path, name), value)
     for name in blocks:
@@ -94,6 +130,7 @@ def _check_block(
             where = joined(path, name)
             kind = settings.get(f"{name}_type", names[f"{name}_type"].default)
             cls = _find(f"{where}_type", kind, threestudio)
+            _require_kind(f"{where}_type", kind, name, cls)
             yield where, cls
             _check_weights(f"{where}.weights", settings.get(name, {}))
             inner = adopted(where, cls, settings.get(name, {}))
@@ -113,6 +150,20 @@ def adopted(path: str, cls: type, settings: Any) -> Any:
         raise UserError(joined(path, str(error))) from error
 
 
+def _check_activation(key: str, name: str) -> None:
+    """Check that a name is that of a function of one tensor."""
+    from threestudio.utils.ops import get_activation
+
+    try:
+        fits = get_activation(name)(torch.zeros(2, 1)).shape == (2, 1)
+    except Exception:  # each host has its own
+        fits = False
+    if not fits:
+        raise UserError(
+            f"{key}: expected threestudio's name of an activation, or torch.nn.functional's, got {name!r}"
+        )
+
+
 def _check_network(key: str, settings: Any) -> None:
     """Check the settings of tinycudann that are known; others are left to it."""
     for name, value in settings.items() if isinstance(settings, dict) else ():
@@ -121,7 +172,7 @@ def _check_network(key: str, settings: Any) -> None:
 
 
 def _check_weights(key: str, settings: Any) -> None:
-    """Check the `weights` of a module, FILE:MODULE; those of the system are FILE alone, see `check_files`."""
+    """Check the `weights` of a module, FILE:MODULE; those of the system are FILE, see `check_resumed`."""
     weights = settings.get("weights") if isinstance(settings, dict) else None
     if isinstance(weights, str) and key != "system.weights":
         file, colon, module = weights.rpartition(":")
@@ -166,6 +217,13 @@ def _find(key: str, name: Any, threestudio: ModuleType) -> type:
         raise UserError(f"{key}: '{name}' cannot be combined: {first_line(error)}") from error
 
 
+def _require_kind(key: str, kind: str, block: str, cls: type) -> None:
+    """Check that a registered type is one of what a block of this name holds."""
+    module, _, name = KIND_OF.get(block, "").rpartition(".")
+    if module and not issubclass(cls, getattr(importlib.import_module(module), name)):
+        raise UserError(f"{key}: '{kind}' is a {cls.__name__}, expected a {name}")
+
+
 def _require_finite(plain: dict[str, Any]) -> None:
     """NaN never means anything in a config, and infinity only as the end of an interval."""
     for key, value in leaves(plain):
@@ -192,8 +250,9 @@ def _check_folder(plain: dict[str, Any]) -> None:
     root = os.path.abspath(plain.get("exp_root_dir", "outputs"))
     name, tag = plain.get("name", "default"), plain["tag"]
     folder = os.path.abspath(os.path.join(root, name, tag))
-    if not name:
-        raise UserError("name: expected the name of a folder, got ''")
+    for key, given in (("name", name), ("exp_root_dir", plain.get("exp_root_dir", "outputs"))):
+        if not given.strip():
+            raise UserError(f"{key}: expected the name of a folder, got {given!r}")
     if not tag and plain.get("use_timestamp") is False:
         raise UserError("tag: no value is given, and use_timestamp is false: give one of them")
     if re.search(r"[\x00-\x1f]", f"{root}{name}{plain.get('timestamp') or ''}"):

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 from pytorch_lightning.utilities.rank_zero import rank_zero_info
-from threestudio_msd.errors import NonFiniteError
+from threestudio_msd.errors import NonFiniteError, UserError, did_you_mean
+from threestudio_msd.fields import listed
 from threestudio_msd.files import write_whole
 
 from launcher.saved import SETTINGS, checksum_file, damage, require_finite_state, write_checksum
@@ -119,6 +120,34 @@ class FiniteParameters(Callback):
             raise NonFiniteError(
                 f"{name} is NaN, infinite or above {HUGE:.0e} after step {trainer.global_step}"
             )
+
+
+class MonitoredMetric(Callback):
+    """Ends a run whose `checkpoint.monitor` is no metric that is logged.
+
+    Lightning would warn at the first checkpoint, and rank them by nothing.
+
+    Args:
+        name: Of the metric.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Any) -> None:
+        """Look at what the first batch has logged; metrics of validation come later."""
+        if not self._name.startswith("val"):
+            self._require(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Look at what validation has logged."""
+        self._require(trainer)
+
+    def _require(self, trainer: pl.Trainer) -> None:
+        if self._name not in trainer.callback_metrics and not trainer.sanity_checking:
+            near = did_you_mean(self._name, trainer.callback_metrics)
+            logged = f"; logged: {listed(sorted(trainer.callback_metrics))}"
+            raise UserError(f"checkpoint.monitor: {self._name!r} is not logged{near or logged}")
 
 
 class LastCheckpoint(Callback):

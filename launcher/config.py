@@ -24,8 +24,16 @@ MALFORMED = (
     ArithmeticError,
     LookupError,
     RecursionError,
+    AssertionError,
 )
 BLOCKS = ("data", "system", "trainer", "checkpoint")
+DERIVED = {
+    "n_gpus": "the GPUs there are, see --gpu",
+    "exp_dir": "exp_root_dir and name",
+    "trial_name": "tag and timestamp",
+    "trial_dir": "exp_root_dir, name, tag and timestamp",
+}
+"""What a run's own config holds beside what can be set, and where it comes from."""
 LONGEST_NAME = 160  # bytes of a folder's name that a prompt may take; file systems allow 255
 
 
@@ -47,23 +55,40 @@ def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any
     cfg = load_yaml(path)
     pairs = [split_override(override) for override in overrides]
     # first the types, which tell what the keys below them hold
+    for key, _ in pairs:
+        if key in DERIVED:
+            raise UserError(f"{key}: cannot be set: it follows from {DERIVED[key]}")
     for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith("_type")):
         cfg = _merged(cfg, key, _parsed(cfg, key, value))
     cfg = OmegaConf.merge(cfg, derived)
     for block in BLOCKS:
         require_mapping(block, OmegaConf.to_container(cfg, resolve=False).get(block, {}))
     _check_texts(cfg)
-    open_keys = sorted(OmegaConf.missing_keys(cfg))
-    if open_keys:
-        raise UserError(f"{open_keys[0]}: no value is given; append {open_keys[0]}=...")
     try:
+        open_keys = sorted(OmegaConf.missing_keys(cfg))
+        if open_keys:
+            raise UserError(f"{open_keys[0]}: no value is given; append {open_keys[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MALFORMED as error:
+        _check_referred(cfg)
         key = getattr(error, "full_key", None)
         raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
     if "system.optimizer.name" in dict(pairs):
         _adapt_optimizer(plain)
     return {**plain, "tag": folder_name(plain.get("tag") or "")}
+
+
+def _check_referred(cfg: DictConfig) -> None:
+    """Look at the block that others refer to, `trainer`, whose value may be what they cannot compute with.
+
+    Raises:
+        UserError: It holds one.
+    """
+    from launcher.training import check_training
+
+    trainer = OmegaConf.to_container(cfg, resolve=False).get("trainer", {})
+    own = {key: value for key, value in trainer.items() if "${" not in str(value)}
+    check_training({"trainer": own})
 
 
 def _adapt_optimizer(plain: dict[str, Any]) -> None:
@@ -85,7 +110,7 @@ def load_yaml(path: str) -> DictConfig:
         UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with its line where known.
     """
     if not os.path.isfile(path):
-        raise UserError(f"--config {path}: no such file")
+        raise UserError(f"--config {path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
     try:
         cfg = OmegaConf.create(_text(path))
     except MarkedYAMLError as error:

@@ -3,6 +3,8 @@
 import argparse
 from pathlib import Path
 
+from threestudio_msd.evaluation.prompts import OVERRIDE
+
 from launcher.config import read
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
@@ -23,7 +25,10 @@ def demo_arguments(doc: str, config: str, name: str, prompt: str, argv: list[str
     add("prompt", nargs="?", default=prompt, help="a colour and an object of the tiny world")
     add("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
     args = parser.parse_args(argv)
-    settings = [f"name={name}", f"system.prompt_processor.prompt={args.prompt}", *args.overrides]
+    given = [args.prompt, *args.overrides]
+    if OVERRIDE.match(args.prompt):  # settings alone
+        given = [prompt, *given]
+    settings = [f"name={name}", f"system.prompt_processor.prompt={given[0]}", *given[1:]]
     return ["--config", str(CONFIGS / f"{config}.yaml"), *settings]
 
 

@@ -123,9 +123,11 @@ def checked(config: str, overrides: list[str], threestudio: ModuleType) -> dict[
     """The config's settings, checked as a run checks them."""
     from launcher.check import check
     from launcher.config import read_plain
+    from launcher.resume import check_resumed
 
     settings = read_plain(config, overrides, n_gpus=1)
     check(settings, threestudio)
+    check_resumed(settings)
     return settings
 
 

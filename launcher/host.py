@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 from jaxtyping import install_import_hook
-from threestudio_msd.errors import NonFiniteError, UserError, first_line
+from threestudio_msd.errors import NonFiniteError, UserError, first_line, of_file
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTABLE = (ROOT / "portable").resolve()
@@ -104,7 +104,9 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (refused, OSError) as error:
+    except OSError as error:
+        raise UserError(of_file(error)) from error
+    except refused as error:
         raise UserError(first_line(error)) from error
     except FloatingPointError as error:
         raise NonFiniteError(first_line(error)) from error

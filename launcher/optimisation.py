@@ -2,7 +2,10 @@
 
 import importlib.util
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -43,18 +46,66 @@ SCHEDULER = {
     "eta_min": (float, number(least=0)),
     "power": (float, number(least=0)),
     "last_epoch": (int, number(least=-1, most=-1)),
+    "total_steps": (int | None, number(least=1)),
+    "epochs": (int | None, number(least=1)),
+    "steps_per_epoch": (int | None, number(least=1)),
+    "pct_start": (float, number(least=0, most=1)),
+    "div_factor": (float, number(above=0)),
+    "final_div_factor": (float, number(above=0)),
+    "step_size_up": (int, number(least=1)),
+    "step_size_down": (int | None, number(least=1)),
 }
+RATES = ("max_lr", "base_lr")
+LONGEST_TRIAL = 10_000  # steps that a scheduler is tried for
 
 
-def check_optimisation(system: Mapping[str, Any]) -> None:
+@dataclass(frozen=True)
+class Trial:
+    """How a scheduler is tried: on an optimiser as it is set, stepped as often as the run will.
+
+    Attributes:
+        optimizer: The settings of `system.optimizer`, which are right.
+        steps: Of the run; nothing is stepped where it is 0 or less.
+    """
+
+    optimizer: Mapping[str, Any]
+    steps: int
+
+    def run(self, make: Callable[..., Any], **settings: Any) -> None:
+        """Make a scheduler and step it.
+
+        Raises:
+            ValueError: It makes a learning rate that is negative, NaN or infinite.
+            Exception: Whatever it raises.
+        """
+        cls, args = getattr(torch.optim, self.optimizer["name"], None), self.optimizer.get("args", {})
+        groups = [
+            {"params": [nn.Parameter(torch.zeros(1))], **group}
+            for group in (self.optimizer.get("params") or {"": {}}).values()
+        ]
+        optimizer = cls(groups, **args) if cls else torch.optim.AdamW(groups)  # for one of another package
+        scheduler = make(optimizer, **settings)
+        for step in range(self.steps):
+            scheduler.step()
+            rate = optimizer.param_groups[0]["lr"]
+            if not 0 <= rate < math.inf:
+                raise ValueError(f"makes the learning rate {rate:g} at step {step + 1}")
+
+
+def check_optimisation(system: Mapping[str, Any], steps: int = -1) -> None:
     """Check `optimizer`, `scheduler`, `loss` and `loggers` of a system's settings.
+
+    Args:
+        system: The settings.
+        steps: How long the optimisation is; -1 for without end.
 
     Raises:
         UserError: What is wrong, with the full key.
     """
     _check_optimizer("system.optimizer", system.get("optimizer"))
     if system.get("scheduler") is not None:
-        _check_scheduler("system.scheduler", system["scheduler"])
+        trial = Trial(system["optimizer"], min(steps, LONGEST_TRIAL))
+        _check_scheduler("system.scheduler", system["scheduler"], trial)
     losses = system.get("loss", {})
     require_mapping("system.loss", losses)
     for name, value in losses.items():
@@ -94,6 +145,10 @@ def _check_loggers(key: str, settings: Any) -> None:
         require_mapping(f"{key}.{name}", logger)
         check_names(f"{key}.{name}", logger, ("enable", "project", "name"))
         check_value(f"{key}.{name}.enable", logger.get("enable", False), bool, {})
+        for text in ("project", "name") if logger.get("enable") else ():
+            check_value(f"{key}.{name}.{text}", logger.get(text), str, {})
+        if logger.get("enable") and not _is_importable(name):
+            raise UserError(f"{key}.{name}.enable: the package '{name}' is missing; pip install {name}")
 
 
 def _check_optimizer(key: str, settings: Any) -> None:
@@ -109,6 +164,8 @@ def _check_optimizer(key: str, settings: Any) -> None:
         return
     _check_group(f"{key}.args", cls, args, {})
     for name, group in groups.items():
+        if not isinstance(name, str):
+            raise UserError(f"{key}.params.{name}: expected the name of a module, such as geometry")
         require_mapping(f"{key}.params.{name}", group)
         _check_group(f"{key}.params.{name}", cls, group, args)
 
@@ -132,21 +189,22 @@ def _check_betas(key: str, betas: Any) -> None:
         raise UserError(f"{key}: expected a list of numbers {BETA}, got {shown(betas)}")
 
 
-def _check_scheduler(key: str, settings: Any) -> None:
+def _check_scheduler(key: str, settings: Any, trial: Trial) -> None:
     require_mapping(key, settings)
     check_names(key, settings, ("name", "interval", "args", "schedulers", "milestones"))
     if settings.get("interval", "epoch") not in ("epoch", "step"):
         raise UserError(f"{key}.interval: expected epoch or step, got {shown(settings['interval'])}")
     name = settings.get("name")
     if name in SEQUENCES:
-        return _check_sequence(key, name, settings)
+        return _check_sequence(key, name, settings, trial)
     cls = _class(f"{key}.name", name, lr_scheduler, lr_scheduler.LRScheduler, {})
     if name == "ReduceLROnPlateau":
         raise UserError(f"{key}.name: {name} waits for a monitored metric, which threestudio does not have")
-    _check_scheduler_arguments(f"{key}.args", cls, settings.get("args", {}))
+    steps = trial.steps if settings.get("interval") == "step" else 0  # data without end is a single epoch
+    _check_scheduler_arguments(f"{key}.args", cls, settings.get("args", {}), replace(trial, steps=steps))
 
 
-def _check_scheduler_arguments(key: str, cls: type, args: Any) -> None:
+def _check_scheduler_arguments(key: str, cls: type, args: Any, trial: Trial) -> None:
     require_mapping(key, args)
     known = {name: parameter for name, parameter in parameters(cls).items() if name != "optimizer"}
     check_names(key, args, known)
@@ -154,29 +212,35 @@ def _check_scheduler_arguments(key: str, cls: type, args: Any) -> None:
         if parameter.default is inspect.Parameter.empty and name not in args:
             raise UserError(f"{key}.{name}: no value is given, and {cls.__name__} needs one")
     check_arguments(key, cls, args, SCHEDULER)
+    for name in RATES:
+        _check_rates(f"{key}.{name}", args.get(name, 1.0))
+    if "milestones" in args and not _are_milestones(args["milestones"]):
+        raise UserError(f"{key}.milestones: expected ascending integers, got {shown(args['milestones'])}")
+    attempt(key, partial(trial.run, cls), args)
 
-    def make(**given: Any) -> Any:
-        return cls(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1, momentum=0.9), **given)
 
-    attempt(key, make, args)
+def _check_rates(key: str, rates: Any) -> None:
+    """Check one learning rate, or one a group of parameters."""
+    for rate in rates if isinstance(rates, list) and rates else [rates]:
+        check_value(key, rate, float, number(least=0).metadata)
 
 
-def _check_sequence(key: str, name: str, settings: Mapping[str, Any]) -> None:
+def _check_sequence(key: str, name: str, settings: Mapping[str, Any], trial: Trial) -> None:
     parts = settings.get("schedulers")
     if not isinstance(parts, list) or not parts:
         raise UserError(f"{key}.schedulers: expected a list of schedulers, got {shown(parts)}")
     for i, part in enumerate(parts):
-        _check_scheduler(f"{key}.schedulers[{i}]", part)
+        _check_scheduler(f"{key}.schedulers[{i}]", part, replace(trial, steps=0))  # each for a part only
     milestones = settings.get("milestones")
-    if name != "ChainedScheduler" and not _are_milestones(milestones, len(parts) - 1):
+    if name != "ChainedScheduler" and not (_are_milestones(milestones) and len(milestones) == len(parts) - 1):
         raise UserError(
             f"{key}.milestones: expected {len(parts) - 1} ascending integers, one between two schedulers, "
             f"got {shown(milestones)}"
         )
 
 
-def _are_milestones(steps: Any, count: int) -> bool:
-    if not isinstance(steps, list) or len(steps) != count:
+def _are_milestones(steps: Any) -> bool:
+    if not isinstance(steps, list):
         return False
     return all(type(step) is int and step >= 1 for step in steps) and steps == sorted(steps)
 

@@ -1,11 +1,13 @@
 """What settings may hold whose dataclasses do not say so: threestudio's own, by name."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from threestudio_msd.fields import choice, number, pair, scheduled
 
 INFINITE = ("kernel_interval", "inversion_limit")  # where infinity means "without limit"
+
+FAR = 1000  # world units; what scenes lie in is about one of them wide
 
 COUNT, POSITIVE, UNSIGNED, PART = {"least": 1}, {"above": 0}, {"least": 0}, {"least": 0, "most": 1}
 
@@ -32,6 +34,13 @@ NETWORKS = {
 }
 """What the free blocks `..._encoding_config` and `..._network_config` of threestudio's geometries hold."""
 
+KINDS = {
+    "isosurface_threshold": float | Literal["auto"],
+    "isosurface_outlier_n_faces_threshold": float,
+    "color": tuple[float, float, float],
+}
+"""Annotations of fields that threestudio leaves open."""
+
 RANGES = _metadata(
     seed=number(least=0, below=2**64),
     # prompt processors
@@ -46,11 +55,11 @@ RANGES = _metadata(
     # cameras
     elevation_range=pair(least=-90, most=90),
     azimuth_range=pair(least=-360, most=360),
-    camera_distance_range=pair(**POSITIVE),
+    camera_distance_range=pair(**POSITIVE, most=FAR),
     fovy_range=pair(above=0, below=180),
-    light_distance_range=pair(**POSITIVE),
+    light_distance_range=pair(**POSITIVE, most=FAR),
     eval_elevation_deg=number(least=-90, most=90),
-    eval_camera_distance=number(**POSITIVE),
+    eval_camera_distance=number(**POSITIVE, most=FAR),
     eval_fovy_deg=number(above=0, below=180),
     eval_batch_size=number(**COUNT),
     eval_height=number(**COUNT),
@@ -58,14 +67,31 @@ RANGES = _metadata(
     n_view=number(**COUNT),
     n_val_views=number(**COUNT),
     n_test_views=number(**COUNT),
-    camera_perturb=number(**UNSIGNED),
-    center_perturb=number(**UNSIGNED),
-    up_perturb=number(**UNSIGNED),
+    camera_perturb=number(**UNSIGNED, most=FAR),
+    center_perturb=number(**UNSIGNED, most=FAR),
+    up_perturb=number(**UNSIGNED, most=FAR),
+    light_position_perturb=number(**UNSIGNED, most=FAR),
+    progressive_until=number(**UNSIGNED),
     # scenes
-    radius=number(**POSITIVE),
-    num_samples_per_ray=number(**COUNT),
+    radius=number(**POSITIVE, most=FAR),
+    num_samples_per_ray=number(**COUNT, most=4096),
     eval_chunk_size=number(**COUNT),
-    isosurface_resolution=number(**COUNT),
+    isosurface_method=choice("mt", ("mt", "mc-cpu")),
+    isosurface_resolution=number(least=2, most=1024),
+    isosurface_outlier_n_faces_threshold=number(**UNSIGNED),
+    sharpness=number(**POSITIVE),
+    init_scale=number(**UNSIGNED),
+    color=number(**PART),
+    eval_color=number(**PART),
+    ambient_light_color=number(**PART),
+    diffuse_light_color=number(**PART),
+    ambient_only_steps=number(**UNSIGNED),
+    diffuse_prob=number(**PART),
+    textureless_prob=number(**PART),
+    near_plane=number(**UNSIGNED),
+    far_plane=number(**POSITIVE),
+    texture_size=number(least=1, most=16384),
+    texture_format=choice("jpg", ("jpg", "png")),
     n_input_dims=number(**COUNT),
     n_feature_dims=number(**UNSIGNED),
     density_blob_std=number(**POSITIVE),

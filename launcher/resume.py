@@ -63,22 +63,58 @@ def _agree(key: str, given: Any, own: str) -> bool:
     return (given or "") == own
 
 
-def check_resumed(settings: Mapping[str, Any], changed: bool = False) -> None:
-    """Check that the checkpoints which a config names fit it.
+def require_trained(settings: Mapping[str, Any], action: str) -> None:
+    """Check that there is something to look at: what an experiment begins with is not.
+
+    Raises:
+        UserError: No checkpoint is named.
+    """
+    system = settings.get("system", {})
+    named = [settings.get("resume"), system.get("weights"), system.get("geometry_convert_from")]
+    parts = [part.get("weights") for part in system.values() if isinstance(part, dict)]
+    if not any([*named, *parts]):
+        raise UserError(f"--{action}: no checkpoint is named; append resume=RUN/ckpts/last.ckpt")
+
+
+def check_resumed(settings: Mapping[str, Any], changed: bool = False) -> dict[str, Any] | None:
+    """Check that the checkpoints which a config names are there, are whole, and fit it.
 
     Args:
         settings: The whole config, checked on its own.
         changed: Whether to go on although prompt, guidance or another part have other settings.
 
+    Returns:
+        The checkpoint that `resume` names, on the CPU.
+
     Raises:
-        UserError: A setting is not the checkpoint's, or weights have other names or shapes.
+        UserError: A file is none, a setting is not the checkpoint's, or weights have other names or shapes.
     """
+    resumed = None
     for key, path in named_files(settings):
         checkpoint = read_checkpoint(key, path)
         if key == "resume":
+            resumed = checkpoint
             _require_same(path, checkpoint.get(SETTINGS, {}), settings, changed)
+            if not changed:
+                _require_same_method(path, checkpoint, settings)
         if key != "system.geometry_convert_from":
             _require_fitting(key, path, checkpoint, settings)
+    return resumed
+
+
+def _require_same_method(path: str, checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    """Let the guidance look at its own state, which tells the method where no settings were saved."""
+    import threestudio
+
+    name, state = settings["system"].get("guidance_type"), checkpoint.get("guidance")
+    guidance = threestudio.find(name) if name else None
+    if isinstance(state, dict) and hasattr(guidance, "check_state"):
+        try:
+            guidance.check_state(state)
+        except UserError as error:
+            raise UserError(
+                f"system.guidance_type: {path} {error}; add --changed to go on all the same"
+            ) from error
 
 
 def _require_same(path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], changed: bool) -> None:

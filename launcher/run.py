@@ -23,16 +23,35 @@ from pytorch_lightning.callbacks import Callback, LearningRateMonitor, ModelChec
 from threestudio_msd.errors import NonFiniteError, UserError, first_line
 
 from launcher.bar import RunProgressBar
-from launcher.checkpoint import AtomicCheckpointIO, FiniteParameters, LastCheckpoint, StepSeed
+from launcher.checkpoint import (
+    AtomicCheckpointIO,
+    FiniteParameters,
+    LastCheckpoint,
+    MonitoredMetric,
+    StepSeed,
+)
 from launcher.closing import say
 from launcher.config import as_config
 from launcher.curves import curves
 from launcher.resume import ConfiguredRates, require_whole_state
-from launcher.saved import read_checkpoint, require_finite_state, sweep
+from launcher.saved import require_finite_state, sweep
 
 
-def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threestudio: ModuleType) -> int:
+def run(
+    args: Namespace,
+    overrides: list[str],
+    settings: dict[str, Any],
+    threestudio: ModuleType,
+    checkpoint: dict[str, Any] | None = None,
+) -> int:
     """Train, validate, test or export, as the arguments say, with settings that have been checked.
+
+    Args:
+        args: The launcher's options.
+        overrides: The `key=value` on its command line.
+        settings: The whole config.
+        threestudio: The host.
+        checkpoint: What `resume` names, as `check_resumed` has read it.
 
     Returns:
         The exit status: 0, 130 after Ctrl-C, or 143 after SIGTERM.
@@ -47,7 +66,6 @@ def run(args: Namespace, overrides: list[str], settings: dict[str, Any], threest
     _quiet()
     cfg = parse_structured(ExperimentConfig, as_config(settings))
     pl.seed_everything(cfg.seed + get_rank(), workers=True)
-    checkpoint = None if cfg.resume is None else read_checkpoint("resume", cfg.resume)
     args, step = _what_is_left(args, cfg, checkpoint)
     datamodule = threestudio.find(cfg.data_type)(cfg.data)
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
@@ -185,6 +203,7 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
         ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs"), use_version=False),
         StepSeed(cfg.seed, rank),
         FiniteParameters(),
+        *([MonitoredMetric(cfg.checkpoint.monitor)] if cfg.checkpoint.get("monitor") else []),
     ]
 
 

@@ -9,26 +9,25 @@ from typing import Any
 
 import torch
 from threestudio_msd.errors import NonFiniteError, UserError, first_line
+from threestudio_msd.fields import shown
 from threestudio_msd.files import save_text
 from torch import Tensor
 
 SETTINGS = "settings"
 """Where a checkpoint keeps the settings of its run."""
 FILE_KEYS = ("resume", "system.weights", "system.geometry_convert_from")
-WEIGHTS = ("state_dict", "epoch", "global_step")
-STATE = (*WEIGHTS, "optimizer_states", "loops")
+WEIGHTS = {"state_dict": dict, "epoch": int, "global_step": int}
+STATE = {**WEIGHTS, "optimizer_states": list, "loops": dict}
+MORE = {
+    SETTINGS: dict,
+    "guidance": dict,
+    "lr_schedulers": list,
+    "callbacks": dict,
+    "pytorch-lightning_version": str,
+}
+"""What checkpoints hold, and of which type; the last only where they do."""
 LITTER = (".tmp-*", ".[0-9]*-*", "*.ckpt.tmp")
 """What writers that were killed leave: the portable host's, the extension's, and this launcher's of old."""
-
-
-def check_files(plain: Mapping[str, Any]) -> None:
-    """Check that the files which a config names are there, and are whole checkpoints.
-
-    Raises:
-        UserError: One is not; the message has the key and the file.
-    """
-    for key, path in named_files(plain):
-        read_checkpoint(key, path)
 
 
 def named_files(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -40,7 +39,7 @@ def named_files(plain: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for key in FILE_KEYS:
         block, _, name = key.rpartition(".")
         path = (plain.get(block, {}) if block else plain).get(name)
-        if path:
+        if path or (path == "" and key != "system.geometry_convert_from"):
             yield key, _resolved(key, path)
 
 
@@ -68,7 +67,7 @@ def read_checkpoint(key: str, path: str) -> dict[str, Any]:
     if os.path.isdir(path):
         raise UserError(f"{key}: {path} is a folder; expected a checkpoint, such as {path}/ckpts/last.ckpt")
     if not os.path.isfile(path):
-        raise UserError(f"{key}: no such file: {path}")
+        raise UserError(f"{key}: no such file: {path or shown(path)}")
     found = damage(path)
     if found:
         raise UserError(f"{key}: {path} {found}")
@@ -89,10 +88,27 @@ def _require_contents(key: str, path: str, checkpoint: Any) -> None:
     for name in wanted:
         if name not in checkpoint:
             raise UserError(f"{key}: expected the checkpoint of a run, {path} has no '{name}'")
+    for name, kind in {**STATE, **MORE}.items():
+        if name in checkpoint and not _is_of(kind, checkpoint[name]):
+            raise UserError(f"{key}: {path} is damaged: its '{name}' is no {kind.__name__}")
+    weights, groups = checkpoint["state_dict"], checkpoint.get("optimizer_states", [])
+    if not all(isinstance(weight, Tensor) for weight in weights.values()):
+        raise UserError(f"{key}: {path} is damaged: its 'state_dict' holds other things than tensors")
+    if key == "resume" and not (groups and all(map(_is_state, groups)) and "fit_loop" in checkpoint["loops"]):
+        raise UserError(f"{key}: {path} has no state of an optimiser and of a loop to go on with")
     try:
         require_finite_state(checkpoint, f"in {path}")
     except NonFiniteError as error:
         raise UserError(f"{key}: {error}") from error
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    counts = kind is not int or (not isinstance(value, bool) and isinstance(value, int) and value >= 0)
+    return isinstance(value, kind) and counts
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and {"state", "param_groups"} <= value.keys()
 
 
 def damage(path: str) -> str | None:

@@ -1,9 +1,11 @@
 """How a program of `scripts/` begins and ends."""
 
+import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from threestudio_msd.errors import UserError
+from threestudio_msd.errors import UserError, of_file
 
 from launcher.host import find_host, import_extensions, import_host, user_errors
 
@@ -34,3 +36,34 @@ def in_one_line(work: Callable[[], int]) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status
+    except OSError as error:  # a file that cannot be read or written
+        print(f"error: {of_file(error)}", file=sys.stderr)
+        return UserError.status
+
+
+def require_folder(path: Path) -> None:
+    """Check that `--out` is a folder that can be written, or could be made.
+
+    Raises:
+        UserError: It is not.
+    """
+    there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"--out: {there} is a file, expected a folder")
+    if not os.access(there, os.W_OK | os.X_OK) or not os.statvfs(there).f_blocks:  # /proc and its like
+        raise UserError(f"--out: {path} cannot be written")
+
+
+def require_writable(option: str, path: Path | None) -> None:
+    """Check that a file could be written: hours of work must not end at one that cannot.
+
+    Raises:
+        UserError: It is a folder, or lies in none that can be written.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise UserError(f"{option}: {path} is a folder, expected a file")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir() or not os.access(path if path.exists() else there, os.W_OK):
+        raise UserError(f"{option}: {path} cannot be written")

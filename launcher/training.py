@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -22,15 +23,20 @@ OWN_TRAINER = (
     "profiler",
     "model_registry",
 )
+CLUSTER = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
+"""What the environment of a cluster's job has, one of them."""
 OWN_CHECKPOINT = ("dirpath", "train_time_interval", "enable_version_counter")
 
 # in others, the images' and networks' own weights would have fewer bits or more
 PRECISIONS = (32, 16, "32", "16", "bf16", "32-true", "16-mixed", "bf16-mixed")
 COUNT, UNSIGNED = number(least=1), number(least=0)
 TRAINER = {
+    "accelerator": (str, field()),
+    "strategy": (str, field()),
+    "max_time": (str | dict | None, field()),
     "precision": (int | str, choice(32, PRECISIONS)),
     "max_steps": (int, number(least=-1)),
-    "max_epochs": number(least=-1),
+    "max_epochs": (int | None, number(least=-1)),
     "min_epochs": UNSIGNED,
     "min_steps": UNSIGNED,
     "log_every_n_steps": UNSIGNED,
@@ -71,17 +77,32 @@ def _check_trainer(settings: Any) -> None:
     check_names("trainer", settings, parameters(Trainer))
     check_arguments("trainer", Trainer, settings, TRAINER)
     for name in ("limit_train_batches", "val_check_interval"):
-        _require_batches(f"trainer.{name}", settings.get(name))
+        _require_batches(f"trainer.{name}", settings.get(name), least=1)
+    for name in ("limit_val_batches", "limit_test_batches", "limit_predict_batches"):
+        _require_batches(f"trainer.{name}", settings.get(name), least=0)
+    for name in ("max_steps", "max_epochs"):
+        if settings.get(name) == 0:
+            raise UserError(f"trainer.{name}: expected at least 1, or -1 for without end, got 0")
+    _check_processes(settings)
     _check_devices(settings.get("devices"))
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     attempt("trainer", Trainer, {**settings, **quiet})
 
 
-def _require_batches(key: str, value: Any) -> None:
+def _require_batches(key: str, value: Any, least: int) -> None:
     """Data without end is counted in batches; 1.0, all of it, is Lightning's word for no limit."""
     whole = value is None or (isinstance(value, float) and value == 1)
-    if not whole and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
-        raise UserError(f"{key}: expected an integer of at least 1, or 1.0, got {shown(value)}")
+    if not whole and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+        raise UserError(f"{key}: expected an integer of at least {least}, or 1.0, got {shown(value)}")
+
+
+def _check_processes(settings: Mapping[str, Any]) -> None:
+    """Further processes are started by the command line again, and those of other machines by a cluster."""
+    strategy, nodes = settings.get("strategy", "auto"), settings.get("num_nodes", 1)
+    if str(strategy).endswith(("_spawn", "_fork", "_notebook")):
+        raise UserError(f"trainer.strategy: expected one without spawning or forking, got {shown(strategy)}")
+    if nodes > 1 and not CLUSTER & set(os.environ):
+        raise UserError(f"trainer.num_nodes: expected 1 outside a cluster's job, got {nodes}")
 
 
 def _check_devices(devices: Any) -> None:
@@ -101,4 +122,8 @@ def _check_checkpoint(settings: Any) -> None:
     filename = settings.get("filename")
     if filename is not None and (os.path.basename(filename) != filename or filename in ("", ".", "..")):
         raise UserError(f"checkpoint.filename: expected a file's name without a folder, got {filename!r}")
+    if filename == "last":
+        raise UserError("checkpoint.filename: expected another name than that of last.ckpt, got 'last'")
+    if settings.get("monitor") == "":
+        raise UserError("checkpoint.monitor: expected the name of a metric or null, got ''")
     attempt("checkpoint", ModelCheckpoint, settings)

@@ -22,7 +22,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from launcher import UserError
-from launcher.script import in_one_line
+from launcher.script import in_one_line, require_folder
 
 COMPARE = Path(__file__).resolve().parent / "compare.py"
 
@@ -54,13 +54,18 @@ def ablate(args: argparse.Namespace, others: Sequence[str]) -> int:
     """Run a comparison a group; returns the worst of their statuses."""
     from threestudio_msd.evaluation.ablation import write_variants
 
+    from launcher.config import load_yaml
+
     config, *further = args.config
     if further or not Path(config).is_file():
         raise UserError(f"--config: expected one file, got {' '.join(args.config)}")
+    load_yaml(config)
     statuses = []
     for group in args.only:
         variants = write_variants(config, group, args.out / group / "configs")
         statuses.append(compare(f"Ablation: {group}", args.out / group, variants, args.prompts, others))
+        if statuses[-1] == UserError.status:  # the other groups would say the same
+            break
     return max(statuses)
 
 
@@ -70,9 +75,9 @@ def search(args: argparse.Namespace, others: Sequence[str]) -> int:
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.search import FIRST_SEED, best, read_table, require_apart, trials
 
+    tried = {method: trials(method, args.search) for method in map(Method.parse, args.config)}
     prompts, apart = read_prompts(args.prompts), read_prompts(args.search_prompts, "--search-prompts")
     require_apart(prompts, apart)
-    tried = {method: trials(method, args.search) for method in map(Method.parse, args.config)}
     words = [trial.word for own in tried.values() for trial in own]
     seeded = [*others, "--first-seed", FIRST_SEED]
     status = compare("Search", args.out / "search", words, apart, seeded)
@@ -86,6 +91,7 @@ def search(args: argparse.Namespace, others: Sequence[str]) -> int:
 def run(argv: list[str] | None = None) -> int:
     """Ablate or search."""
     args, others = arguments().parse_known_args(argv)
+    require_folder(args.out)
     return ablate(args, others) if args.search is None else search(args, others)
 
 

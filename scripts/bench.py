@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import with_host
+from launcher.script import require_writable, with_host
 
 ROOT = Path(__file__).resolve().parents[1]
 GPU_PAGE = ROOT / "docs" / "gpu.md"
@@ -208,6 +208,7 @@ def show(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> N
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
+    require_writable("--json", args.json)
     import torch
     from threestudio_msd.evaluation.results import to_json
     from threestudio_msd.files import save_text
@@ -224,6 +225,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_on_gpu(args: argparse.Namespace) -> int:
     """Measure the configs, print the table, and put it into docs/gpu.md."""
+    require_writable("--page", args.page)
     import torch
     from threestudio_msd.evaluation.accelerators import (
         LIKE,
@@ -275,8 +277,12 @@ def main(argv: list[str] | None = None) -> int:
     add("--models", type=Path, default=Path("outputs/random"), help="with --gpu: where random pipelines lie")
     add("--page", type=Path, default=GPU_PAGE, help="with --gpu: the page to fill")
     args = parser.parse_args(argv)
-    if min(args.rounds, args.threads) < 1:
-        parser.error("--rounds and --threads: expected 1 or more")
+    for name, most in (("rounds", 10_000), ("threads", os.cpu_count() or 1)):
+        if not 1 <= getattr(args, name) <= most:
+            parser.error(f"--{name}: expected a number from 1 to {most}, got {getattr(args, name)}")
+    for config in args.configs or ():
+        if not (ROOT / "configs" / f"{config}.yaml").is_file():
+            parser.error(f"--configs: configs/ has no {config}.yaml")
     use_stand_ins()
     return with_host(lambda: run_on_gpu(args) if args.gpu else run(args))
 

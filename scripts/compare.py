@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import with_host
+from launcher.script import require_folder, with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -61,13 +61,14 @@ def run(args: argparse.Namespace) -> int:
     """Compare, report, and print the tables; returns 1 if a run failed."""
     from threestudio_msd.evaluation.compare import Budget, Comparison, check, compare
     from threestudio_msd.evaluation.features import read_features
-    from threestudio_msd.evaluation.grid import Method, executor
+    from threestudio_msd.evaluation.grid import Method, check_cells, executor
     from threestudio_msd.evaluation.prompts import read_prompts
     from threestudio_msd.evaluation.references import Sampling
     from threestudio_msd.evaluation.report import write_report
 
-    from launcher.config import read
+    from launcher.check import read_checked
 
+    require_folder(args.out)
     comparison = Comparison(
         methods=[Method.parse(word) for word in args.configs],
         prompts=read_prompts(args.prompts),
@@ -81,9 +82,10 @@ def run(args: argparse.Namespace) -> int:
         first_seed=args.first_seed,
     )
     comparison = comparison.brief() if args.quick else comparison
-    prompt = f"system.prompt_processor.prompt={comparison.prompts[0]}"
-    configs = [read(method.config, [prompt, *method.overrides]) for method in comparison.methods]
     execute, extractors = executor("launch:main", args.jobs, args.ray), read_features(args.features)
+    prompt, seed = comparison.prompts[0], args.first_seed
+    firsts = [comparison.cell(method, prompt, seed, steps=1) for method in comparison.methods]
+    configs = check_cells(firsts, read_checked)
     check(comparison, configs, extractors)
     results = compare(comparison, configs[0], extractors, execute)
     page = write_report(comparison, results, args.title, comparison.methods[0].label)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import with_host
+from launcher.script import require_folder, with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -44,9 +44,12 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.scene.comparison import compare_scenes
     from threestudio_msd.scene.report import write_report
 
+    from launcher.check import read_checked
+
+    require_folder(args.out)
     methods, prompts = [Method.parse(word) for word in args.configs], read_prompts(args.prompts)
     out, execute = args.out.resolve(), executor("launch:main", args.jobs)
-    results = compare_scenes(methods, prompts, args.seeds, args.share, out, execute)
+    results = compare_scenes(methods, prompts, args.seeds, args.share, out, execute, read_checked)
     page = write_report(results, out)
     print(f"\n{(out / 'tables.md').read_text(encoding='utf-8')}\n{page}")
     return int(any(len(runs) < len(prompts) * args.seeds for runs in results.values()))

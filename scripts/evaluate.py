@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import in_one_line, with_host
+from launcher import UserError
+from launcher.script import in_one_line, require_writable, with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -48,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.results import to_json
     from threestudio_msd.files import save_text
 
+    require_writable("--json", args.json)
     extractors = read_features(args.features)
     images = image_set([record for dir in args.dir for record in read_records(dir, args.prompt)], extractors)
     references = {"reference": image_set(read_records(args.reference), extractors)} if args.reference else {}
@@ -69,6 +71,10 @@ def run_three_d(args: argparse.Namespace) -> int:
     from threestudio_msd.files import save_text
     from threestudio_msd.scene.run import as_lines, run_figures
 
+    require_writable("--json", args.json)
+    for option in ("reference", "prompt"):
+        if getattr(args, option) is not None:
+            raise UserError(f"--{option}: expected none with --three-d, which measures against the truth")
     features = read_features(args.features)
     found = {str(folder): run_figures(folder, features) for folder in args.dir}
     for folder, figures in found.items():

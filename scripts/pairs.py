@@ -14,7 +14,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import with_host
+from launcher import UserError
+from launcher.script import require_folder, require_writable, with_host
 
 CONFIG = str(Path(__file__).resolve().parents[1] / "configs" / "msd-tiny.yaml")
 
@@ -39,10 +40,23 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
+def require_numbers(args: argparse.Namespace) -> None:
+    """Check the numbers that nothing else checks.
+
+    Raises:
+        UserError: One is too small.
+    """
+    for name, least in (("max_steps", 1), ("every", 1), ("seed", 0)):
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise UserError(f"--{name.replace('_', '-')}: expected {least} or more, got {value}")
+
+
 def run(args: argparse.Namespace) -> int:
     """Distil and sample every pair, judge, print, write; returns 1 if a run failed."""
     from rich.console import Console
-    from threestudio_msd.evaluation.grid import Cell, Method, executor, run_grid
+    from threestudio_msd.evaluation.compare import alone_in
+    from threestudio_msd.evaluation.grid import Cell, Method, check_cells, executor, run_grid
     from threestudio_msd.evaluation.images import Run
     from threestudio_msd.evaluation.pairs import accuracy, as_table, own_accuracy, prompts
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
@@ -50,21 +64,27 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.files import save_text
     from threestudio_msd.tinyworld.judge import load_judge
 
-    from launcher.config import read
+    from launcher.check import read_checked
 
+    require_folder(args.out)
+    require_numbers(args)
+    require_writable("--json", args.json)
     asked, sampling, judge = (
         prompts(args.every),
         Sampling(args.particles, args.steps, args.scale),
         load_judge(),
     )
-    config = read(args.config, [f"system.prompt_processor.prompt={asked[0]}", *args.overrides])
+    config = read_checked(args.config, [f"system.prompt_processor.prompt={asked[0]}", *args.overrides])
     method = Method(Path(args.config).stem, str(Path(args.config).resolve()), tuple(args.overrides))
     steps = args.max_steps or config.trainer.max_steps
     root = str((args.out / f"{args.particles}x{steps}").resolve())
     cells = [Cell(method, prompt, args.seed, steps, root, args.particles, frames=1) for prompt in asked]
-    failed = run_grid(cells, executor("launch:main", args.jobs))
+    execute = executor("launch:main", args.jobs)
+    check_cells(cells, read_checked)
+    with alone_in(args.out):
+        failed = run_grid(cells, execute)
+        samples = sample_prompts(config, asked, [args.seed], sampling, args.out / "ddim")
     runs = [Run(cell.folder) for cell in cells if cell not in failed]
-    samples = sample_prompts(config, asked, [args.seed], sampling, args.out / "ddim")
     distilled = [record for finished in runs for record in finished.records()]
     found = {method.label: accuracy(distilled, judge), "DDIM": accuracy(samples, judge)}
     spent = max((finished.nfe for finished in runs), default=0)

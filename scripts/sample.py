@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import with_host
+from launcher import UserError
+from launcher.script import require_folder, with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -34,17 +35,23 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Sample every prompt with every seed."""
+    from threestudio_msd.evaluation.compare import alone_in
     from threestudio_msd.evaluation.prompts import read_prompts, split_overrides
     from threestudio_msd.evaluation.references import Sampling, sample_prompts
 
-    from launcher.config import read
+    from launcher.check import read_checked
 
+    require_folder(args.out)
     words, overrides = split_overrides([*args.prompts, *args.overrides])
     prompts = read_prompts(words)
     settings = Sampling(args.particles, args.steps, args.scale, args.solver)
-    config = read(args.config, [f"system.prompt_processor.prompt={prompts[0]}", *overrides])
+    for option, value, least in (("--seeds", args.seeds, 1), ("--first-seed", args.first_seed, 0)):
+        if value < least:
+            raise UserError(f"{option}: expected {least} or more, got {value}")
+    config = read_checked(args.config, [f"system.prompt_processor.prompt={prompts[0]}", *overrides])
     seeds = range(args.first_seed, args.first_seed + args.seeds)
-    records = sample_prompts(config, prompts, seeds, settings, args.out)
+    with alone_in(args.out):
+        records = sample_prompts(config, prompts, seeds, settings, args.out)
     print(f"{len(records)} images in {args.out}")
     return 0
 

@@ -8,6 +8,7 @@ Stopped, it goes on from its last checkpoint when started again with the same ar
 """
 
 import argparse
+import pickle
 import sys
 from pathlib import Path
 
@@ -35,19 +36,32 @@ def main(argv: list[str] | None = None) -> int:
     if args.quick and args.out == parser.get_default("out"):
         parser.error("--quick would overwrite the trained weights; give it its own --out")
 
+    if not 0 <= args.seed < 2**31:
+        parser.error(f"--seed: expected an integer from 0 to 2^31 - 1, got {args.seed}")
+
+    from safetensors import SafetensorError
+    from threestudio_msd.errors import UserError, first_line, of_file
     from threestudio_msd.tinyworld.stages import FULL, QUICK, Training
 
     recipe = (QUICK if args.quick else FULL).seeded(args.seed)
     training = Training(recipe, args.out, args.cache)
     try:
+        for folder in (args.out, args.cache):  # now: hours of work must not end at one that cannot be made
+            folder.mkdir(parents=True, exist_ok=True)
         for stage in STAGES if args.stage == "all" else (args.stage,):
             training.stages[stage]()
     except KeyboardInterrupt:
         print("\nstopped; the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
-    except (FileNotFoundError, FloatingPointError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"error: {of_file(error)}", file=sys.stderr)
         return 2
+    except (pickle.UnpicklingError, EOFError, SafetensorError) as error:
+        print(f"error: a file in {args.out} or {args.cache} is damaged: {first_line(error)}", file=sys.stderr)
+        return 2
+    except (UserError, FloatingPointError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return getattr(error, "status", 2)
     return 0
 
 

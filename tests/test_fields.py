@@ -1,3 +1,4 @@
+import typing
 from dataclasses import dataclass
 from math import inf, nan
 from typing import Any
@@ -9,6 +10,7 @@ from threestudio_msd.fields import (
     FieldError,
     Range,
     check_fields,
+    check_value,
     choice,
     listed,
     missing_fields,
@@ -83,3 +85,19 @@ def test_a_range_holds_what_lies_within_and_never_nan(value, low, high):
 def test_values_and_names_as_a_config_writes_them():
     assert [shown(value) for value in (None, True, "a", 2.5)] == ["null", "true", "'a'", "2.5"]
     assert (listed(["a", "b"]), listed([])) == ("a, b", "none")
+
+
+@pytest.mark.parametrize("hint", [tuple, vars(typing)["Tuple"], tuple[float, ...]])  # threestudio has such
+def test_tuples_of_any_length_are_left_to_their_class(hint):
+    check_value("colour", [1, 2, 3, 4], hint, {})
+
+
+def test_what_is_called_otherwise_elsewhere():
+    field = choice("float32", ("float16", "float32"), {"fp16": "float16"})
+    with pytest.raises(FieldError, match=r"^dtype: .*, got 'fp16'; did you mean 'float16'\?$"):
+        check_value("dtype", "fp16", str, field.metadata)
+
+
+def test_numbers_that_float32_cannot_compute_with():
+    with pytest.raises(FieldError, match=r"got 1e\+300; numbers are at most 1e\+30$"):
+        check_value("scale", 1e300, float, {})

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import errno
+import os
 from collections.abc import Iterable
 
 
@@ -14,6 +16,9 @@ class UserError(Exception):
     """
 
     status = 2
+
+    def __str__(self) -> str:
+        return super().__str__().replace("\r", "\\r").replace("\n", "\\n")
 
 
 class NonFiniteError(UserError, FloatingPointError):
@@ -30,6 +35,27 @@ def did_you_mean(word: object, known: Iterable[object]) -> str:
     """
     nearest = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
+
+
+def of_file(error: OSError) -> str:
+    """What the system says of a file that cannot be read or written; libraries raise errors without a file.
+
+    >>> of_file(FileNotFoundError(2, "No such file or directory", "x"))
+    'x: No such file or directory'
+    """
+    if error.filename is None or error.strerror is None:
+        return first_line(error)
+    return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def is_of_disk(error: BaseException) -> bool:
+    """Whether an error is that of a disk which is full, broken or cannot be written."""
+    return isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EROFS,
+        errno.EIO,
+    )
 
 
 def first_line(error: BaseException) -> str:

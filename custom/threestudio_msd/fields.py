@@ -29,11 +29,15 @@ class FieldError(UserError, ValueError):
     begins_with_key = True
 
 
+LARGEST = 1e30
+"""Of all numbers in settings: float32 ends at 3e38, and computations need some room."""
+
+
 @dataclass(frozen=True)
 class Range:
     """What numbers are allowed: at least `least`, more than `above`, at most `most`, less than `below`.
 
-    NaN never is, infinity only where `infinite` says so.
+    NaN never is, infinity only where `infinite` says so, and neither is what float32 cannot compute with.
     """
 
     least: float | None = None
@@ -47,7 +51,7 @@ class Range:
     def __contains__(self, value: float) -> bool:
         return (
             value == value
-            and (self.infinite or abs(value) < math.inf)
+            and (abs(value) <= LARGEST or (self.infinite and abs(value) == math.inf))
             and (self.least is None or value >= self.least)
             and (self.above is None or value > self.above)
             and (self.most is None or value <= self.most)
@@ -84,9 +88,11 @@ def scheduled(default: Any = MISSING, **bounds: float) -> Any:
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def choice(default: Any, options: Iterable[Any]) -> Any:
-    """A field that holds one of `options`."""
-    return dataclasses.field(default=default, metadata={"options": tuple(options)})
+def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | None = None) -> Any:
+    """A field that holds one of `options`; a message says which one is meant by `others`' keys."""
+    return dataclasses.field(
+        default=default, metadata={"options": tuple(options), "others": dict(others or {})}
+    )
 
 
 def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None:
@@ -128,8 +134,7 @@ def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -
     kinds = _kinds(hint)
     expected = _expected(kinds, metadata)
     if expected and not any(_fits(kind, metadata, value) for kind in kinds):
-        near = did_you_mean(value, metadata["options"]) if "options" in metadata else ""
-        raise FieldError(f"{name}: expected {expected}, got {shown(value)}{near}")
+        raise FieldError(f"{name}: expected {expected}, got {shown(value)}{_nearest(metadata, value)}")
 
 
 def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
@@ -152,12 +157,20 @@ def shown(value: Any) -> str:
     return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
+def _nearest(metadata: Mapping[str, Any], value: Any) -> str:
+    """What may help: the option that is meant, or how large a number may be."""
+    others = metadata.get("others", {})
+    too_large = _is_number(value, float) and LARGEST < abs(value) < math.inf
+    near = did_you_mean(others.get(str(value).lower(), value), metadata.get("options", ()))
+    return f"; numbers are at most {LARGEST:g}" if too_large else near
+
+
 def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
     if not (_is_number(value, float) and value in bounds) and not _is_schedule(value, bounds):
         what = f"a number {bounds}".strip()
         raise FieldError(
             f"{name}: expected {what}, or [v0, v1, end_step] or [start_step, v0, v1, end_step, ...], "
-            f"got {shown(value)}"
+            f"got {shown(value)}{_nearest({}, value)}"
         )
 
 
@@ -181,12 +194,15 @@ def _kinds(hint: Any) -> tuple[Any, ...]:
 def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
     if kind is NoneType:
         return value is None
-    if get_origin(kind) is Literal:
+    if _is_choice(kind):
         return isinstance(value, str) and value in get_args(kind)
     if "options" in metadata:
         return type(value) is kind and value in metadata["options"]
     if kind in (int, float):
         return _is_number(value, kind) and value in metadata.get("range", ANY_NUMBER)
+    if _is_listed(kind):
+        listing = isinstance(value, Sequence) and not isinstance(value, str)
+        return listing and all(_fits(get_args(kind)[0], metadata, item) for item in value)
     if get_origin(kind) is tuple:
         count = len(get_args(kind))
         numbers = _is_tuple(value, count) and all(_fits(float, metadata, v) for v in value)
@@ -202,9 +218,23 @@ def _is_tuple(value: Any, count: int) -> bool:
     return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__len__") and len(value) == count
 
 
+def _is_choice(kind: Any) -> bool:
+    return get_origin(kind) is Literal
+
+
+def _is_listed(kind: Any) -> bool:
+    """Whether a kind is a list of numbers, texts or truth values."""
+    return get_origin(kind) is list and all(item in ITEMS for item in get_args(kind))
+
+
+def _is_sized(kind: Any) -> bool:
+    """Whether a kind is a tuple of so many numbers; threestudio has some of any length."""
+    return get_origin(kind) is tuple and bool(get_args(kind)) and Ellipsis not in get_args(kind)
+
+
 def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
     """What a message says is expected; empty where a kind is not checked."""
-    if not all(kind in NAMES or get_origin(kind) in (tuple, Literal) for kind in kinds):
+    if not all(kind in NAMES or _is_sized(kind) or _is_listed(kind) or _is_choice(kind) for kind in kinds):
         return ""
     if "options" in metadata:
         words = [f"one of {listed(metadata['options'])}"]
@@ -215,8 +245,10 @@ def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
 
 
 def _name(kind: Any) -> str:
-    if get_origin(kind) is Literal:
+    if _is_choice(kind):
         return listed(get_args(kind))
+    if _is_listed(kind):
+        return f"a list of {ITEMS[get_args(kind)[0]]}"
     if get_origin(kind) is not tuple:
         return NAMES[kind]
     count = len(get_args(kind))
@@ -232,3 +264,4 @@ NAMES = {
     dict: "a mapping",
     NoneType: "null",
 }
+ITEMS = {int: "integers", float: "numbers", str: "texts", bool: "truth values"}

@@ -122,7 +122,7 @@ def test_one_comparison_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, p
     other = subprocess.Popen(command, env=package_path, stdout=subprocess.PIPE, text=True)
     try:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another comparison is at work in"), alone_in(tmp_path):
+        with pytest.raises(UserError, match="another program is at work in"), alone_in(tmp_path):
             pass
     finally:
         other.kill()

@@ -8,6 +8,7 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.distillation import NonFiniteError
+from threestudio_msd.errors import UserError
 
 
 def guidance(folder, **cfg):
@@ -107,7 +108,7 @@ def test_refresh_every_spends_calls_only_at_refreshes_and_survives_a_restart(ran
     ],
 )
 def test_what_belongs_to_a_particle_refuses_random_views(random_pipeline, cfg):
-    with pytest.raises(ValueError, match="the batch has no index"):
+    with pytest.raises(UserError, match="the batch has no index"):
         guidance(random_pipeline, **cfg)(renders(), PromptUtils(), **cameras(2))
 
 

@@ -245,7 +245,7 @@ def test_any_prompt_stands_above_the_path_and_a_missing_ffmpeg_costs_the_video_o
     tmp_path, prompt, monkeypatch
 ):
     def absent(*args, **kwargs):
-        raise RuntimeError("No ffmpeg exe could be found.")
+        raise ValueError("Could not find a backend to open it-test.mp4\nBased on the extension, ...")
 
     monkeypatch.setattr("imageio.v2.mimsave", absent)
     system = image_system(tmp_path, prompt_processor={"prompt": prompt})

@@ -86,3 +86,20 @@ def test_a_damaged_checkpoint_is_not_called_intact(monkeypatch, capfd):
     at_step(monkeypatch, 24, lambda: last.write_bytes(last.read_bytes()[:-9]))
     assert run("tag=t", "system.fail_at=25") == 1
     assert error(capfd).endswith(f"; {last} is no checkpoint, or only a part of one")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("train/loss_fit", ""),
+        ("train/los_fit", "'train/los_fit' is not logged; did you mean 'train/loss_fit'?"),
+        ("accuracy", "'accuracy' is not logged; logged: train/bandwidth, train/loss_fit"),
+        ("val/loss", "'val/loss' is not logged"),
+    ],
+)
+def test_a_monitored_metric_must_be_logged(name, told, capfd):
+    status = run("tag=monitored", f"checkpoint.monitor={name}", "checkpoint.save_top_k=1")
+    assert status == (2 if told else 0)
+    if told:
+        assert f"checkpoint.monitor: {told}" in error(capfd)
+        assert FOLDER.exists() == name.startswith("val")  # which only validation shows

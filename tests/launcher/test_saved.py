@@ -8,14 +8,14 @@ import torch
 
 from launcher import UserError
 from launcher.checkpoint import AtomicCheckpointIO
-from launcher.saved import check_files, checksum_file, damage, read_checkpoint, sweep
+from launcher.saved import checksum_file, damage, named_files, read_checkpoint, sweep
 
 WHOLE = {
     "state_dict": {"net.weight": torch.ones(3)},
     "epoch": 0,
     "global_step": 2,
-    "optimizer_states": [],
-    "loops": {},
+    "optimizer_states": [{"state": {}, "param_groups": []}],
+    "loops": {"fit_loop": {}},
 }
 
 
@@ -78,7 +78,26 @@ def test_flipped_bits_are_found_with_and_without_the_checksum_beside(path, check
             {**WHOLE, "state_dict": {"net.weight": torch.tensor([1.0, torch.nan])}},
             "net.weight in",
         ),
-        ({**WHOLE, "optimizer_states": [{"state": {0: torch.tensor(torch.inf)}}]}, "optimizer_states.0"),
+        (
+            {**WHOLE, "optimizer_states": [{"state": {0: torch.tensor(torch.inf)}, "param_groups": []}]},
+            "optimizer_states.0",
+        ),
+        ({**WHOLE, "optimizer_states": []}, "no state of an optimiser"),
+        ({**WHOLE, "loops": {}}, "no state of an optimiser and of a loop"),
+        *(
+            ({**WHOLE, name: value}, f"its '{name}' is no {kind}")
+            for name, value, kind in [
+                ("state_dict", [1], "dict"),
+                ("global_step", "two", "int"),
+                ("global_step", -1, "int"),
+                ("epoch", True, "int"),
+                ("settings", 3, "dict"),
+                ("guidance", 3, "dict"),
+                ("callbacks", 3, "dict"),
+                ("pytorch-lightning_version", 3, "str"),
+            ]
+        ),
+        ({**WHOLE, "state_dict": {"a": 3}}, "holds other things than tensors"),
         (torch.nn.Linear(1, 1), "is no checkpoint of tensors and plain data"),
     ],
 )
@@ -90,15 +109,16 @@ def test_contents(tmp_path, saved, told):
 def test_weights_need_no_optimiser(tmp_path):
     weights = {key: WHOLE[key] for key in ("state_dict", "epoch", "global_step")}
     torch.save(weights, tmp_path / "x.ckpt")
-    check_files({"system": {"weights": str(tmp_path / "x.ckpt")}})
+    assert read_checkpoint("system.weights", str(tmp_path / "x.ckpt"))["global_step"] == WHOLE["global_step"]
 
 
 def test_last_stands_for_the_newest_folder(path, tmp_path):
     (tmp_path / "a@2").mkdir()
     os.replace(path, tmp_path / "a@2/x.ckpt")
-    check_files({"system": {"weights": f"{tmp_path}/a@LAST/x.ckpt"}})
+    named = named_files({"system": {"weights": f"{tmp_path}/a@LAST/x.ckpt"}})
+    assert list(named) == [("system.weights", f"{tmp_path}/a@2/x.ckpt")]
     with pytest.raises(UserError, match=r"^system\.weights: no such file: "):
-        check_files({"system": {"weights": f"{tmp_path}/b@LAST/x.ckpt"}})
+        list(named_files({"system": {"weights": f"{tmp_path}/b@LAST/x.ckpt"}}))
 
 
 def test_a_link_has_its_targets_checksum(path, tmp_path):

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from threestudio_msd.priors import PriorError, embed_prompts, load_model
-from threestudio_msd.priors.folder import weight_files
+from threestudio_msd.priors.folder import check_model, weight_files
 
 UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
 TEXT = "text_encoder/model.safetensors"
@@ -63,15 +63,15 @@ DAMAGE = {
     "no scheduler": (lambda f: shutil.rmtree(f / "scheduler"), "has no scheduler/"),
     "no weights": (lambda f: (f / UNET).unlink(), "unet/ holds no weights"),
     "unet no config": (lambda f: (f / "unet/config.json").unlink(), "has no unet/ with its configuration"),
-    "unet odd config": (lambda f: (f / "unet/config.json").write_text("{"), "unet/: cannot be read"),
+    "unet odd config": (lambda f: (f / "unet/config.json").write_text("{"), "unet/config.json is no JSON"),
     "unet other blocks": (
         lambda f: change(f / "unet/config.json", down_block_types=["A", "B"]),
         "unet/: cannot be read",
     ),
-    "half a unet": (lambda f: halved(f / UNET), "unet/: cannot be read"),
-    "half a vae": (lambda f: halved(f / VAE), "vae/: cannot be read"),
+    "half a unet": (lambda f: halved(f / UNET), r"unet/.*\.safetensors: cannot be read"),
+    "half a vae": (lambda f: halved(f / VAE), r"vae/.*\.safetensors: cannot be read"),
     "empty": (lambda f: (f / UNET).write_bytes(b""), r"unet/.*\.safetensors is empty"),
-    "garbage": (lambda f: (f / UNET).write_bytes(b"x" * 999), "unet/: cannot be read"),
+    "garbage": (lambda f: (f / UNET).write_bytes(b"x" * 999), r"unet/.*\.safetensors: cannot be read"),
     "another shape": (lambda f: reshaped(f / UNET), "unet/: cannot be read"),
     "a tensor less": (lambda f: without_a_tensor(f / VAE), "vae/: the weights lack "),
     "LFS pointer": (lambda f: pointer(f / UNET), "Git LFS pointer.*git lfs pull"),
@@ -89,7 +89,7 @@ TEXT_DAMAGE = {
         "no text encoder",
     ),
     "odd class": (lambda f: change(f / "model_index.json", text_encoder=["transformers", "X"]), "has no X"),
-    "half": (lambda f: halved(f / TEXT), "text_encoder/: cannot be read"),
+    "half": (lambda f: halved(f / TEXT), r"text_encoder/model\.safetensors: cannot be read"),
     "empty": (lambda f: (f / TEXT).write_bytes(b""), r"text_encoder/model\.safetensors is empty"),
     "another shape": (lambda f: reshaped(f / TEXT), "text_encoder/: "),
     "a tensor less": (lambda f: without_a_tensor(f / TEXT), "text_encoder/: the weights lack "),
@@ -155,3 +155,30 @@ def test_plain_weights_are_preferred_and_all_their_shards_are_one():
     halves = [name.replace("model-0", "model.fp16-0") for name in shards]
     found, variant = weight_files([*halves, "unet/diffusion_pytorch_model.non_ema.safetensors"], "unet")
     assert (sorted(found), variant) == (halves, "fp16")
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (
+            lambda f: shutil.rmtree(f / "vae"),
+            r"^system\.guidance\.pretrained_model_name_or_path: .* has no vae/",
+        ),
+        (lambda f: halved(f / UNET), r"unet/.*\.safetensors: cannot be read"),
+        (
+            lambda f: change(f / "scheduler/scheduler_config.json", num_train_timesteps="x"),
+            "scheduler/: cannot be read",
+        ),
+    ],
+)
+def test_damage_is_found_before_anything_is_loaded(folder, damage, told, monkeypatch):
+    monkeypatch.setattr(torch.nn.Module, "load_state_dict", None)
+    check_model("system.guidance", str(folder))
+    damage(folder)
+    with pytest.raises(PriorError, match=told):
+        check_model("system.guidance", str(folder))
+
+
+def test_a_folder_has_no_revisions(folder):
+    with pytest.raises(PriorError, match=r"^system\.guidance\.revision: expected null, as .* is a folder"):
+        check_model("system.guidance", str(folder), "main")

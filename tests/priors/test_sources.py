@@ -144,7 +144,7 @@ def test_offline_is_said_at_once():
 
 @pytest.mark.parametrize("model", ["", " ", 5, None, "missing/folder/here", "./missing", "a b"])
 def test_what_is_neither_folder_nor_id_is_refused(model):
-    with pytest.raises(PriorError, match="pretrained_model_name_or_path"):
+    with pytest.raises(PriorError, match="expected a folder or "):
         load_model(model)
 
 

@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 
 from launcher.check import check
 from launcher.config import read_plain
+from launcher.resume import check_resumed
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.yaml"))
@@ -28,7 +29,9 @@ def changed(settings: Any, key: str, value: Any) -> dict[str, Any]:
 
 def check_changed(config: str, key: str, value: Any) -> None:
     """Check a bundled config with one other value, as the launcher does."""
-    check(changed(settings_of(config), key, value), threestudio)
+    settings = changed(settings_of(config), key, value)
+    check(settings, threestudio)
+    check_resumed(settings)
 
 
 def yaml_value(text: str) -> Any:

@@ -20,9 +20,12 @@ from threestudio_msd.scene.comparison import (
     SceneCell,
     checkpoint_every,
     compare_scenes,
+    require_comparable,
     steps_of,
 )
 from threestudio_msd.scene.report import COLUMNS, markdown, notes, write_report
+
+from launcher.config import read
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -32,10 +35,23 @@ def method(label="MSD", *overrides):
 
 
 def test_steps_are_a_part_of_the_configs_own():
-    assert steps_of(method(), 0.5) == 120
-    assert steps_of(method("SDS"), 0.5) == 480
-    with pytest.raises(UserError, match="--share"):
-        steps_of(method(), 0.0)
+    assert steps_of(read(method().config, []), 0.5) == 120
+    assert steps_of(read(method("SDS").config, []), 0.5) == 480
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "share", "told"),
+    [
+        ([method(), method()], 1, 1.0, "--configs: methods need different names"),
+        ([method()], 0, 1.0, "--seeds"),
+        ([method()], 1, 0.0, "--share"),
+        ([method()], 1, math.nan, "--share"),
+        ([method()], 1, math.inf, "--share"),
+    ],
+)
+def test_what_cannot_be_compared(methods, seeds, share, told):
+    with pytest.raises(UserError, match=f"^{told}"):
+        require_comparable(methods, seeds, share)
 
 
 def test_the_last_step_has_a_checkpoint_and_few_others_have():
@@ -118,7 +134,7 @@ def runs(monkeypatch):
 
 def test_a_comparison_measures_what_ran_once_and_shows_it(tmp_path, runs):
     def compare():
-        return compare_scenes([method(), method("SDS")], ["a red mug"], 1, 0.5, tmp_path, None)
+        return compare_scenes([method(), method("SDS")], ["a red mug"], 1, 0.5, tmp_path, None, read)
 
     results = compare()
     (one,) = results["MSD"].values()

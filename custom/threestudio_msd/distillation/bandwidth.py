@@ -13,7 +13,7 @@ from ..fields import check_fields, number
 from .protocols import Bandwidth, Batch, Level, PerSample, State
 from .tensors import expand, on_device, rms
 
-WIDEST = 1e6
+NARROWEST, WIDEST = 1e-6, 1e6
 """Far beyond any space that a kernel may live in."""
 
 
@@ -25,8 +25,8 @@ class Falling:
         FieldError: If an end is not a positive, finite number.
     """
 
-    start: float = number(above=0, most=WIDEST)
-    end: float = number(above=0, most=WIDEST)
+    start: float = number(least=NARROWEST, most=WIDEST)
+    end: float = number(least=NARROWEST, most=WIDEST)
 
     def __post_init__(self) -> None:
         check_fields(self)

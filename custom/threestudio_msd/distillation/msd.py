@@ -39,7 +39,7 @@ class MSD(Estimator):
 
     sampler: ProductSampler = field(default_factory=Posterior)
     bandwidth: Bandwidth = field(default_factory=lambda: Linear(1.0, 0.05))
-    draws_per_estimate: int = number(1, least=1)
+    draws_per_estimate: int = number(1, least=1, most=1000)
 
     def __post_init__(self) -> None:
         check_fields(self)

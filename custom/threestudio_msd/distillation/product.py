@@ -15,12 +15,15 @@ from dataclasses import dataclass
 
 import torch
 
-from ..fields import check_fields, choice, number, pair
+from ..fields import FieldError, check_fields, choice, number, pair
 from .inversion import Inversion, invert, ladder
-from .protocols import Batch, Denoiser, Level, Noise, Prior, Product, ProductSampler
+from .protocols import Batch, Denoiser, Level, Noise, Prior, Product, ProductSampler, Schedule
 from .schedule import karras_sigmas
 from .solvers import SOLVERS, extrapolate, rungs, sample, solver_nfe
 from .tensors import expand, on_device
+
+MOST_STEPS = 10_000
+"""Far more than any solver needs."""
 
 
 def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
@@ -31,6 +34,36 @@ def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma
     """
     lam = expand(lam, z)
     return centre + (z - centre) * expand((sigma_next**2 - sigma**2), z).div(2 * lam**2).exp()
+
+
+def require_length(interval: tuple[float, float]) -> None:
+    """Check that an interval of noise levels is no single point, in which no kernel acts.
+
+    Raises:
+        FieldError: It is.
+    """
+    low, high = interval
+    if not low < high:
+        raise FieldError(f"kernel_interval: expected two ascending numbers, got {[low, high]}")
+
+
+def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
+    """Check that a sampler's kernel acts at some noise level of a model: else no bandwidth matters.
+
+    Raises:
+        FieldError: It acts at none.
+    """
+    low, high = getattr(sampler, "kernel_interval", (0.0, float("inf")))
+    if high == float("inf") and not isinstance(sampler, Split):
+        return  # its levels follow the bandwidth
+    most = getattr(sampler, "sigma_max", None) or schedule.sigma_max
+    rho = sampler.rho if isinstance(sampler, Split) else 7.0
+    levels = karras_sigmas(sampler.steps, schedule.sigma_min, most, rho)[:-1]
+    if not ((low <= levels) & (levels <= high)).any():
+        raise FieldError(
+            f"kernel_interval: expected one that holds some of the sampler's {len(levels)} noise levels, "
+            f"which go from {levels[0]:.3g} to {levels[-1]:.3g}, got {[low, high]}"
+        )
 
 
 @dataclass(frozen=True)
@@ -49,17 +82,18 @@ class Split:
         rho: Spacing of the levels, see `karras_sigmas`.
     """
 
-    steps: int = number(16, least=1)
+    steps: int = number(16, least=1, most=MOST_STEPS)
     solver: str = choice("ddim", SOLVERS)
     centre: str = choice("render", ("render", "inversion"))
     kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
-    inversion_steps: int = number(10, least=1)
+    inversion_steps: int = number(10, least=1, most=MOST_STEPS)
     inversion_limit: float | None = number(1.0, above=0)
-    sigma_max: float | None = number(None, above=0)
-    rho: float = number(7.0, above=0)
+    sigma_max: float | None = number(None, least=1e-3, most=1e4)
+    rho: float = number(7.0, least=0.1, most=100)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
@@ -101,12 +135,12 @@ class Posterior:
         rho: Spacing of the levels, see `karras_sigmas`.
     """
 
-    steps: int = number(16, least=1)
+    steps: int = number(16, least=1, most=MOST_STEPS)
     order: int = choice(2, (1, 2))
     start: str = choice("render", ("render", "inversion"))
-    inversion_steps: int = number(4, least=1)
+    inversion_steps: int = number(4, least=1, most=MOST_STEPS)
     inversion_limit: float | None = number(1.0, above=0)
-    rho: float = number(3.0, above=0)
+    rho: float = number(3.0, least=0.1, most=100)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -181,13 +215,14 @@ class ExactScore:
         rho: Spacing of the levels; larger ones crowd steps at low noise and leave too little spread.
     """
 
-    steps: int = number(16, least=1)
+    steps: int = number(16, least=1, most=MOST_STEPS)
     solver: str = choice("dpmpp-2m", SOLVERS)
     kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
-    rho: float = number(1.0, above=0)
+    rho: float = number(1.0, least=0.1, most=100)
 
     def __post_init__(self) -> None:
         check_fields(self)
+        require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""

@@ -20,7 +20,7 @@ from ..files import save_text
 from .costs import KINDS, Costs, step_costs
 from .curves import curve
 from .evaluate import Extractors, ImageSet, described, figures, image_set
-from .grid import Cell, Execute, Method, run_grid
+from .grid import LOCK, Cell, Execute, Method, run_grid
 from .images import Run
 from .references import Sampling, render_prompts, sample_prompts
 from .results import Failure, Results, Row, Table, to_json
@@ -198,10 +198,10 @@ def alone_in(folder: Path) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / ".lock", timeout=0):
+        with FileLock(folder / LOCK, timeout=0):
             yield
     except Timeout as error:
-        raise UserError(f"--out: another comparison is at work in {folder}") from error
+        raise UserError(f"--out: another program is at work in {folder}") from error
 
 
 def _costs(comparison: Comparison, execute: Execute) -> dict[str, Costs]:

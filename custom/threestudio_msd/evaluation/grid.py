@@ -22,13 +22,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from omegaconf import DictConfig
+
 from ..errors import UserError, first_line
 from ..files import save_text
 from ..jobs import Job, bars, finished
 from .flop import counting
 from .images import Run, slug
 
-DONE = "done.json"
+DONE, LOCK = "done.json", ".lock"
 READ_LATER = ("configs/parsed.yaml", "csv_logs/**/*.csv", "save/it*-test/*.png", "save/progress/*")
 SETTING = re.compile(
     r",(?=[\w.]+=)"
@@ -136,8 +138,12 @@ class Cell:
     @property
     def arguments(self) -> list[str]:
         """The launcher's command line."""
+        return ["--config", self.method.config, "--train", *self.overrides]
+
+    @property
+    def overrides(self) -> list[str]:
+        """The settings on it."""
         return [
-            *("--config", self.method.config, "--train"),
             f"exp_root_dir={self.root}",
             f"name={self.method.label}/{self.folder.parent.name}",
             f"tag={self.folder.name}",
@@ -314,6 +320,29 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
                 yield cell, told(error.cause)
     finally:
         ray.shutdown()
+
+
+def check_cells(cells: Sequence[Cell], read: Callable[[str, list[str]], DictConfig]) -> list[DictConfig]:
+    """Check the settings of every method's first cell before any is run.
+
+    Args:
+        cells: The grid.
+        read: Reads and checks a config with overrides.
+
+    Returns:
+        The methods' configs, in their order.
+
+    Raises:
+        UserError: Naming the method and what is wrong.
+    """
+    first = {cell.method: cell for cell in reversed(cells)}
+    configs = []
+    for method in dict.fromkeys(cell.method for cell in cells):
+        try:
+            configs.append(read(method.config, first[method].overrides))
+        except UserError as error:
+            raise UserError(f"{method.label}: {error}") from error
+    return configs
 
 
 def run_grid(cells: Sequence[Cell], execute: Execute) -> dict[Cell, str]:

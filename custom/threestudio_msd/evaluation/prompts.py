@@ -8,7 +8,11 @@ from pathlib import Path
 
 from ..errors import UserError, first_line
 
-OVERRIDE = re.compile(r"\w+(\.\w+)+=")
+OVERRIDE = re.compile(
+    r"(\w+(\.\w+)+|name|description|tag|seed|use_timestamp|timestamp|exp_root_dir|resume|"
+    r"(data|system)(_type)?|trainer|checkpoint|n_gpus|exp_dir|trial_name|trial_dir)="
+)
+"""What is no prompt but a setting: a key of several words, or one that an experiment has."""
 
 
 def read_prompts(words: Sequence[str], option: str = "--prompts") -> list[str]:
@@ -43,7 +47,7 @@ def _lines(path: Path, option: str) -> list[str]:
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Prompts, and the `key.subkey=value` settings among them, which a list of any length would swallow.
+    """Prompts, and the `key=value` settings among them, which a list of any length would swallow.
 
     >>> split_overrides(["a red mug", "a=b", "data.height=32"])
     (['a red mug', 'a=b'], ['data.height=32'])

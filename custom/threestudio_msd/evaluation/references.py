@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -14,9 +13,11 @@ from omegaconf import DictConfig
 from ..errors import UserError
 from ..files import save_text
 from ..tinyworld.render import true_renders
+from .grid import LOCK
 from .images import SAMPLES, ImageRecord, read_pixels, read_records, read_samples, write_samples
 
 SETTINGS = "settings.json"
+MOST_IMAGES, MOST_STEPS, MOST_SCALE = 10_000, 10_000, 1000
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,11 @@ class Sampling:
     solver: str = "ddim"
 
     def __post_init__(self) -> None:
-        for name in ("particles", "steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"--{name}: expected 1 or more, got {getattr(self, name)}")
-        if not math.isfinite(self.scale):
-            raise UserError(f"--scale: expected a finite number, got {self.scale}")
+        for name, most in (("particles", MOST_IMAGES), ("steps", MOST_STEPS)):
+            if not 1 <= getattr(self, name) <= most:
+                raise UserError(f"--{name}: expected a number from 1 to {most}, got {getattr(self, name)}")
+        if not abs(self.scale) <= MOST_SCALE:
+            raise UserError(f"--scale: expected a number within ±{MOST_SCALE}, got {self.scale}")
 
     def __str__(self) -> str:
         images = f"{self.particles} images a prompt and seed"
@@ -123,7 +124,7 @@ def _forget_others(out: Path, settings: dict[str, object]) -> None:
         for record in read_samples(out):
             record.path.unlink(missing_ok=True)
         listed.unlink()
-    elif out.exists() and not (out.is_dir() and {entry.name for entry in out.iterdir()} <= {SETTINGS}):
+    elif out.exists() and not (out.is_dir() and {entry.name for entry in out.iterdir()} <= {SETTINGS, LOCK}):
         raise UserError(f"{out}: holds other things than samples; name a new folder")
     save_text(json.dumps(settings), note)
 

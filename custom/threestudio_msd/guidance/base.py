@@ -7,6 +7,7 @@ latents is just that.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any, ClassVar, Optional
@@ -31,9 +32,11 @@ from ..distillation import (
     seed_from,
 )
 from ..distillation.protocols import Batch
+from ..errors import UserError
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
 from ..priors import CFG, PerpNeg, PretrainedModel, load_model, memory, named
+from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .compat import GuidanceOutput, SystemCalls, fitted, without_autocast
 
@@ -84,7 +87,7 @@ class LatentGuidance(SystemCalls):
         # (madebyollin/taesd, taesdxl, taesd3, taef1): faster and smaller, a little less exact
         tiny_vae_name_or_path: Optional[str] = None  # noqa: UP045
         # float32, float16, bfloat16; auto is float16 on a GPU and float32 on a CPU
-        dtype: str = choice("auto", ("auto", "float32", "float16", "bfloat16"))
+        dtype: str = choice("auto", ("auto", *DTYPES), OTHER_NAMES)
         # classifier-free guidance w, 1 means none; a number or a scheduled scalar
         guidance_scale: Any = scheduled(7.5)
         # append "side view", "front view", ... to the prompt by camera
@@ -375,12 +378,25 @@ class LatentGuidance(SystemCalls):
         return {"sigma": estimate.sigma.mean()}
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """What a resumed run needs beside the module's parameters."""
-        return {"nfe": self.nfe}
+        """What a resumed run needs beside the module's parameters, and whose it is."""
+        return {"name": self.name, "nfe": self.nfe}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Take up `checkpoint_state` again."""
+        """Take up `checkpoint_state` again; of another method's, only the count."""
         self.nfe, self.counts_from = state["nfe"], 0
+
+    @classmethod
+    def check_state(cls, state: Mapping[str, Any]) -> None:
+        """Check that a `checkpoint_state` is this method's.
+
+        Raises:
+            UserError: It is another one's, or none.
+        """
+        if not isinstance(state.get("nfe"), Real):
+            raise UserError("has a damaged state of its guidance: it counts no evaluations")
+        theirs = state.get("name", "msd" if "kept" in state else cls.name)  # earlier ones have no name
+        if theirs != cls.name:
+            raise UserError(f"was made with {theirs}-guidance, not {cls.name}-guidance")
 
     def evaluation(self, estimate: Estimate) -> dict[str, Any]:
         """Images for `guidance_evaluation_save`, `[B, H, W, 3]`: what the model saw, said, and the target."""
@@ -416,16 +432,30 @@ class TimedGuidance(LatentGuidance):
 
         def __post_init__(self) -> None:
             super().__post_init__()
-            ends = (self.min_step_percent, self.max_step_percent)
-            if all(isinstance(end, Real) for end in ends) and ends[0] > ends[1]:
-                raise FieldError(
-                    f"min_step_percent: expected at most max_step_percent, {ends[1]:g}, got {ends[0]:g}"
-                )
+            for step in sorted({*steps_of(self.min_step_percent), *steps_of(self.max_step_percent)}):
+                least, most = (C(v, step, step) for v in (self.min_step_percent, self.max_step_percent))
+                if least > most:
+                    when = "" if step == 0 else f" at step {step:g}"
+                    raise FieldError(
+                        f"min_step_percent: expected at most max_step_percent, {most:g}, got {least:g}{when}"
+                    )
 
     @property
     def time_range(self) -> tuple[float, float]:
         """Least and greatest diffusion time at the present step."""
         return self.now(self.cfg.min_step_percent), self.now(self.cfg.max_step_percent)
+
+
+def steps_of(scalar: Any) -> list[float]:
+    """The steps between which a scheduled scalar is a straight line.
+
+    >>> steps_of([0.98, 0.5, 1500]), steps_of(0.02)
+    ([0, 1500], [0])
+    """
+    if isinstance(scalar, Real):
+        return [0]
+    numbers = [0, *scalar] if len(scalar) == 3 else list(scalar)
+    return [numbers[0], *numbers[3::2]]
 
 
 def half_square(x: Tensor, target: Tensor) -> Tensor:

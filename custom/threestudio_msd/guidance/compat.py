@@ -19,6 +19,7 @@ from torch import Tensor
 from ..distillation import SAMPLERS, SCHEDULES, Estimate
 from ..errors import UserError, did_you_mean
 from ..fields import FieldError, listed
+from ..priors.folder import check_model
 
 HONOURED: dict[str, tuple[str, Callable[[Any], Any]]] = {
     "half_precision_weights": ("dtype", lambda half: "auto" if half else "float32"),
@@ -264,9 +265,16 @@ class SystemCalls:
         """Check what concerns more than this module's own settings; the launcher calls it.
 
         Raises:
-            UserError: See `check_system`.
+            UserError: See `check_system` and `priors.folder.check_model`.
         """
-        check_system(cls, experiment.get("system", {}))
+        system = experiment.get("system", {})
+        check_system(cls, system)
+        default = cls.Config.pretrained_model_name_or_path
+        for block in [key.removesuffix("_type") for key in system if key.endswith("guidance_type")]:
+            if system[f"{block}_type"] and threestudio.find(system[f"{block}_type"]) is cls:
+                settings = adopt(cls, system.get(block))[0]
+                model = settings.get("pretrained_model_name_or_path", default)
+                check_model(f"system.{block}", model, settings.get("revision"))
 
     def set_min_max_steps(self, min_step_percent: float = 0.02, max_step_percent: float = 0.98) -> None:
         """Nothing: a scheduled range of times is followed by `update_step`, with the same numbers."""

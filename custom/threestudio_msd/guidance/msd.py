@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,11 +13,16 @@ from threestudio.utils.base import BaseObject
 from torch import Tensor
 
 from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, rms
+from ..distillation.product import require_acting
 from ..distillation.protocols import Batch
-from ..fields import number
+from ..errors import UserError
+from ..fields import FieldError, number
 from .base import LatentGuidance, View
 from .kept import KeptTarget
 from .parts import build_part
+
+NEVER_AGAIN = "random-camera-datamodule"
+"""Whose cameras are drawn anew at every step."""
 
 
 @threestudio.register("msd-guidance")
@@ -40,7 +46,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         # start, end, ...}
         bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 8.0, "end": 1.0})
         # M, draws from the product averaged per estimate (Eq. 10); the paper uses 1
-        draws_per_estimate: int = number(1, least=1)
+        draws_per_estimate: int = number(1, least=1, most=1000)
         # whether every particle keeps its noise, which makes its x' a smooth function of the render
         fixed_noise: bool = False
         # estimate a particle's x' at every k-th of its steps only and fit it in between, the network at rest
@@ -62,14 +68,43 @@ class MSDGuidance(LatentGuidance, BaseObject):
     name = "msd"
     paper = MSD.paper
 
+    @classmethod
+    def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
+        """Check also that what is remembered has cameras or particles that come again.
+
+        Raises:
+            UserError: Cameras are drawn anew at every step, and a setting is of such that come again.
+        """
+        super().check_experiment(experiment)
+        system = experiment.get("system", {})
+        settings = system.get("guidance") or {}
+        remembering = {
+            "refresh_every": settings.get("refresh_every", 1) > 1,
+            "fixed_noise": settings.get("fixed_noise", False),
+            "bandwidth.type": (settings.get("bandwidth") or {}).get("type") == "adaptive",
+        }
+        if experiment.get("data_type") == NEVER_AGAIN and any(remembering.values()):
+            key = next(key for key, remembers in remembering.items() if remembers)
+            raise UserError(
+                f"system.guidance.{key}: belongs to cameras that come again, and those of {NEVER_AGAIN} do "
+                "not; use msd-camera-datamodule"
+            )
+
     def configure(self) -> None:
         """Load the pretrained model and build the estimator."""
         super().configure()
         self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
+        self._require_acting()
         self.kept: dict[int, KeptTarget] = {}
         self.states: dict[int, State] = {}
         self.ended: int | None = None
         self.ignored = False
+
+    def _require_acting(self) -> None:
+        try:
+            require_acting(self.estimator.sampler, self.model.denoiser.schedule)
+        except FieldError as error:
+            raise FieldError(f"system.guidance.sampler.{error}") from error
 
     def estimate(
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
@@ -77,15 +112,15 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """Estimate x' anew for the particles that are due, and take the others' last one.
 
         Raises:
-            ValueError: If a setting concerns particles that come again and the batch does not say which these
+            UserError: If a setting concerns particles that come again and the batch does not say which these
                 are.
         """
         remembered = self.estimator.init(latents)
         if index is None:
             if remembered or self.cfg.fixed_noise or self.cfg.refresh_every > 1:
-                raise ValueError(
-                    "refresh_every > 1, fixed_noise and the adaptive bandwidth belong to particles or "
-                    "cameras that come again: the batch has no index that says which these are"
+                raise UserError(
+                    "system.guidance: refresh_every > 1, fixed_noise and the adaptive bandwidth belong to "
+                    "particles or cameras that come again: the batch has no index that says which these are"
                 )
             return super().estimate(latents, prompt_utils, view, index)
         keys = index.tolist()
@@ -168,10 +203,10 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """See `LatentGuidance.load_checkpoint_state`."""
         super().load_checkpoint_state(state)
-        self.kept = {key: KeptTarget.restored(one, self.device) for key, one in state["kept"].items()}
+        self.kept = {key: KeptTarget.restored(one, self.device) for key, one in state.get("kept", {}).items()}
         self.states = {
             key: {name: tensor.to(self.device) for name, tensor in one.items()}
-            for key, one in state["states"].items()
+            for key, one in state.get("states", {}).items()
         }
 
 

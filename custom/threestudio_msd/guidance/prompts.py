@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import threestudio
 import torch
@@ -10,6 +12,7 @@ from threestudio.models.prompt_processors.base import PromptProcessor
 from torch import Tensor
 
 from ..priors import embed_prompts, named
+from ..priors.folder import check_model
 
 
 @threestudio.register("msd-pipeline-prompt-processor")
@@ -24,6 +27,13 @@ class PipelinePromptProcessor(PromptProcessor):
         """No settings of its own."""
 
     cfg: Config
+
+    @classmethod
+    def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
+        """Check the model; see `priors.folder.check_model`."""
+        settings = experiment["system"].get("prompt_processor") or {}
+        model = settings.get("pretrained_model_name_or_path", cls.Config.pretrained_model_name_or_path)
+        check_model("system.prompt_processor", model, settings.get("revision"), text=True)
 
     def prepare_text_embeddings(self) -> None:
         """Nothing is computed ahead of time or kept."""

@@ -36,8 +36,8 @@ class SDIGuidance(TimedGuidance, BaseObject):
         inversion_guidance_scale: Any = scheduled(-6.5)
         # times in the inversion's grid over all training timesteps, and the amount of fresh noise in its
         # steps
-        inversion_n_steps: int = number(10, least=1)
-        inversion_eta: float = number(0.3, least=0)
+        inversion_n_steps: int = number(10, least=1, most=1000)
+        inversion_eta: float = number(0.3, least=0, most=100)
         # training timesteps that the grid is shifted by: the scheduler's steps_offset, 1 in Stable Diffusion
         inversion_steps_offset: int = number(1, least=0)
 

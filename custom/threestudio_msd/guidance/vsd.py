@@ -46,7 +46,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
         # none)
         guidance_scale: Any = scheduled(7.5)
         guidance_scale_lora: Any = scheduled(1.0)
-        lora_rank: int = number(4, least=1)
+        lora_rank: int = number(4, least=1, most=1024)
         # what phi is told of the camera: none, extrinsics (the batch's c2w) or mvp (its mvp_mtx)
         camera_condition_type: str = choice("none", CAMERAS)
         # part of phi's training steps that hide the camera, for its guidance

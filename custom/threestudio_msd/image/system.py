@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
-from ..errors import UserError, did_you_mean, first_line
+from ..errors import UserError, did_you_mean, first_line, is_of_disk
 from ..fields import check_fields, number
 from ..tinyworld.world import check_prompt
 from .experiment import check_image_experiment, require_every_particle
@@ -216,7 +216,9 @@ class ImageSystem(BaseSystem):
                 name="test",
                 step=self.true_global_step,
             )
-        except (ImportError, RuntimeError) as error:  # no ffmpeg, which nothing else needs
+        except Exception as error:  # an ffmpeg that is missing or broken, which nothing else needs
+            if is_of_disk(error):
+                raise
             threestudio.warn(f"{name}.mp4 is not made: {first_line(error)}; pip install 'imageio[ffmpeg]'")
 
     def on_test_end(self) -> None:

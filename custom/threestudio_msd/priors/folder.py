@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from ..errors import first_line
 from .errors import PriorError, named
 from .family import Family, family_of
-from .sources import INDEX, Source, find
+from .sources import INDEX, Source, find, require_name
 
 WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
 LFS_POINTER = b"version https://git-lfs"
@@ -162,12 +163,34 @@ def open_model(model: str, revision: str | None = None, text: bool = False) -> M
             raise PriorError(f"{error}{source.note}") from error
 
 
+def check_model(block: str, model: str, revision: str | None = None, text: bool = False) -> None:
+    """Check what can be seen of a model without the hub and without its weights: its name, a folder's files.
+
+    Args:
+        block: Where `pretrained_model_name_or_path` and `revision` stand.
+        model: Hub id or folder.
+        revision: As for `open_model`.
+        text: As for `open_model`.
+
+    Raises:
+        PriorError: If it cannot be a model, or a folder lacks something; the message names the key.
+    """
+    with named(f"{block}.pretrained_model_name_or_path"):
+        folder = require_name(model)
+        if folder and revision is None:
+            opened = open_model(model, text=text)
+            if not text:
+                opened.scheduler()
+    if folder and revision is not None:
+        raise PriorError(f"{block}.revision: expected null, as {model} is a folder, got {revision!r}")
+
+
 def _open(name: str, source: Source, text: bool) -> ModelFolder:
     index = read_json(source, INDEX)
     family = family_of(str(index.get("_class_name")))
     weighty, light = text_parts(index) if text else model_parts(family)
     for part in light:
-        _get_all(source, small_files(source.names, part))
+        _get_small(source, part)
     variants = {part: _get_weights(source, part) for part in weighty}
     return ModelFolder(name, source.get(INDEX).parent, index, family, variants)
 
@@ -242,8 +265,16 @@ def weight_files(names: Collection[str], part: str) -> tuple[list[str], str | No
     raise PriorError(f"{part}/ holds no weights: expected a .safetensors file")
 
 
+def _get_small(source: Source, part: str) -> None:
+    names = small_files(source.names, part)
+    _get_all(source, names)
+    for name in names:
+        if name.endswith("config.json"):
+            read_json(source, name)
+
+
 def _get_weights(source: Source, part: str) -> str | None:
-    _get_all(source, small_files(source.names, part))
+    _get_small(source, part)
     files, variant = weight_files(source.names, part)
     for path in _get_all(source, files):
         with path.open("rb") as file:
@@ -254,6 +285,8 @@ def _get_weights(source: Source, part: str) -> str | None:
             )
         if not start:
             raise PriorError(f"{part}/{path.name} is empty: download it again")
+        with blamed(f"{part}/{path.name}"), safe_open(path, "pt"):
+            pass  # which reads where its tensors lie, and that all of them are there
     return variant
 
 

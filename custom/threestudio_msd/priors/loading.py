@@ -19,6 +19,8 @@ from .folder import CONFIG, ModelFolder, load_single, open_model
 from .spaces import Images, Space
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+OTHER_NAMES = {"fp32": "float32", "full": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
+"""What a dtype is called elsewhere."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def load_model(
             family.
     """
     if dtype not in (*DTYPES, "auto"):
-        hint = did_you_mean(dtype, DTYPES)
+        hint = did_you_mean(OTHER_NAMES.get(dtype, dtype), DTYPES)
         raise PriorError(f"unknown dtype {dtype!r}{hint}; expected auto, {', '.join(DTYPES)}")
     folder = open_model(model, revision)
     precision = DTYPES.get(dtype) or (

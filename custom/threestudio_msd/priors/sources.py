@@ -43,21 +43,34 @@ def find(model: str, revision: str | None, index: str = INDEX) -> Source:
         PriorError: If there is no such folder, the hub does not have the model, or the hub cannot be reached
             and its cache does not have the model either.
     """
+    folder = require_name(model)
+    return folder_source(folder) if folder else hub_source(model, revision, index)
+
+
+def require_name(model: str) -> Path | None:
+    """Check that a model's name is that of a folder, or could be one on the hub.
+
+    Returns:
+        The folder.
+
+    Raises:
+        PriorError: It is neither.
+    """
     if not isinstance(model, str) or not model.strip():
-        raise PriorError(f"expected a folder or a hub id as pretrained_model_name_or_path, got {model!r}")
+        raise PriorError(f"expected a folder or a hub id, got {model!r}")
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return folder_source(folder)
+        return folder
     if folder.exists() or not _is_hub_id(model):
-        raise PriorError(
-            "no such folder, and no hub id: expected a folder or owner/name as pretrained_model_name_or_path"
-        )
-    return hub_source(model, revision, index)
+        raise PriorError(f"no such folder, and no hub id: expected a folder or owner/name, got {model!r}")
+    return None
 
 
 def _is_hub_id(model: str) -> bool:
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
+    if "/" not in model:  # only the oldest models have no owner, and none of them is of diffusion
+        return False
     try:
         validate_repo_id(model)
     except HFValidationError:

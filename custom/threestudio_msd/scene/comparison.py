@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
 from ..errors import UserError
-from ..evaluation.grid import DONE, Cell, Execute, Method, run_grid
+from ..evaluation.compare import alone_in
+from ..evaluation.grid import DONE, Cell, Execute, Method, check_cells, run_grid
 from ..evaluation.images import Run
 from ..evaluation.scene import scene_figures
 from ..files import save_text
@@ -18,6 +19,7 @@ from ..tinyworld.judge import load_judge
 from .run import TrainedScene, run_figures
 
 TURN = 24  # pictures of the turntable
+MOST_SHARE = 1000
 POINTS = 4  # of a run's curve, the last one included
 MEASURED = "figures.json"
 CURVE = ("iou", "l1", "frechet")
@@ -105,19 +107,38 @@ def checkpoints(folder: Path) -> dict[int, str]:
     return {int(name.removesuffix(".ckpt").rpartition("=")[2]): name for name in found}
 
 
-def steps_of(method: Method, share: float) -> int:
-    """A part of the steps that a method's config has, which are set for equal evaluations of the networks.
+Read = Callable[[str, list[str]], DictConfig]
+"""Reads and checks a config with overrides."""
+
+
+def steps_of(config: DictConfig, share: float) -> int:
+    """A part of the steps that a method's config has, which are set for equal evaluations of the networks."""
+    return max(1, round(share * config.trainer.max_steps))
+
+
+def require_comparable(methods: Sequence[Method], seeds: int, share: float) -> None:
+    """Check what is to be compared.
 
     Raises:
-        UserError: The part is not positive.
+        UserError: Methods share a name, or a number is out of range.
     """
-    if not share > 0:
-        raise UserError(f"--share: expected more than 0, got {share:g}")
-    return max(1, round(share * int(OmegaConf.load(method.config).trainer.max_steps)))
+    labels = [method.label for method in methods]
+    if len(set(labels)) < len(labels):
+        raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+    if seeds < 1:
+        raise UserError(f"--seeds: expected 1 or more, got {seeds}")
+    if not 0 < share <= MOST_SHARE:
+        raise UserError(f"--share: expected a number above 0 and of at most {MOST_SHARE}, got {share:g}")
 
 
 def compare_scenes(
-    methods: Sequence[Method], prompts: Sequence[str], seeds: int, share: float, out: Path, execute: Execute
+    methods: Sequence[Method],
+    prompts: Sequence[str],
+    seeds: int,
+    share: float,
+    out: Path,
+    execute: Execute,
+    read: Read,
 ) -> dict[str, dict[SceneCell, Measured]]:
     """Run and measure what is not done yet; write `results.json`.
 
@@ -128,21 +149,30 @@ def compare_scenes(
         share: See `steps_of`.
         out: The comparison's folder.
         execute: See `evaluation.grid.executor`.
+        read: Reads and checks a config with overrides.
 
     Returns:
         What was measured, by method and run; failed runs are missing.
+
+    Raises:
+        UserError: Something cannot be compared, or another program is at work in this folder.
     """
+    require_comparable(methods, seeds, share)
+    check_cells([SceneCell(method, prompts[0], 0, 1, str(out), TURN) for method in methods], read)
+    prompt = f"system.prompt_processor.prompt={prompts[0]}"
+    steps = {m: steps_of(read(m.config, [prompt, *m.overrides]), share) for m in methods}
     cells = [
-        SceneCell(method, prompt, seed, steps_of(method, share), str(out), TURN)
+        SceneCell(method, prompt, seed, steps[method], str(out), TURN)
         for prompt in prompts
         for seed in range(seeds)
         for method in methods
     ]
-    failed = run_grid(cells, execute)
     results: dict[str, dict[SceneCell, Measured]] = {method.label: {} for method in methods}
-    for cell in cells:
-        if cell not in failed:
-            results[cell.method.label][cell] = cell.measured()
+    with alone_in(out):
+        failed = run_grid(cells, execute)
+        for cell in cells:
+            if cell not in failed:
+                results[cell.method.label][cell] = cell.measured()
     plain = {
         label: {cell.folder.name: dict(one.figures) for cell, one in runs.items()}
         for label, runs in results.items()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import threestudio
 import torch
+from threestudio.systems.base import BaseLift3DSystem
 from threestudio.utils.config import load_config
 from torch import Tensor
 
 from ..assets_path import ASSETS
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..evaluation.features import Features
 from ..evaluation.meshes import census, load_mesh, render_mesh
 from ..evaluation.scene import Views, psnr, scene_figures
@@ -52,11 +54,14 @@ class TrainedScene:
                 raise UserError(
                     f"{folder}: no finished text-to-3D run: {path.relative_to(folder)} is missing"
                 )
-        cfg = load_config(str(config))
-        system = threestudio.find(cfg.system_type)(cfg.system, resumed=True)
-        if not hasattr(system, "renderer"):
+        with _blamed(config):
+            cfg = load_config(str(config))
+            kind = threestudio.find(cfg.system_type)
+        if not issubclass(kind, BaseLift3DSystem):
             raise UserError(f"{folder}: {cfg.system_type} has no scene that could be rendered")
-        system.load_weights(str(weights))
+        system = kind(cfg.system, resumed=True)
+        with _blamed(weights):
+            system.load_weights(str(weights))
         return cls(folder, system.eval())
 
     @property
@@ -96,6 +101,14 @@ class TrainedScene:
             self.system.geometry.forward_density(chunk.to(low.device)) for chunk in lattice.split(2**17)
         ]
         return torch.cat(chunks)[:, 0].view(points, points, points).cpu()
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what YAML, torch and threestudio make of a damaged file
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
 
 
 def run_figures(folder: Path, features: Mapping[str, Features] | None = None) -> dict[str, float]:

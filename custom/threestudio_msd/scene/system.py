@@ -10,10 +10,8 @@ import torch
 
 from ..distillation.tensors import require_finite
 from ..errors import UserError
-from ..losses import require_weights
+from .experiment import check_scene_experiment
 
-LOSSES = ("orient", "sparsity", "opaque", "z_variance", "tv")
-"""What threestudio's text-to-3D systems and this mixin weigh beside the guidance's losses."""
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
 
 
@@ -27,14 +25,12 @@ class SceneMixin:
 
     @classmethod
     def check_experiment(cls, settings: Mapping[str, Any]) -> None:
-        """Check the weights of the losses.
+        """Check what concerns more than one block of an experiment's settings.
 
         Raises:
             UserError: What is wrong.
         """
-        system = settings["system"]
-        guidance = threestudio.find(system["guidance_type"])
-        require_weights(system.get("loss", {}), guidance, LOSSES)
+        check_scene_experiment(settings)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The system's loss, regularised.

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..distillation import NonFiniteError
-from ..errors import UserError, first_line
+from ..errors import UserError, first_line, of_file
 from .figures import bandwidth, figure1, landscape, paths, points
 from .measurement import Measurement
 from .report import Section, show, write_json, write_markdown, write_page
@@ -76,21 +75,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         _require_folders(arguments)
         done = list(_sections(arguments, console))
+        _write(arguments, done, sys.argv[1:] if argv is None else argv, console)
     except KeyboardInterrupt:
         kept = "finished figures are in the JSON file, " if arguments.json else ""
         console.print(f"stopped; {kept}trained networks in the cache")
         return 130
-    except (NonFiniteError, UserError) as error:
-        console.print(f"error: {error}", style="red", soft_wrap=True)
-        return 1 if isinstance(error, NonFiniteError) else 2
-    command = shlex.join(["python", "scripts/toy.py", *(sys.argv[1:] if argv is None else argv)])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+    except OSError as error:  # a file that cannot be read or written
+        print(f"error: {of_file(error)}", file=sys.stderr)
+        return UserError.status
+    return 0
+
+
+def _write(
+    arguments: argparse.Namespace, done: Sequence[Section], argv: Sequence[str], console: Console
+) -> None:
+    """Write the tables and the page."""
+    command = shlex.join(["python", "scripts/toy.py", *argv])
     if arguments.markdown:
         write_markdown(done, command, arguments.markdown)
     if arguments.command == "all":
         page = arguments.out / "toy.html"
         write_page(done, _seeds(arguments), command, page)
         console.print(f"page: {page}")
-    return 0
 
 
 def _seeds(arguments: argparse.Namespace) -> int:
@@ -106,6 +115,8 @@ def _require_folders(arguments: argparse.Namespace) -> None:
         try:
             if file:
                 file.parent.mkdir(parents=True, exist_ok=True)
+                if file.is_dir():
+                    raise UserError(f"{key}: {file} is a folder, expected a file")
         except OSError as error:
             raise UserError(f"{key}: no folder can be made at {file.parent}: {first_line(error)}") from error
 

@@ -1,5 +1,6 @@
 """`dreamfusion-system`: a scene whose renders a guidance judges."""
 
+from errno import EDQUOT, EIO, ENOSPC, EROFS
 from typing import Any
 
 import threestudio
@@ -97,11 +98,17 @@ class SceneSystem(BaseLift3DSystem):
         self.save_view(f"it{self.true_global_step}-test/{int(batch['index'][0])}.png", batch, "test_step")
 
     def on_test_epoch_end(self) -> None:
-        """Make the video."""
-        folder = f"it{self.true_global_step}-test"
-        self.save_img_sequence(
-            folder, folder, r"(\d+)\.png", save_format="mp4", fps=30, name="test", step=self.true_global_step
-        )
+        """Make the video; an ffmpeg that is missing or broken costs nothing else."""
+        folder, step = f"it{self.true_global_step}-test", self.true_global_step
+        try:
+            self.save_img_sequence(
+                folder, folder, r"(\d+)\.png", save_format="mp4", fps=30, name="test", step=step
+            )
+        except Exception as error:  # imageio's and ffmpeg's share no base
+            if isinstance(error, OSError) and error.errno in (ENOSPC, EDQUOT, EROFS, EIO):
+                raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            threestudio.warn(f"{folder}.mp4 is not made: {reason}; pip install 'imageio[ffmpeg]'")
 
 
 @threestudio.register("dreamfusion-system")

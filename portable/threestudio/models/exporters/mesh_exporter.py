@@ -1,5 +1,6 @@
 """`mesh-exporter`: the surface as a coloured mesh."""
 
+import os
 from dataclasses import dataclass, field
 
 import threestudio
@@ -39,6 +40,8 @@ class MeshExporter(Exporter):
                 raise ValueError(f"texture_format must be jpg or png, got {self.texture_format!r}")
             if self.texture_size < 1:
                 raise ValueError(f"texture_size must be at least 1, got {self.texture_size}")
+            if not self.save_name or os.path.basename(self.save_name) != self.save_name:
+                raise ValueError(f"save_name must be a file's name without a folder, got {self.save_name!r}")
 
     cfg: Config
 

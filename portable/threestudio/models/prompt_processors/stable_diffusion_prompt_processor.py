@@ -1,7 +1,8 @@
 """Text embeddings of Stable Diffusion's CLIP text encoder."""
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import threestudio
 import torch
 from jaxtyping import Float
 from threestudio.models.prompt_processors.base import PromptProcessor
+from threestudio.utils.config import ConfigError
 from torch import Tensor
 
 
@@ -21,6 +23,29 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         """No settings of its own."""
 
     cfg: Config
+
+    @classmethod
+    def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
+        """Check the model's name, and that a folder has a tokenizer and a text encoder.
+
+        Raises:
+            ConfigError: It cannot be a model.
+        """
+        settings = experiment["system"].get("prompt_processor") or {}
+        model = settings.get("pretrained_model_name_or_path", cls.Config.pretrained_model_name_or_path)
+        key = "system.prompt_processor.pretrained_model_name_or_path"
+        if not os.path.isdir(model):
+            if not re.fullmatch(r"[\w.-]+/[\w.-]+", model) or os.path.exists(model):
+                raise ConfigError(f"{key}: expected a folder or owner/name on the hub, got {model!r}")
+            return
+        if settings.get("revision") is not None:
+            raise ConfigError(f"system.prompt_processor.revision: {model} is a folder, which has none")
+        for part in ("tokenizer", "text_encoder"):
+            if not os.path.isdir(os.path.join(model, part)):
+                raise ConfigError(f"{key}: {model} has no {part}/")
+        names = os.listdir(os.path.join(model, "text_encoder"))
+        if not any(name.endswith(".safetensors") for name in names):
+            raise ConfigError(f"{key}: {model}/text_encoder/ holds no weights in safetensors")
 
     def text_encoder_stamp(self) -> list:
         """Name, size and time of every file of a local text encoder, which may be trained again."""

@@ -1,0 +1,98 @@
+"""Every program answers a wrong input in one line on stderr, with status 2, before anything is begun."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pytest
+
+IMAGE, SCENE, MUG = "--config configs/msd-tiny.yaml", "--config configs/msd-nerf-tiny.yaml", "'a red mug'"
+SAMPLE = f"{IMAGE} --prompts {MUG} --out OUT"
+COMPARE = f"--prompts {MUG} --out OUT --configs configs/msd-tiny.yaml"
+COMPARE_3D = f"--prompts {MUG} --out OUT --configs configs/msd-nerf-tiny.yaml"
+
+WRONG = {
+    "demo": [
+        ("trainer.max_steps=0.5", "trainer.max_steps"),
+        (f"{MUG} seed=-1", "seed"),
+        ("seed=-1", "seed"),  # a setting alone is no prompt
+        (f"{MUG} n_gpus=3", "n_gpus"),
+        ("''", "system.prompt_processor.prompt"),
+        (f"{MUG} 'another prompt'", "another prompt"),
+        ("name=../x", "name"),
+    ],
+    "demo_3d": [(f"{MUG} data.n_cameras=0", "n_cameras"), ("trainer.max_steps=x", "trainer.max_steps")],
+    "sample": [
+        (f"{SAMPLE} --scale nan", "--scale"),
+        (f"{SAMPLE} --scale 1e300", "--scale"),
+        (f"{SAMPLE} --particles 0", "--particles"),
+        (f"{SAMPLE} --steps 1000000000", "--steps"),
+        (f"{SAMPLE} --seeds 0", "--seeds"),
+        (f"{SAMPLE} --first-seed -1", "--first-seed"),
+        (f"{SAMPLE} system.guidance.dtype=fp16", "float16"),
+        (f"{SAMPLE} seed=-1", "seed"),
+        (f"{IMAGE} --prompts '' --out OUT", "--prompts"),
+        (f"{IMAGE} --prompts {MUG} --out setup.py", "--out"),
+    ],
+    "compare": [
+        (f"{COMPARE} --jobs 0", "--jobs"),
+        (f"{COMPARE} --steps 0", "--steps"),
+        (f"{COMPARE} --reference-particles 0", "--reference-particles"),
+        (f"{COMPARE} --budget steps=nan", "--budget"),
+        (f"{COMPARE},system.guidance.sampler.steps=0", "MSD: system.guidance.sampler.steps"),
+        (f"{COMPARE},foo=1", "MSD: foo"),
+        (f"--prompts {MUG} --out OUT --configs ../../x=configs/msd-tiny.yaml", "../../x"),
+        (f"--prompts 'a mauve unicorn' --out OUT {COMPARE[COMPARE.index('--configs') :]}", "mauve unicorn"),
+        (COMPARE.replace("OUT", "setup.py"), "--out"),
+    ],
+    "compare_3d": [
+        (f"{COMPARE_3D} --seeds 0", "--seeds"),
+        (f"{COMPARE_3D} --share inf", "--share"),
+        (f"{COMPARE_3D} --share nan", "--share"),
+        (f"{COMPARE_3D} configs/msd-nerf-tiny.yaml", "different names"),
+        (f"{COMPARE_3D},system.geometry.radius=0", "system.geometry.radius"),
+        (COMPARE_3D.replace("-nerf", ""), "data.n_test_views"),
+    ],
+    "evaluate": [
+        ("nowhere", "nowhere"),
+        ("docs --json docs", "--json"),
+        ("docs --three-d", "docs"),
+        ("docs --three-d --prompt x", "--prompt"),
+        ("docs --features foo", "foo"),
+    ],
+    "ablate": [
+        (f"{IMAGE} --prompts {MUG} --out OUT --search 1", "--search"),
+        (f"--config setup.py --prompts {MUG} --out OUT", "setup.py"),
+        (f"--config nowhere.yaml --prompts {MUG} --out OUT", "nowhere.yaml"),
+    ],
+    "pairs": [
+        ("--out OUT --every 0", "--every"),
+        ("--out OUT --max-steps 0", "--max-steps"),
+        ("--out OUT --seed -1", "--seed"),
+        ("--out OUT --json docs", "--json"),
+        ("--out OUT system.guidance.sampler.steps=0", "system.guidance.sampler.steps"),
+        (f"--out OUT {SCENE}", "data.n_particles"),
+    ],
+    "toy": [("figure1 --seeds 0", "--seeds"), ("figure1 --json docs", "--json"), ("nothing", "nothing")],
+    "bench": [("--rounds 0", "--rounds"), ("--threads 99999", "--threads"), ("--json docs", "--json")],
+    "train_prior": [
+        ("--quick --out OUT --seed -1", "--seed"),
+        ("--quick --out setup.py --cache OUT", "setup.py"),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_word_is_one_line_that_names_it(name, load_script, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(Path(__file__).resolve().parents[2])
+    for words, told in WRONG[name]:
+        argv = [word.replace("OUT", str(tmp_path / "out")) for word in shlex.split(words)]
+        try:
+            status = load_script(name).main(argv)
+        except SystemExit as end:  # argparse's own
+            status = end.code
+        lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
+        assert (status, len(lines)) == (2, 1), (words, lines)
+        assert told in lines[0], (words, lines)
+        assert not list(tmp_path.glob("out/**/*.png"))
