@@ -97,6 +97,7 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     from launcher.check import check, check_export
     from launcher.closing import papers
     from launcher.config import read_plain
+    from launcher.processes import in_one_folder
     from launcher.resume import check_resumed, in_own_folder, require_trained
     from launcher.run import run
 
@@ -104,6 +105,7 @@ def _launch(args: argparse.Namespace, overrides: list[str], described: str) -> i
     settings = read_plain(args.config, overrides, n_gpus=max(1, torch.cuda.device_count()))
     if args.train:
         settings = in_own_folder(settings, overrides)
+    settings = in_one_folder(settings)
     check(settings, threestudio)
     if args.export:
         check_export(settings, threestudio)

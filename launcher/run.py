@@ -33,6 +33,7 @@ from launcher.checkpoint import (
 from launcher.closing import say
 from launcher.config import as_config
 from launcher.curves import curves
+from launcher.processes import is_first
 from launcher.resume import ConfiguredRates, require_whole_state
 from launcher.saved import require_finite_state, sweep
 
@@ -100,7 +101,7 @@ def run(
         with _no_empty_run(cfg.trial_dir, trainer), _told(last):
             _act(args, trainer, system, datamodule, cfg)
     except SystemExit:  # what Lightning makes of Ctrl-C
-        if last.stopped:
+        if last.stopped and trainer.is_global_zero:
             again = _resume_command(args, overrides, last.path)
             print(f"Stopped at step {trainer.global_step}; go on with: {again}")
         return 128 + (last.stopped or signal.SIGINT)
@@ -116,11 +117,13 @@ def _what_is_left(
     if not args.train or checkpoint is None:
         return args, None
     step, steps = checkpoint["global_step"], cfg.trainer.get("max_steps", -1)
-    sweep(cfg.trial_dir)
+    say_once = print if is_first() else lambda _: None
+    if is_first():  # before the others start, which may be writing later
+        sweep(cfg.trial_dir)
     if not 0 <= steps <= step:
-        print(f"Going on in {cfg.trial_dir} from step {step}.")
+        say_once(f"Going on in {cfg.trial_dir} from step {step}.")
         return args, step
-    print(f"Nothing is left to train: {cfg.resume} is at step {step}, and trainer.max_steps is {steps}.")
+    say_once(f"Nothing is left to train: {cfg.resume} is at step {step}, and trainer.max_steps is {steps}.")
     return Namespace(**{**vars(args), "train": False, "test": True}), None
 
 

@@ -73,9 +73,3 @@ def moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Mapping):
         return {key: moved(one, device) for key, one in value.items()}
     return value
-
-
-def wait() -> None:
-    """Until all processes are here."""
-    if place()[1] > 1:
-        dist.barrier()

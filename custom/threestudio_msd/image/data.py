@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..fields import FieldError, check_fields, number
+from ..processes import share
 
 
 @dataclass
@@ -73,14 +74,18 @@ def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
 
 
 class ImageIterableDataset(IterableDataset, Updateable):
-    """Without end: all particles, or a group of `batch_size` at a time in turn."""
+    """Without end: all particles, or a group of `batch_size` at a time in turn.
+
+    Where processes share the work, each has its part of every group, always the same.
+    """
 
     def __init__(self, cfg: ImageDataModuleConfig) -> None:
         self.cfg = cfg
         self.groups = torch.arange(cfg.n_particles).split(cfg.batch_size or cfg.n_particles)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        yield from cycle(make_batch(self.cfg.height, self.cfg.width, group) for group in self.groups)
+        mine = share(len(self.groups[0]), "data.batch_size, or data.n_particles where that is null")
+        yield from cycle(make_batch(self.cfg.height, self.cfg.width, group[mine]) for group in self.groups)
 
 
 class ImageDataset(Dataset):

@@ -16,6 +16,7 @@ from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
 from ..errors import UserError, did_you_mean, first_line, is_of_disk
 from ..fields import check_fields, number
+from ..processes import averaged, collected
 from ..tinyworld.world import check_prompt
 from .experiment import check_image_experiment, require_every_particle
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
@@ -111,11 +112,11 @@ class ImageSystem(BaseSystem):
         calls = (
             out.get("nfe", 0.0) / self.trainer.accumulate_grad_batches
         )  # a particle is in one batch of those only
-        self._log_scalars({**out, "loss": loss, "nfe": calls}, len(rgb))
-        self.bandwidth = float(out["bandwidth"]) if "bandwidth" in out else None
+        logged = self._log_scalars({**out, "loss": loss, "nfe": calls}, len(rgb))
+        self.bandwidth = logged.get("bandwidth")
         if step % self.cfg.progress_every == 0:
             self._save_frame(batch)
-        if out.get("finished"):
+        if logged.get("finished") == 1:  # in all processes
             self.finished = self.trainer.should_stop = True
         # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a
         # particle's gradient, and with it its whole path, does not depend on how many others there are (Adam
@@ -142,11 +143,17 @@ class ImageSystem(BaseSystem):
             raise UserError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
         return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
 
-    def _log_scalars(self, out: dict[str, Any], batch_size: int) -> None:
-        for name, value in out.items():
-            scalar = value.detach() if isinstance(value, Tensor) else value
-            if isinstance(scalar, (int, float)) or (isinstance(scalar, Tensor) and scalar.numel() == 1):
-                self.log(f"train/{name}", float(scalar), prog_bar=name in IN_BAR, batch_size=batch_size)
+    def _log_scalars(self, out: dict[str, Any], batch_size: int) -> dict[str, float]:
+        """Log the numbers among what a guidance returns, averaged over all processes, and return them."""
+        scalars = {
+            name: float(value.detach() if isinstance(value, Tensor) else value)
+            for name, value in out.items()
+            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1)
+        }
+        logged = averaged(scalars, self.device)
+        for name, value in logged.items():
+            self.log(f"train/{name}", value, prog_bar=name in IN_BAR, batch_size=batch_size)
+        return logged
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Stop before a gradient of NaN or Inf spoils the weights, and the next checkpoint with them.
@@ -172,7 +179,7 @@ class ImageSystem(BaseSystem):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the guidance needs to go on beside its parameters, if it says so."""
         if hasattr(self.guidance, "checkpoint_state"):
-            checkpoint["guidance"] = self.guidance.checkpoint_state()
+            checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Give it back."""
@@ -180,20 +187,24 @@ class ImageSystem(BaseSystem):
             self.guidance.load_checkpoint_state(checkpoint["guidance"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save all particles as one picture."""
+        """Save all particles as one picture; one process does."""
+        if not self.trainer.is_global_zero:
+            return
         self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
 
     def on_validation_epoch_end(self) -> None:
         """Nothing is left to do; threestudio asks every system for this."""
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save every particle as one picture."""
+        """Save every particle as one picture; one process does."""
+        if not self.trainer.is_global_zero:
+            return
         for i, image in enumerate(self.render_all(batch)):
             self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
         """Make the picture of the path and the video, where frames were kept."""
-        frames = self._frames().read()
+        frames = self._frames().read() if self.trainer.is_global_zero else []
         if not frames:
             return
         if frames[-1].step < self.true_global_step:  # killed between the last checkpoint and the last frame

@@ -19,6 +19,8 @@ from threestudio.data.uncond import (
 from threestudio.utils.config import parse_structured
 from torch import Tensor
 
+from ..processes import share
+
 
 @dataclass
 class CameraDataModuleConfig(RandomCameraDataModuleConfig):
@@ -44,7 +46,8 @@ class CameraIterableDataset(RandomCameraIterableDataset):
     """Without end: the cameras in turn, each batch spread evenly around the scene.
 
     Each batch is what the host's random cameras are, with `index [B]`, which cameras these are. `first` says
-    which batch of the run is the first one, when they are asked for.
+    which batch of the run is the first one, when they are asked for. Where processes share the work, each has
+    its part of every batch, always the same.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
@@ -58,9 +61,12 @@ class CameraIterableDataset(RandomCameraIterableDataset):
     def collate(self, batch: dict[str, int]) -> dict[str, Any]:
         """The cameras of one step: with G groups, those of index g, g + G, g + 2 G, ..."""
         groups = self.cfg.n_cameras // self.cfg.batch_size
-        rows = slice(batch["step"] % groups, None, groups)
+        rows, mine = (
+            slice(batch["step"] % groups, None, groups),
+            share(self.cfg.batch_size, "data.batch_size"),
+        )
         return {
-            **{name: value[rows] for name, value in self.cameras.items()},
+            **{name: value[rows][mine] for name, value in self.cameras.items()},
             "height": self.cfg.height,
             "width": self.cfg.width,
         }

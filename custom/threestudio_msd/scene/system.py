@@ -10,6 +10,7 @@ import torch
 
 from ..distillation.tensors import require_finite
 from ..errors import UserError
+from ..processes import collected
 from .experiment import check_scene_experiment
 
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
@@ -66,7 +67,7 @@ class SceneMixin:
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the guidance needs to go on beside its parameters, if it says so."""
         if hasattr(getattr(self, "guidance", None), "checkpoint_state"):
-            checkpoint["guidance"] = self.guidance.checkpoint_state()
+            checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep it until there is a guidance."""

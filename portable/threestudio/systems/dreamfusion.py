@@ -7,6 +7,7 @@ import threestudio
 import torch
 from threestudio.systems.base import BaseLift3DSystem
 from threestudio.utils.config import ConfigError
+from threestudio.utils.misc import barrier
 from threestudio.utils.ops import binary_cross_entropy, dot
 from torch import Tensor
 
@@ -98,7 +99,13 @@ class SceneSystem(BaseLift3DSystem):
         self.save_view(f"it{self.true_global_step}-test/{int(batch['index'][0])}.png", batch, "test_step")
 
     def on_test_epoch_end(self) -> None:
-        """Make the video; an ffmpeg that is missing or broken costs nothing else."""
+        """Make the video, once all processes have saved their views.
+
+        An ffmpeg that is missing or broken costs nothing else.
+        """
+        barrier()
+        if not self.trainer.is_global_zero:
+            return
         folder, step = f"it{self.true_global_step}-test", self.true_global_step
         try:
             self.save_img_sequence(
