@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from threestudio.models.prompt_processors.base import PromptProcessor
 from threestudio.utils.config import ConfigError
+from threestudio.utils.hub import pretrained_folder
 from torch import Tensor
 
 
@@ -77,16 +78,8 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         model = self.cfg.pretrained_model_name_or_path
         if os.path.isdir(model):
             return model
-        from huggingface_hub import snapshot_download
-
-        # one question to the hub; the cache's copy if it does not answer
-        return snapshot_download(
-            model,
-            revision=self.cfg.revision,
-            allow_patterns=["tokenizer/*", "text_encoder/*.json", "text_encoder/model*.safetensors"],
-            ignore_patterns=["*.fp16*"],
-            etag_timeout=8,
-        )
+        wanted = ["tokenizer/*", "text_encoder/*.json", "text_encoder/model*.safetensors"]
+        return pretrained_folder(model, self.cfg.revision, wanted, ["*.fp16*"])
 
     def _load_encoder(self, cls: type, folder: str) -> torch.nn.Module:
         encoder, report = cls.from_pretrained(
