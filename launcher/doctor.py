@@ -201,9 +201,32 @@ def of_model(block: str, model: str, revision: str | None, text: bool) -> Iterat
     except UserError as error:
         yield Finding(f"{key}={model}: {error}", f"hf download {model}, or {key}=FOLDER", stops=True)
         return
-    yield Finding(f"{key}={model}: {family.name}, {'text encoders' if text else 'network and autoencoder'}")
-    if Path(model).is_dir():
-        yield of_memory(block, sum((Path(model) / name).stat().st_size for name in files))
+    size, here = weight_of(model, revision, files)
+    parts = "text encoders" if text else "network and autoencoder"
+    yield Finding(f"{key}={model}: {family.name}, {parts}, {'here' if here else 'to be downloaded'}")
+    if size is not None:
+        yield of_memory(block, size)
+
+
+def weight_of(model: str, revision: str | None, files: list[str]) -> tuple[int | None, bool]:
+    """Bytes of a model's weights, None where nobody says; and whether they are on this machine."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from threestudio_msd.priors import sources
+
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        return sum((folder / name).stat().st_size for name in files), True
+    cached = [try_to_load_from_cache(model, name, revision=revision) for name in files]
+    if all(isinstance(path, str) for path in cached):
+        return sum(Path(path).stat().st_size for path in cached), True
+    try:
+        info = sources.within(
+            sources.PATIENCE, lambda: HfApi().model_info(model, revision=revision, files_metadata=True)
+        )
+    except Exception:  # the hub has answered once, and what it says here is a courtesy
+        return None, False
+    sizes = {file.rfilename: file.size for file in info.siblings}
+    return sum(sizes[name] for name in files) if all(map(sizes.get, files)) else None, False
 
 
 def of_memory(block: str, weights: int) -> Finding:
@@ -211,7 +234,8 @@ def of_memory(block: str, weights: int) -> Finding:
     there = device_memory()
     said = f"{block}: {weights / GIB:.2f} GiB of weights on disk, {there / GIB:.1f} GiB of memory"
     if weights > WEIGHTS_SHARE * there:
-        return Finding(said, f"{block}.dtype=float16, or a smaller model", stops=weights > 2 * there)
+        mend = "a smaller model" if block.endswith("prompt_processor") else f"{block}.dtype=float16"
+        return Finding(said, f"{mend}, or a machine with more", stops=weights > 2 * there)
     return Finding(said)
 
 

@@ -14,6 +14,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import threestudio  # noqa: F401  (before the extension, which then registers itself)
 import threestudio_msd  # noqa: F401
+from hub_server import hub, online  # noqa: F401  (fixtures)
 
 
 @pytest.fixture(autouse=True)

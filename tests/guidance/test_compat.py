@@ -174,6 +174,7 @@ def test_latents_of_any_size_are_decoded_and_fitted(msd):
         32,
         24,
     )
+    assert msd.latents(torch.randn(1, 32, 32, 4), True).shape == (1, *msd.model.latent_shape)
     before = msd.evaluations
     out = msd(torch.randn(1, 32, 32, 4), PromptUtils(), **cameras(1), rgb_as_latents=True)
     assert torch.isfinite(out["loss_msd"])
@@ -270,6 +271,24 @@ def test_gradients_are_clipped_where_asked(folder):
 
     assert largest() > 0.1
     torch.testing.assert_close(largest(grad_clip=0.1), torch.tensor(0.1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", [SDS, VSD])
+def test_a_scheduled_range_of_times_is_followed(folder, cls):
+    guidance = cls({**folder, "max_step_percent": [5000, 0.98, 0.5, 5001]})
+    for step, end in ((0, 0.98), (5000, 0.98), (5001, 0.5)):
+        guidance.update_step(0, step)
+        assert guidance.time_range == (0.02, end)
+
+
+def test_a_count_goes_on_where_the_system_keeps_it(folder, caplog):
+    first, second = SDS(folder), SDS(folder)
+    first(renders(), PromptUtils(), **cameras(2))
+    second.load_checkpoint_state(first.checkpoint_state())
+    second.update_step(0, 7)
+    with caplog.at_level(logging.WARNING):
+        assert second(renders(), PromptUtils(), **cameras(2))["nfe"] == 2 * first.nfe > 0
+    assert "counts from" not in caplog.text
 
 
 def test_a_count_that_starts_late_is_told(folder, caplog):

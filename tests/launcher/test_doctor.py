@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub import constants
+from threestudio_msd.errors import UserError
+from threestudio_msd.priors import load_model
 
 from launcher import doctor
 from launcher.doctor import GIB, Finding, Package, examine, of_device, of_memory, of_model, of_package, report
@@ -113,6 +116,61 @@ def test_memory(monkeypatch):
     tight = of_memory("system.guidance", 10 * GIB)
     assert (tight.mend.startswith("system.guidance.dtype=float16"), tight.stops) == (True, False)
     assert of_memory("system.guidance", 20 * GIB).stops
+    assert of_memory("system.prompt_processor", 20 * GIB).mend.startswith("a smaller model")
+
+
+def test_what_a_real_threestudio_imports_at_once(monkeypatch):
+    monkeypatch.setattr(doctor, "find_host", lambda: "threestudio (somewhere)")
+    monkeypatch.setattr(doctor, "import_host", raiser(UserError("threestudio cannot be imported")))
+    absent = [dataclasses.replace(one, module=f"absent_{one.module}") for one in doctor.REAL_HOST]
+    monkeypatch.setattr(doctor, "REAL_HOST", absent)
+    said = stopping(examine(TINY, []))
+    for part in ("tinycudann: is missing", "NVlabs/tiny-cuda-nn", "NVlabs/nvdiffrast", "nerfacc>=0.5.3"):
+        assert part in said
+    assert "host: threestudio cannot be imported" in said
+
+
+def raiser(error):
+    def raises(*_):
+        raise error
+
+    return raises
+
+
+def of(model, revision=None):
+    """What is found of a guidance's model."""
+    return list(of_model("system.guidance", model, revision, False))
+
+
+@pytest.mark.parametrize(
+    "name, said",
+    [
+        ("gated", "accept its licence on the hub and log in with `hf auth login`"),
+        ("gone", "the hub has no such model: check the id"),
+        ("revision", "no such revision"),
+        ("down", "the hub cannot be reached"),
+    ],
+)
+def test_a_model_that_the_hub_does_not_give(hub, name, said):
+    (found,) = of(f"me/{name}")
+    assert found.stops
+    assert said in found.what
+    assert f"hf download me/{name}" in found.mend
+
+
+def test_a_model_on_the_hub_and_then_in_its_cache(hub, monkeypatch):
+    monkeypatch.setattr(doctor, "device_memory", lambda: 8 * GIB)
+    there, memory = of("me/tiny")
+    assert there.what.endswith("network and autoencoder, to be downloaded")
+    assert "0.00 GiB of weights" in memory.what
+    load_model("me/tiny")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert of("me/tiny")[0].what.endswith("network and autoencoder, here")
+
+
+def test_a_hub_that_says_no_sizes_costs_the_memorys_line_only(hub, monkeypatch):
+    monkeypatch.setattr(hub, "sizes", False)
+    assert len(of("me/tiny")) == 1
 
 
 def test_bounds_are_those_of_setup_py():
