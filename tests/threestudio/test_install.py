@@ -93,6 +93,10 @@ def test_the_catalogues_entry_has_its_fields_and_every_module():
     (node,) = entry["custom_nodes"]
     assert set(node) == {"author", "title", "reference", "files", "install_type", "description"}
     assert node["install_type"] == "git-clone"
+    assert all(isinstance(value, str) and value for key, value in node.items() if key != "files")
+    (address,) = node["files"]  # the catalogue's title is the last part of what it clones
+    assert address.rpartition("/")[2] == node["title"]
+    assert ("OWNER" in address) == ("OWNER" in node["description"])  # a placeholder says that it is one
     assert entry["modules_map"] == {node["files"][0]: [own_modules()]}
 
 
