@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+from .things import make_things
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ROOT = os.environ.get("THREESTUDIO_ROOT")
@@ -17,25 +20,42 @@ INSIDE = [
     pytest.mark.timeout(900),
 ]
 """Marks of a test that runs such a checkout."""
+ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "HF_HUB_OFFLINE": "1",
+    "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD": "1",  # its own checkpoints, which hold more than tensors
+}
 
 
 def linked(folder: Path) -> Path:
-    """A folder of links to the checkout's files, whose `custom/` holds this extension only."""
+    """A folder of links to the checkout's files, with things for its configs to read.
+
+    Its `custom/` holds this extension, and without a GPU what stands for nvdiffrast; see `absent`.
+    """
     for entry in Path(ROOT).resolve().iterdir():
-        if entry.name not in ("custom", "outputs"):
+        if entry.name not in ("custom", "outputs", "load"):
             (folder / entry.name).symlink_to(entry)
+    make_things(folder / "load")
+    (folder / "load" / "prompt_library.json").symlink_to(
+        Path(ROOT).resolve() / "load" / "prompt_library.json"
+    )
     (folder / "custom").mkdir()
     (folder / "custom" / "threestudio_msd").symlink_to(REPOSITORY / "custom" / "threestudio_msd")
+    if not torch.cuda.is_available():
+        (folder / "custom" / "absent.py").symlink_to(Path(__file__).with_name("absent.py"))
     return folder
 
 
-def launch(checkout: Path, config: Path, settings: dict[str, str]) -> tuple[str, Path]:
-    """Train a config with the checkout's launcher, or the script that THREESTUDIO_LAUNCHER names.
+def launch(
+    checkout: Path, config: Path, settings: dict[str, str], action: str = "--train"
+) -> tuple[str, Path]:
+    """Run a config with the checkout's launcher, or the script that THREESTUDIO_LAUNCHER names.
 
     Args:
         checkout: See `linked`.
         config: Its YAML file.
         settings: Overrides; `name` is the run's.
+        action: What to do.
 
     Returns:
         What it printed, and the run's folder.
@@ -44,11 +64,11 @@ def launch(checkout: Path, config: Path, settings: dict[str, str]) -> tuple[str,
     settings = {**settings, "tag": "run", "use_timestamp": "false"}
     done = subprocess.run(
         [
-            *(sys.executable, launcher, "--config", str(config), "--train", "--gpu", "0"),
+            *(sys.executable, launcher, "--config", str(config), action, "--gpu", "0"),
             *(f"{key}={value}" for key, value in settings.items()),
         ],
         cwd=checkout,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"},
+        env={**os.environ, **ENVIRONMENT},
         capture_output=True,
         text=True,
         timeout=800,
