@@ -21,7 +21,7 @@ setup(
     install_requires=[
         "torch>=2.4",
         LIGHTNING,
-        "diffusers>=0.32",
+        "diffusers>=0.33",
         "transformers>=4.48",
         "accelerate>=1.0",
         "peft>=0.14",

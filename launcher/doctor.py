@@ -65,7 +65,7 @@ class Package:
 PACKAGES = (
     Package("torch", "torch", "2.4"),
     Package("pytorch-lightning", "pytorch_lightning", "2.4"),
-    Package("diffusers", "diffusers", "0.32"),
+    Package("diffusers", "diffusers", "0.33"),
     Package("transformers", "transformers", "4.48"),
     Package("safetensors", "safetensors", "0.4.5"),
     Package("omegaconf", "omegaconf", "2.3"),

@@ -88,6 +88,8 @@ def packages(row: str, torch: str | None) -> list[str]:
     """What a row installs."""
     asked = requirements()
     wanted = [torch if one.name == "torch" and torch and row != "oldest" else wish(row, one) for one in asked]
+    if row != "today":
+        wanted.append("sentencepiece")  # for the tokenizers of SD 3, Flux and IF, before transformers 5
     if row == "pins":
         names = {one.name for one in asked}
         wanted += [f"{name}{pin}" for name, pin in PINS.items() if name not in names and pin]

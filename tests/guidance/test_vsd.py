@@ -8,6 +8,8 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 
+pytest.importorskip("peft")
+
 
 def guidance(folder, **cfg):
     return threestudio.find("msd-vsd-guidance")({"pretrained_model_name_or_path": str(folder), **cfg})

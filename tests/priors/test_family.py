@@ -43,7 +43,7 @@ def test_with_an_old_diffusers_only_the_newer_family_errs(monkeypatch):
 
     monkeypatch.setattr(diffusers, "__version__", "0.29.0")
     monkeypatch.delitem(diffusers.__dict__, "FluxTransformer2DModel", raising=False)
-    monkeypatch.delitem(diffusers._class_to_module, "FluxTransformer2DModel")
+    monkeypatch.delitem(getattr(diffusers, "_class_to_module", {}), "FluxTransformer2DModel", raising=False)
     family = FAMILIES["FluxPipeline"]
     with pytest.raises(PriorError, match=r"Flux.1 needs Flux.* diffusers 0\.29\.0 lacks: .*diffusers>=0\.30"):
         family.diffusers(family.backbone[1])

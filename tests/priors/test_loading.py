@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 from threestudio_msd.priors import PriorError, load_model
+from threestudio_msd.priors.lora import LoRANetwork
 
 
 @pytest.mark.parametrize("model", ["no-such-owner/no-such-model", "missing/folder/here/at all"])
@@ -33,3 +36,10 @@ def test_bfloat16_agrees_with_float32(random_pipeline):
         )
     assert full.dtype == half.dtype == torch.float32
     assert torch.allclose(full, half, atol=0.1)
+
+
+def test_what_adapters_lack_is_told_with_what_mends_it(random_pipeline, monkeypatch):
+    model = load_model(str(random_pipeline))
+    monkeypatch.setitem(sys.modules, "peft", None)
+    with pytest.raises(PriorError, match=r"peft.*pip install 'diffusers>=0\.33' 'peft>=0\.14'"):
+        LoRANetwork(model.backbone, model.denoiser.network)

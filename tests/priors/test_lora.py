@@ -7,6 +7,8 @@ import torch
 from threestudio_msd.priors import load_model
 from threestudio_msd.priors.lora import LoRANetwork
 
+pytest.importorskip("peft")
+
 
 @pytest.fixture
 def model(random_pipeline):

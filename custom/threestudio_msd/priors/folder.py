@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.version import Version
 from safetensors import safe_open
 from torch import nn
 
@@ -24,6 +25,8 @@ WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetenso
 LFS_POINTER = b"version https://git-lfs"
 TEXT = ("text_encoder", "tokenizer")
 CONFIG = "config.json"
+TEXT_ALONE = "0.33"
+"""The first diffusers whose pipelines load without their other parts."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,18 @@ class ModelFolder:
         """Load the pipeline with text encoders and tokenizers only.
 
         Raises:
-            PriorError: If their files are damaged.
+            PriorError: If their files are damaged, or diffusers is too old to load them alone.
         """
         # seconds to import
+        import diffusers
         import transformers
         from diffusers.utils import logging as diffusers_logging
 
+        if Version(diffusers.__version__) < Version(TEXT_ALONE):
+            raise PriorError(
+                f"diffusers {diffusers.__version__} loads no text encoders alone: "
+                f"pip install 'diffusers>={TEXT_ALONE}', or take threestudio's own prompt processors"
+            )
         transformers.utils.logging.disable_progress_bar()
         diffusers_logging.disable_progress_bar()
         others = {name: None for name, value in self.index.items() if isinstance(value, list)}

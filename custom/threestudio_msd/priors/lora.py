@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from ..distillation.protocols import Batch
+from ..errors import first_line
 from .denoisers import Levels
+from .errors import PriorError
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 CAMERA_NUMBERS = 16  # of a 4 x 4 matrix
+NEEDED = "pip install 'diffusers>=0.33' 'peft>=0.14'"
 
 
 class LoRANetwork(nn.Module):
@@ -35,9 +38,12 @@ class LoRANetwork(nn.Module):
         self, unet: nn.Module, call: Callable[..., Tensor], rank: int = 4, camera: bool = False, seed: int = 0
     ) -> None:
         # peft and diffusers take seconds to import
-        from diffusers.models.embeddings import TimestepEmbedding
-        from diffusers.training_utils import cast_training_params
-        from peft import LoraConfig
+        try:
+            from diffusers.models.embeddings import TimestepEmbedding
+            from diffusers.training_utils import cast_training_params
+            from peft import LoraConfig
+        except ImportError as error:
+            raise PriorError(f"adapters need newer parts ({first_line(error)}): {NEEDED}") from error
 
         super().__init__()
         self._unet = [unet]  # in a list, so that its weights are not this module's

@@ -86,7 +86,7 @@ def save_part(folder: Path, part: Part, dtype: torch.dtype) -> None:
         made = build(part)
     if isinstance(made, nn.Module) and any(p.dtype != dtype for p in made.parameters()):
         made.to(dtype)
-    made.save_pretrained(folder)
+    made.save_pretrained(folder, safe_serialization=True)
 
 
 def build(part: Part) -> Any:

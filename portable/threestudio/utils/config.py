@@ -64,7 +64,7 @@ _RESOLVERS = {
     "idiv": lambda a, b: a // b,
     "basename": os.path.basename,
     "rmspace": lambda s, sub: s.replace(" ", sub),
-    "tuple2": lambda s: [float(s), float(s)],
+    "tuple2": lambda s: OmegaConf.create([float(s), float(s)]),  # OmegaConf 2.3 resolves no plain lists
     "gt0": lambda s: s > 0,
     "not": lambda s: not s,
     "cmaxgt0": lambda s: C_max(s) > 0,
