@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -86,7 +87,8 @@ def save_part(folder: Path, part: Part, dtype: torch.dtype) -> None:
         made = build(part)
     if isinstance(made, nn.Module) and any(p.dtype != dtype for p in made.parameters()):
         made.to(dtype)
-    made.save_pretrained(folder, safe_serialization=True)
+    asked = inspect.signature(made.save_pretrained).parameters  # older libraries pickle unless asked not to
+    made.save_pretrained(folder, **{name: True for name in ("safe_serialization",) if name in asked})
 
 
 def build(part: Part) -> Any:
