@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 import subprocess
 import sys
@@ -62,20 +64,28 @@ def launch(
     """
     launcher = os.environ.get("THREESTUDIO_LAUNCHER", "launch.py")
     settings = {**settings, "tag": "run", "use_timestamp": "false"}
-    done = subprocess.run(
-        [
-            *(sys.executable, launcher, "--config", str(config), action, "--gpu", "0"),
-            *(f"{key}={value}" for key, value in settings.items()),
-        ],
-        cwd=checkout,
+    words = [f"{key}={value}" for key, value in settings.items()]
+    arguments = ["--config", str(config), action, "--gpu", "0", *words]
+    log = checkout / f"{settings['name']}{action}.log"
+    request = {"script": launcher, "arguments": arguments, "folder": str(checkout), "log": str(log)}
+    server = warm()
+    server.stdin.write(json.dumps(request) + "\n")
+    server.stdin.flush()
+    status, said = server.stdout.readline().strip(), log.read_text() if log.is_file() else ""
+    assert status == "0", f"status {status}: {said[-6000:]}"
+    return said, checkout / "outputs" / settings["name"] / "run"
+
+
+@functools.cache
+def warm() -> subprocess.Popen:
+    """The process that runs them; see `warm.py`."""
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("warm.py"))],
         env={**os.environ, **ENVIRONMENT},
-        capture_output=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=800,
-        check=False,
     )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-    return done.stdout + done.stderr, checkout / "outputs" / settings["name"] / "run"
 
 
 def logged(run: Path) -> set[str]:

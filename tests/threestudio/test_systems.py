@@ -176,6 +176,12 @@ BY_NAME = {case.name: case for case in CASES}
 
 def trained(checkout: Path, case: Case) -> tuple[str, Path]:
     """What training it printed, and its run; see `launch`."""
+    config = checkout / "configs" / f"{case.config}.yaml"
+    return launch(checkout, config, overrides(checkout, case))
+
+
+def overrides(checkout: Path, case: Case) -> dict[str, str]:
+    """What the command line says, the earlier case's checkpoint among it, made where it is missing."""
     if case.after is None:
         begins = {}
     else:
@@ -185,7 +191,7 @@ def trained(checkout: Path, case: Case) -> tuple[str, Path]:
             trained(checkout, BY_NAME[earlier])
         begins = {f"system.{key}": str(folder / "ckpts" / "last.ckpt")}
     prior = asset("tiny-prior")
-    settings = {
+    return {
         **SHORT,
         "system.prompt_processor.prompt": "a green car",
         "system.prompt_processor.spawn": "false",
@@ -196,7 +202,6 @@ def trained(checkout: Path, case: Case) -> tuple[str, Path]:
         **{f"system.{key}": value for key, value in case.guidance.items()},
         "name": case.name,
     }
-    return launch(checkout, checkout / "configs" / f"{case.config}.yaml", settings)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -210,3 +215,28 @@ def test_every_system_takes_it_from_the_command_line_alone(checkout: Path, case:
     assert pictures & {path.suffix for path in (run / "save" / f"it{steps}-test").glob("*")}
     assert {f"train/{name}" for name in case.logs} <= logged(run)
     assert "Loading" in said
+
+
+def test_a_run_goes_on_and_is_validated_tested_and_exported(checkout: Path):
+    case = BY_NAME["dreamfusion-sd-msd-guidance"]
+    config, settings = checkout / "configs" / f"{case.config}.yaml", overrides(checkout, case)
+    run, settings = checkout / "outputs" / "goes-on" / "run", {**settings, "name": "goes-on"}
+    launch(checkout, config, settings)
+    settings["resume"] = str(run / "ckpts" / "last.ckpt")
+    said, _ = launch(checkout, config, {**settings, "trainer.max_steps": "3"})
+    assert "nfe counts from step 2 on" in said
+    assert (run / "save" / "it3-test").is_dir()
+    for action, made in (("--validate", "it2-0.png"), ("--test", "it2-test/0.png")):
+        (run / "save" / made).unlink()
+        launch(checkout, config, {**settings, "resume": str(run / "ckpts" / "epoch=0-step=2.ckpt")}, action)
+        assert (run / "save" / made).is_file()
+    mesh = {
+        "system.exporter_type": "mesh-exporter",
+        "system.exporter.fmt": "obj",
+        "system.exporter.save_texture": "false",
+        "system.geometry.isosurface_method": "mc-cpu",
+        "system.geometry.isosurface_resolution": "24",
+        "system.geometry.isosurface_threshold": "auto",
+    }
+    launch(checkout, config, {**settings, **mesh}, "--export")
+    assert list((run / "save").rglob("*-export/*.obj"))
