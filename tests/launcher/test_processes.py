@@ -67,7 +67,10 @@ def launch(folder: Path, config: str, overrides: list[str], processes: int) -> s
             *("--train", f"trainer.devices={processes}", "tag=run", *overrides),
         ],
         cwd=folder,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        env={
+            **{name: value for name, value in os.environ.items() if name != "THREESTUDIO_ROOT"},
+            **{"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
+        },
         capture_output=True,
         text=True,
         timeout=500,
