@@ -14,7 +14,11 @@ METHOD = {  # keys by the words that the first comment has for them
     "steps": ("trainer.max_steps", "trainer.val_check_interval"),
 }
 MODEL = {
-    "the model": ("system.prompt_processor.pretrained_model_name_or_path", "system.guidance.guidance_scale"),
+    "the model": (
+        "system.prompt_processor.pretrained_model_name_or_path",
+        "system.guidance.guidance_scale",
+        "system.guidance.model_options.",
+    ),
     "text encoder": ("system.prompt_processor_type",),
     "resolution": ("data.height", "data.width", "data.eval_height", "data.eval_width"),
     "number of particles": ("data.n_particles",),

@@ -26,8 +26,6 @@ from .errors import UserError, did_you_mean
 class FieldError(UserError, ValueError):
     """A setting that cannot be used; the message begins with its key."""
 
-    begins_with_key = True
-
 
 LARGEST = 1e30
 """Of all numbers in settings: float32 ends at 3e38, and computations need some room."""

@@ -8,7 +8,7 @@ latents is just that.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, ClassVar, Optional
 
@@ -88,6 +88,8 @@ class LatentGuidance(SystemCalls):
         tiny_vae_name_or_path: Optional[str] = None  # noqa: UP045
         # float32, float16, bfloat16; auto is float16 on a GPU and float32 on a CPU
         dtype: str = choice("auto", ("auto", *DTYPES), OTHER_NAMES)
+        # what the model's family leaves to choose; `Options` in its file of priors/families/ has the names
+        model_options: dict = field(default_factory=dict)
         # classifier-free guidance w, 1 means none; a number or a scheduled scalar
         guidance_scale: Any = scheduled(7.5)
         # append "side view", "front view", ... to the prompt by camera
@@ -136,18 +138,26 @@ class LatentGuidance(SystemCalls):
     def configure(self) -> None:
         """Load the pretrained model; called by threestudio's constructor."""
         threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
-        with named("system.guidance.pretrained_model_name_or_path"):
-            self.model: PretrainedModel = load_model(
-                self.cfg.pretrained_model_name_or_path,
-                self.cfg.revision,
-                self.cfg.dtype,
-                self.device,
-                self.cfg.tiny_vae_name_or_path,
-            )
+        self.model = self._load()
         memory.apply(self.model, [name for name in memory.OPTIONS if getattr(self.cfg, name)])
         self.epoch, self.step = 0, 0
         self.nfe = 0.0
         self.counts_from: int | None = None
+
+    def _load(self) -> PretrainedModel:
+        cfg = self.cfg
+        try:
+            with named("system.guidance.pretrained_model_name_or_path"):
+                return load_model(
+                    cfg.pretrained_model_name_or_path,
+                    cfg.revision,
+                    cfg.dtype,
+                    self.device,
+                    cfg.tiny_vae_name_or_path,
+                    cfg.model_options,
+                )
+        except FieldError as error:
+            raise FieldError(f"system.guidance.{error}") from error
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Hear where the optimisation is; threestudio calls this before every batch."""

@@ -6,7 +6,7 @@ To add a family, add a file to `families/`, or to threestudio's `custom/`, that 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import did_you_mean
+from ..fields import FieldError, check_fields
 from .denoisers import Condition, ConditionalDenoiser
 from .errors import PriorError
 from .spaces import Latents, Space, TinyLatents
@@ -27,6 +28,11 @@ Embeddings = Float[Tensor, "B N C"]
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """A family that leaves nothing to choose."""
+
+
+@dataclass(frozen=True)
 class Parts:
     """A pipeline's parts without its text encoders, loaded and frozen.
 
@@ -34,11 +40,14 @@ class Parts:
         backbone: UNet or transformer.
         scheduler: diffusers' scheduler, which knows the noise levels.
         vae: The autoencoder, or a tiny one in its place; None in pixel space.
+        options: What a config chose of the family's own; an instance of its `Family.options`; None
+            for their defaults.
     """
 
     backbone: nn.Module
     scheduler: Any
     vae: nn.Module | None = None
+    options: Any = None
 
 
 def latents(parts: Parts) -> Space:
@@ -67,6 +76,7 @@ class Family:
         space: Where it denoises.
         vae: Folder of the autoencoder; None in pixel space.
         half: What `dtype: auto` is on a GPU.
+        options: Dataclass of what a config may choose beside, under `model_options`.
     """
 
     name: str
@@ -79,6 +89,19 @@ class Family:
     space: Callable[[Parts], Space] = latents
     vae: str | None = "vae"
     half: torch.dtype = torch.float16
+    options: type = NoOptions
+
+    def chosen(self, values: Mapping[str, Any]) -> Any:
+        """The family's options with what a config chose of them.
+
+        Raises:
+            FieldError: For an option that it does not have, or a value that this does not take.
+        """
+        try:
+            check_fields(self.options, values)
+        except FieldError as error:
+            raise FieldError(f"model_options.{error} ({self.name})") from error
+        return self.options(**values)
 
     def diffusers(self, name: str) -> type:
         """A class of diffusers, which is imported only here; it takes a second.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -61,6 +62,7 @@ def load_model(
     dtype: str = "auto",
     device: torch.device | str = "cpu",
     tiny_vae: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> PretrainedModel:
     """Load a pipeline's network, autoencoder and noise levels, without its text encoders.
 
@@ -71,6 +73,7 @@ def load_model(
             CPU.
         device: Where to put it.
         tiny_vae: Hub id or folder of an AutoencoderTiny that takes the place of the model's autoencoder.
+        options: What its family leaves to choose; `Family.options` has the names.
 
     Returns:
         The model, frozen and in evaluation mode.
@@ -78,6 +81,7 @@ def load_model(
     Raises:
         PriorError: If the dtype is unknown, the model cannot be found, reached or read, or is of no known
             family.
+        FieldError: If its family does not have an option, or an option does not take its value.
     """
     if dtype not in (*DTYPES, "auto"):
         hint = did_you_mean(OTHER_NAMES.get(dtype, dtype), DTYPES)
@@ -86,9 +90,10 @@ def load_model(
     precision = DTYPES.get(dtype) or (
         folder.family.half if torch.device(device).type == "cuda" else torch.float32
     )
-    parts = _load_parts(folder, precision, device, tiny_vae)
+    family = folder.family
+    parts = _load_parts(folder, family.chosen(options or {}), precision, device, tiny_vae)
     with named(folder.name):
-        return assembled(folder.family, parts, precision)
+        return assembled(family, parts, precision)
 
 
 def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedModel:
@@ -107,7 +112,11 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
 
 
 def _load_parts(
-    folder: ModelFolder, dtype: torch.dtype, device: torch.device | str, tiny_vae: str | None
+    folder: ModelFolder,
+    options: Any,
+    dtype: torch.dtype,
+    device: torch.device | str,
+    tiny_vae: str | None,
 ) -> Parts:
     family = folder.family
     part, cls = family.backbone
@@ -117,7 +126,7 @@ def _load_parts(
         module.requires_grad_(False).eval().to(device)
     if vae is not None and getattr(vae.config, "force_upcast", False):
         vae.float()  # overflows in float16
-    return Parts(backbone, folder.scheduler(), vae)
+    return Parts(backbone, folder.scheduler(), vae, options)
 
 
 def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> nn.Module | None:

@@ -9,19 +9,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ...fields import number
 from ..calls import Pooled, Tokens, flow_schedule, with_pooled, without_pooled
 from ..denoisers import Condition, FlowDenoiser, Levels
 from ..family import FAMILIES, Embeddings, Family, Parts
 
-# of the guidance that Flux.1 [dev] was distilled with, diffusers' default; not classifier-free guidance
-GUIDANCE = 3.5
+
+@dataclass(frozen=True)
+class Options:
+    """What a config may choose of Flux.1."""
+
+    # scale of the guidance that [dev] was distilled with, an input at no further evaluation; apart from
+    # classifier-free guidance, the guidance module's guidance_scale. [schnell] has no such input
+    distilled_guidance_scale: float = number(3.5, least=0)
 
 
 @dataclass(frozen=True)
 class FluxCall:
-    """A FluxTransformer2DModel as a plain function of latents, time in [0, 1] and condition."""
+    """A FluxTransformer2DModel as a plain function of latents, time in [0, 1] and condition.
+
+    Attributes:
+        transformer: The model.
+        guidance: See `Options.distilled_guidance_scale`.
+    """
 
     transformer: nn.Module
+    guidance: float
 
     def __call__(
         self,
@@ -45,7 +58,7 @@ class FluxCall:
             timestep=time,
             img_ids=positions,
             txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
-            guidance=torch.full((rows,), GUIDANCE, device=sample.device) if guided else None,
+            guidance=torch.full((rows,), self.guidance, device=sample.device) if guided else None,
             return_dict=False,
         )[0]
         return FluxPipeline._unpack_latents(packed, height, width, vae_scale_factor=1)
@@ -53,7 +66,8 @@ class FluxCall:
 
 def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
     """The transformer over unpacked latents."""
-    return FlowDenoiser(FluxCall(parts.backbone), flow_schedule(parts.scheduler), timesteps=1, dtype=dtype)
+    call = FluxCall(parts.backbone, (parts.options or Options()).distilled_guidance_scale)
+    return FlowDenoiser(call, flow_schedule(parts.scheduler), timesteps=1, dtype=dtype)
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
@@ -82,4 +96,5 @@ FAMILIES["FluxPipeline"] = Family(
     embed=embed,
     resolution=resolution,
     half=torch.bfloat16,
+    options=Options,
 )
