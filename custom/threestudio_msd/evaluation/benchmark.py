@@ -115,7 +115,7 @@ def chunks(model: PretrainedModel) -> Alternatives:
         return msd(rows, prompted, SampleNoise(range(len(rows))), 0.0)
 
     return (
-        "MSD estimate, 4 calls: 16 times one image / 16 images at once",
+        "MSD estimate, 4 NFE: 16 times one image / 16 images at once",
         lambda: [estimate(row) for row in y.split(1)],
         lambda: estimate(y),
     )
