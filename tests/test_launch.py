@@ -2,13 +2,11 @@
 
 import csv
 import importlib.util
-import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -18,24 +16,19 @@ from omegaconf import OmegaConf
 import launch
 from launcher import host
 
+from .launcher.dummy import CONFIG, at_step, forked, only_dummy, outcome
+
 REPOSITORY = Path(__file__).resolve().parent.parent
-EXTENSION = Path(__file__).resolve().parent / "launch_extension"
-CONFIG = str(EXTENSION / "dummy.yaml")
 STEPS = 40
 
 
 @pytest.fixture(autouse=True)
 def _own_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(launch, "import_extensions", lambda: host.import_extensions(EXTENSION))
+    only_dummy(monkeypatch, tmp_path)
 
 
 def run(*overrides, action="--train", config=CONFIG):
     return launch.main(["--config", config, action, *overrides])
-
-
-def outcome(run_folder, name=f"it{STEPS}-test"):
-    return json.loads(Path("outputs/dummy", run_folder, f"save/{name}.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -145,19 +138,12 @@ def test_type_checks_need_their_package(monkeypatch, capfd):
     )
 
 
-@pytest.mark.timeout(180)
-def test_type_checks_pass_on_the_portable_host(repository):
-    output, _ = (process := start(repository, "--typecheck", "tag=t")).communicate()
-    assert process.returncode == 0, output
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A run that nothing disturbs: its folder and what it printed."""
     folder = tmp_path_factory.mktemp("whole")
     with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        patch.setattr(launch, "import_extensions", lambda: host.import_extensions(EXTENSION))
+        only_dummy(patch, folder)
         assert run("tag=whole") == 0
     return folder / "outputs/dummy/whole"
 
@@ -217,93 +203,74 @@ def test_nan_ends_a_run_and_leaves_its_last_checkpoint(whole, capfd):
     assert outcome("nan") == outcome(whole)
 
 
-@pytest.fixture
-def repository(tmp_path):
-    """The launcher with the extension of this test as its only one."""
-    folder = tmp_path / "repository"
-    shutil.copytree(REPOSITORY / "launcher", folder / "launcher")
-    shutil.copy(REPOSITORY / "launch.py", folder)
-    shutil.copytree(EXTENSION, folder / "custom")
-    shared = (
-        folder / "custom/threestudio_msd"
-    )  # what the launcher has from the extension, without its modules
-    shared.mkdir()
-    for file in (REPOSITORY / "custom/threestudio_msd").glob("[!_]*.py"):
-        shutil.copy(file, shared)
-    (folder / "portable").symlink_to(REPOSITORY / "portable")
-    (folder / "custom/broken_disabled").mkdir()
-    (folder / "custom/broken_disabled/__init__.py").write_text("raise RuntimeError")
-    return folder
+def test_a_killed_run_goes_on_as_if_nothing_had_happened(whole):
+    often, last = "checkpoint.every_n_train_steps=3", "outputs/dummy/killed/ckpts/last.ckpt"
 
+    def killed():
+        at_step(pytest.MonkeyPatch(), 19, lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return run("tag=killed", often)
 
-def start(repository, *overrides, **environment):
-    """Start a run in a process of its own."""
-    command = [sys.executable, str(repository / "launch.py"), "--config", CONFIG, "--train", *overrides]
-    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "THREESTUDIO_ROOT")}
-    return subprocess.Popen(
-        command, env={**clean, **environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def wait_for(path, process):
-    while not Path(path).exists():
-        assert process.poll() is None, process.stdout.read()
-        time.sleep(0.02)
-
-
-@pytest.mark.timeout(180)
-def test_a_killed_run_goes_on_as_if_nothing_had_happened(repository, whole):
-    process = start(repository, "tag=killed", "system.delay=0.05", "checkpoint.every_n_train_steps=3")
-    wait_for("outputs/dummy/killed/ckpts/epoch=0-step=18.ckpt", process)
-    process.kill()
-    assert process.stdout.readline().startswith("host: portable threestudio (")
-    process.wait()
-    last = "outputs/dummy/killed/ckpts/last.ckpt"
-    step = torch.load(last, weights_only=True)["global_step"]
-    assert 15 <= step < STEPS
-    assert run("tag=killed", f"resume={last}", "checkpoint.every_n_train_steps=3") == 0
+    status, output = forked(killed)
+    assert status == -signal.SIGKILL, output
+    assert output.startswith("host: portable threestudio (")
+    assert torch.load(last, weights_only=True)["global_step"] == 18
+    assert run("tag=killed", f"resume={last}", often) == 0
     assert outcome("killed") == outcome(whole)
     assert torch.load(last, weights_only=True)["global_step"] == STEPS
 
 
-@pytest.mark.timeout(180)
-def test_ctrl_c_saves_and_ends_with_130(repository, whole):
-    process = start(repository, "tag=stopped", "system.delay=0.05")
-    wait_for("outputs/dummy/stopped/save/it10-val.json", process)
-    process.send_signal(signal.SIGINT)
-    output, _ = process.communicate()
-    assert process.returncode == 130, output
-    assert "Traceback" not in output
-    last = "outputs/dummy/stopped/ckpts/last.ckpt"
-    step = torch.load(last, weights_only=True)["global_step"]
-    assert 10 < step < STEPS
-    assert f"Stopped at step {step}; go on with: python launch.py --config {CONFIG}" in output
-    assert run("tag=stopped", f"resume={last}") == 0
-    assert outcome("stopped") == outcome(whole)
+@pytest.fixture
+def repository(tmp_path):
+    """The launcher alone: what a process imports before the host."""
+    folder = tmp_path / "repository"
+    shutil.copytree(REPOSITORY / "launcher", folder / "launcher")
+    shutil.copy(REPOSITORY / "launch.py", folder)
+    shared = folder / "custom/threestudio_msd"  # what the launcher has from the extension
+    shared.mkdir(parents=True)
+    for file in (REPOSITORY / "custom/threestudio_msd").glob("[!_]*.py"):
+        shutil.copy(file, shared)
+    return folder
+
+
+def start(repository, threestudio):
+    """The exit status and the output of a run, in a process of its own, inside a checkout."""
+    command = [sys.executable, str(repository / "launch.py"), "--config", CONFIG, "--train", "tag=t"]
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        env={**clean, "THREESTUDIO_ROOT": str(threestudio)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
 
 
 def test_a_broken_threestudio_is_an_error_and_no_fall_back(repository, tmp_path):
     package = tmp_path / "checkout/threestudio"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("import no_such_cuda_package")
-    output, _ = (
-        process := start(repository, "tag=t", THREESTUDIO_ROOT=str(tmp_path / "checkout"))
-    ).communicate()
-    assert process.returncode == 2
+    status, output = start(repository, tmp_path / "checkout")
+    assert status == 2
     first, second = output.splitlines()
     assert first == f"host: threestudio ({package})" or first == "host: threestudio (checkout/threestudio)"
     assert "the package 'no_such_cuda_package' is missing or broken" in second
-    output, _ = (process := start(repository, "tag=t", THREESTUDIO_ROOT=str(tmp_path))).communicate()
-    assert process.returncode == 2
+    status, output = start(repository, tmp_path)
+    assert status == 2
     assert (
         output
         == f"error: THREESTUDIO_ROOT: {tmp_path} is not a threestudio checkout (no threestudio/__init__.py)\n"
     )
 
 
-def test_a_broken_extension_is_an_error(repository):
-    (repository / "custom/broken.py").write_text("import no_such_package")
-    output, _ = (process := start(repository, "tag=t")).communicate()
-    assert process.returncode == 2
-    last = output.splitlines()[-1]
-    assert last == "error: extension custom/broken cannot be imported: No module named 'no_such_package'"
+def test_a_broken_extension_is_an_error(tmp_path, monkeypatch, capfd):
+    custom = tmp_path / "custom"
+    custom.mkdir()
+    (custom / "broken.py").write_text("import no_such_package")
+    (custom / "other_disabled.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(custom)
+    monkeypatch.setattr(launch, "import_extensions", lambda: host.import_extensions(custom))
+    assert run("tag=t") == 2
+    told = "error: extension custom/broken cannot be imported: No module named 'no_such_package'\n"
+    assert capfd.readouterr().err == told

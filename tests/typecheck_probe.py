@@ -1,5 +1,5 @@
-"""Calls every estimator, sampler, guidance and family with types checked: `typecheck_probe.py [SD
-OTHERS...]`.
+"""A run of the dummy extension, every estimator, and guidance and family, with types checked:
+`typecheck_probe.py [SD OTHERS...]`.
 
 Run as a program of its own, since what is imported already can no longer be checked.
 """
@@ -14,10 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:1] = [str(ROOT), str(ROOT / "custom")]
 sys.path += [str(ROOT / "portable"), str(ROOT / "tests")]
 
-from launcher.host import CHECKED, check_types_of  # noqa: E402
+import launch  # noqa: E402
+from launcher import host  # noqa: E402
 
-for package in CHECKED:
-    check_types_of(package)
+DUMMY = ROOT / "tests" / "launch_extension"
+launch.import_extensions = lambda: host.import_extensions(DUMMY)
+SHORT = ("tag=t", "trainer.max_steps=4", "trainer.val_check_interval=2")
+if launch.main(["--config", str(DUMMY / "dummy.yaml"), "--train", "--typecheck", *SHORT]):
+    sys.exit("the run failed")
 
 import torch  # noqa: E402
 from mixtures import exact_prior, triangle  # noqa: E402

@@ -94,13 +94,13 @@ class MeanColour:
             raise UserError("unreadable is no prompt of mine")
 
 
-def one_by_one(cells, ran=None):
+def one_by_one(cells, ran=None, launcher=LAUNCHER):
     """Runs cells in this process."""
     for cell in cells:
         if ran is not None:
             ran.append(cell)
         try:
-            run_cell(cell, LAUNCHER)
+            run_cell(cell, launcher)
             yield cell, None
         except CellError as error:
             yield cell, str(error)

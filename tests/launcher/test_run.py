@@ -8,7 +8,7 @@ import torch
 
 from launcher.saved import damage
 
-from .dummy import FOLDER, error, load_dummy, only_dummy, outcome, run
+from .dummy import FOLDER, at_step, error, only_dummy, outcome, run
 
 
 @pytest.fixture(autouse=True)
@@ -16,25 +16,13 @@ def _own_folder(tmp_path, monkeypatch):
     only_dummy(monkeypatch, tmp_path)
 
 
-def at_step(monkeypatch, step, act):
-    """Have the dummy system do something at one of its steps."""
-    system = load_dummy()
-    usual = system.training_step
-
-    def training_step(self, batch, batch_idx):
-        if self.global_step == step:
-            act()
-        return usual(self, batch, batch_idx)
-
-    monkeypatch.setattr(system, "training_step", training_step)
-
-
 @pytest.mark.parametrize(("signum", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_how_to_go_on(signum, status, monkeypatch, capfd):
     with monkeypatch.context() as patch:
         at_step(patch, 12, lambda: os.kill(os.getpid(), signum))
         assert run("tag=stopped") == status
-    out = capfd.readouterr().out
+    out, err = capfd.readouterr()
+    assert "Traceback" not in out + err
     last = FOLDER / "stopped/ckpts/last.ckpt"
     assert "Stopped at step 13; go on with: python launch.py --config" in out
     assert f"resume={last}" in out

@@ -11,8 +11,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
-import traceback
 from pathlib import Path
 
 import pytest
@@ -22,7 +20,7 @@ import launcher.checkpoint
 from launcher import UserError
 from launcher.saved import damage, read_checkpoint
 
-from ..launcher.dummy import FOLDER, curve, load_dummy, only_dummy, outcome, run
+from ..launcher.dummy import FOLDER, at_step, curve, forked, load_dummy, only_dummy, outcome, run
 
 pytestmark = pytest.mark.slow
 
@@ -32,28 +30,14 @@ LAST = FOLDER / "t/ckpts/last.ckpt"
 
 
 def child(*overrides, fault=lambda: None):
-    """Run in a forked child, once `fault` has prepared it: the exit status, below 0 for a signal, and the
-    output.
-    """
-    pid = os.fork()
-    if pid:
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return status, Path("output").read_text()
-    code = 99
-    try:
-        output = os.open("output", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", buffering=1)
-        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
+    """Run in a forked child, once `fault` has prepared it; see `forked`."""
+
+    def act():
         note_steps()
         fault()
-        code = run(*overrides)
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
+        return run(*overrides)
+
+    return forked(act)
 
 
 def note_steps():
@@ -92,19 +76,7 @@ def kill():
 
 def in_step(step, signum):
     """The fault of a signal in a step."""
-
-    def prepare():
-        system = load_dummy()
-        usual = system.training_step
-
-        def training_step(self, batch, batch_idx):
-            if self.global_step == step:
-                os.kill(os.getpid(), signum)
-            return usual(self, batch, batch_idx)
-
-        system.training_step = training_step
-
-    return prepare
+    return lambda: at_step(pytest.MonkeyPatch(), step, lambda: os.kill(os.getpid(), signum))
 
 
 def in_save(count, half):

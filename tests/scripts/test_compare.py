@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 
 import pytest
+from evaluation.fakes import one_by_one
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "system.prompt_processor.pretrained_model_name_or_path"
@@ -24,6 +26,16 @@ def script(load_script, monkeypatch, capsys):
     return run
 
 
+@pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
+def _executor(request, monkeypatch):
+    """Where runs are run: here, since a process of their own takes longer to start than they take."""
+    if request.param == "here":
+        monkeypatch.setattr(
+            "threestudio_msd.evaluation.grid.executor",
+            lambda launcher, jobs, ray: partial(one_by_one, launcher=launcher),
+        )
+
+
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
     from threestudio_msd.priors.random_pipelines import save_random_clip
@@ -34,7 +46,7 @@ def clip(tmp_path_factory):
 
 
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(
-    script, random_pipeline, clip, tmp_path, monkeypatch
+    script, random_pipeline, clip, tmp_path, monkeypatch, _executor
 ):
     monkeypatch.setattr("threestudio_msd.evaluation.costs.PROBES", (1, 2))
     configs = [

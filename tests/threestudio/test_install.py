@@ -19,17 +19,28 @@ from threestudio_msd.errors import UserError
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "custom" / "threestudio_msd"
 
-# what threestudio's launch.py does with an entry of custom/, after `import threestudio`
+# what threestudio's launch.py does with an entry of custom/, after `import threestudio`; in a child for each,
+# since a name can be registered once only
 LOADER = """
-import importlib.util, os, sys
-portable, entry, *paths = sys.argv[1:]
-sys.path[:0] = [portable, *paths]
-import threestudio
-file = entry if os.path.isfile(entry) else os.path.join(entry, "__init__.py")
-spec = importlib.util.spec_from_file_location(os.path.basename(entry), file)
-module = sys.modules[os.path.basename(entry)] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-print(*(name for name in threestudio.__modules__ if "msd" in name))
+import importlib.util, json, os, sys
+portable, ways = sys.argv[1], json.loads(sys.argv[2])
+sys.path.insert(0, portable)
+import threestudio, diffusers, transformers
+
+def load(entry, paths):
+    sys.path[:0] = paths
+    file = entry if os.path.isfile(entry) else os.path.join(entry, "__init__.py")
+    spec = importlib.util.spec_from_file_location(os.path.basename(entry), file)
+    module = sys.modules[os.path.basename(entry)] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return [name for name in threestudio.__modules__ if "msd" in name]
+
+for way, (entry, *paths) in ways.items():
+    if os.fork():
+        os.wait()
+    else:
+        print(json.dumps([way, load(entry, paths)]), flush=True)
+        os._exit(0)
 """
 
 
@@ -65,14 +76,24 @@ def pip(custom: Path) -> list[Path]:
     return [custom / "msd.py", site]
 
 
-@pytest.mark.parametrize("install", [clone, link, copy, pip])
-def test_every_way_to_install_registers_the_same_modules(tmp_path, install):
-    custom = tmp_path / "custom"
-    custom.mkdir()
-    command = [sys.executable, "-c", LOADER, str(REPOSITORY / "portable"), *map(str, install(custom))]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split()) == own_modules()
+@pytest.fixture(scope="module")
+def registered(tmp_path_factory):
+    """What each way registers, and what went wrong."""
+    folder, ways = tmp_path_factory.mktemp("install"), {}
+    for install in (clone, link, copy, pip):
+        custom = folder / install.__name__ / "custom"
+        custom.mkdir(parents=True)
+        ways[install.__name__] = [*map(str, install(custom))]
+    command = [sys.executable, "-c", LOADER, str(REPOSITORY / "portable"), json.dumps(ways)]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    return dict(map(json.loads, done.stdout.splitlines())), done.stderr
+
+
+@pytest.mark.parametrize("way", ["clone", "link", "copy", "pip"])
+def test_every_way_to_install_registers_the_same_modules(registered, way):
+    names, errors = registered
+    assert way in names, errors
+    assert sorted(names[way]) == own_modules()
 
 
 def own_modules() -> list[str]:
