@@ -1,0 +1,120 @@
+"""Which threestudio runs, what is wrong with one that cannot, and the extensions that are imported."""
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import launch
+from launcher import UserError, host
+
+from .dummy import CONFIG, run
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_the_portable_host_is_found_and_told_where_it_is(monkeypatch):
+    monkeypatch.delenv("THREESTUDIO_ROOT", raising=False)
+    assert host.find_host() == f"portable threestudio ({REPOSITORY / 'portable' / 'threestudio'})"
+
+
+def test_a_root_that_is_no_checkout_is_told(monkeypatch, tmp_path):
+    monkeypatch.setenv("THREESTUDIO_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=f"^THREESTUDIO_ROOT: {tmp_path} is not a threestudio checkout"):
+        host.find_host()
+
+
+def test_extensions_are_folders_and_files_but_for_disabled_ones(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    custom = tmp_path / "custom"
+    (custom / "house_folder").mkdir(parents=True)
+    (custom / "house_folder" / "__init__.py").touch()
+    (custom / "house_nothing").mkdir()
+    for name in ("house_file.py", "house_notes.txt", "house_file_disabled.py", "__init__.py", ".house.py"):
+        (custom / name).touch()
+    assert host.import_extensions(custom) == ["house_file", "house_folder"]
+    assert host.import_extensions(tmp_path / "none") == []
+
+
+@pytest.mark.parametrize(
+    ("error", "told"), [(OSError(28, "No space left"), "No space left"), (FloatingPointError("NaN"), "NaN")]
+)
+def test_what_host_and_disk_raise_becomes_one_line(error, told):
+    with pytest.raises(UserError, match=told) as caught, host.user_errors():
+        raise error
+    assert caught.value.status == (2 if isinstance(error, OSError) else 1)
+
+
+def test_a_bug_stays_a_bug():
+    with pytest.raises(ZeroDivisionError), host.user_errors():
+        raise ZeroDivisionError
+
+
+def test_type_checks_need_their_package(monkeypatch, capfd):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "beartype" else found(name))
+    assert run("--typecheck", "tag=t") == 2
+    assert (
+        capfd.readouterr().err
+        == "error: --typecheck: the package 'beartype' is missing; pip install beartype\n"
+    )
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """The launcher alone: what a process imports before the host."""
+    folder = tmp_path / "repository"
+    shutil.copytree(REPOSITORY / "launcher", folder / "launcher")
+    shutil.copy(REPOSITORY / "launch.py", folder)
+    shared = folder / "custom/threestudio_msd"  # what the launcher has from the extension
+    shared.mkdir(parents=True)
+    for file in (REPOSITORY / "custom/threestudio_msd").glob("[!_]*.py"):
+        shutil.copy(file, shared)
+    return folder
+
+
+def start(repository, threestudio):
+    """The exit status and the output of a run, in a process of its own, inside a checkout."""
+    command = [sys.executable, str(repository / "launch.py"), "--config", CONFIG, "--train", "tag=t"]
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run(
+        command,
+        env={**clean, "THREESTUDIO_ROOT": str(threestudio)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def test_a_broken_threestudio_is_an_error_and_no_fall_back(repository, tmp_path):
+    package = tmp_path / "checkout/threestudio"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("import no_such_cuda_package")
+    status, output = start(repository, tmp_path / "checkout")
+    assert status == 2
+    first, second = output.splitlines()
+    assert first == f"host: threestudio ({package})" or first == "host: threestudio (checkout/threestudio)"
+    assert "the package 'no_such_cuda_package' is missing or broken" in second
+
+
+def test_a_broken_extension_is_an_error(tmp_path, monkeypatch, capfd):
+    custom = tmp_path / "custom"
+    custom.mkdir()
+    (custom / "broken.py").write_text("import no_such_package")
+    (custom / "other_disabled.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(custom)
+    monkeypatch.setattr(launch, "import_extensions", lambda: host.import_extensions(custom))
+    assert run("tag=t") == 2
+    told = "error: extension custom/broken cannot be imported: No module named 'no_such_package'\n"
+    assert capfd.readouterr().err == told

@@ -1,0 +1,72 @@
+"""Settings against what takes them: names, annotations, ranges, and what a class itself refuses."""
+
+import logging
+import warnings
+
+import pytest
+from threestudio_msd.fields import number
+
+from launcher import UserError
+from launcher.rules import (
+    annotations,
+    attempt,
+    check_arguments,
+    check_names,
+    joined,
+    parameters,
+    refuse,
+    require_mapping,
+)
+
+
+def make(size: int, rate: float = 1.0):
+    """Something that refuses a rate above its size, and complains of it on the way."""
+    warnings.warn("noise", stacklevel=1)
+    logging.getLogger("house").warning("noise")
+    if rate > size:
+        raise ValueError("too fast\nfor this size")
+
+
+def test_a_key_that_is_not_known_is_told_with_the_nearest_or_with_all():
+    check_names("a", {"size": 1}, ["size", "rate"])
+    with pytest.raises(UserError, match=r"^a\.sise: unknown key; did you mean 'size'\?$"):
+        check_names("a", {"sise": 1}, ["size", "rate"])
+    with pytest.raises(UserError, match=r"^zzz: unknown key; known: size, rate$"):
+        check_names("", {"zzz": 1}, ["size", "rate"])
+
+
+def test_values_are_held_against_annotations_and_ranges():
+    rules = {"rate": number(above=0)}
+    check_arguments("a", make, {"size": 2, "rate": 0.5, "other": object()}, rules)
+    with pytest.raises(UserError, match=r"^a\.size: expected an integer, got 2\.5$"):
+        check_arguments("a", make, {"size": 2.5}, rules)
+    with pytest.raises(UserError, match=r"^a\.rate: expected a number above 0, got 0$"):
+        check_arguments("a", make, {"rate": 0}, rules)
+    with pytest.raises(UserError, match=r"^a\.size: expected text, got 2$"):
+        check_arguments("a", make, {"size": 2}, {"size": (str, None)})
+
+
+def test_what_a_class_refuses_is_told_with_the_setting_that_it_hangs_on(capfd, recwarn):
+    attempt("a", make, {"size": 2, "rate": 1.0})
+    with pytest.raises(UserError, match=r"^a\.size: too fast \(got 2\)$"):
+        attempt("a", make, {"size": 2, "rate": 3.0})
+    with pytest.raises(UserError, match=r"^a: .*unexpected keyword argument"):
+        attempt("a", lambda: None, {"one": 1, "two": 2})
+    assert not recwarn.list
+    assert capfd.readouterr().err == ""
+
+
+def test_blocks_are_mappings_and_what_the_launcher_sets_is_refused():
+    require_mapping("a", {})
+    with pytest.raises(UserError, match=r"^a: expected a mapping of settings, got null$"):
+        require_mapping("a", None)
+    refuse("a", {"size": 1}, ["rate"])
+    with pytest.raises(UserError, match=r"^a\.rate: cannot be set here"):
+        refuse("a", {"rate": 1}, ["rate"])
+
+
+def test_names_of_parameters_and_their_annotations():
+    assert list(parameters(make)) == ["size", "rate"]
+    assert annotations(make) == {"size": int, "rate": float}
+    assert joined("a", "b") == "a.b"
+    assert joined("", "b") == "b"
