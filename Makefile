@@ -38,7 +38,7 @@ compare-3d: $(READY)
 		--seeds 3 --out outputs/compare-3d $(ARGS)
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 torture: $(READY)
 	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/evaluation/test_grid.py

@@ -55,11 +55,9 @@ def require_numbers(args: argparse.Namespace) -> None:
 def run(args: argparse.Namespace) -> int:
     """Distil and sample every pair, judge, print, write; returns 1 if a run failed."""
     from rich.console import Console
-    from threestudio_msd.evaluation.compare import alone_in
-    from threestudio_msd.evaluation.grid import Cell, Method, check_cells, executor, run_grid
-    from threestudio_msd.evaluation.images import Run
-    from threestudio_msd.evaluation.pairs import accuracy, as_table, own_accuracy, prompts
-    from threestudio_msd.evaluation.references import Sampling, sample_prompts
+    from threestudio_msd.evaluation.grid import Method, check_cells, executor
+    from threestudio_msd.evaluation.pairs import Trial, as_table, own_accuracy, prompts
+    from threestudio_msd.evaluation.references import Sampling
     from threestudio_msd.evaluation.results import to_json
     from threestudio_msd.files import save_text
     from threestudio_msd.tinyworld.judge import load_judge
@@ -69,39 +67,24 @@ def run(args: argparse.Namespace) -> int:
     require_folder(args.out)
     require_numbers(args)
     require_writable("--json", args.json)
-    asked, sampling, judge = (
-        prompts(args.every),
-        Sampling(args.particles, args.steps, args.scale),
-        load_judge(),
-    )
+    asked, judge = prompts(args.every), load_judge()
+    sampling = Sampling(args.particles, args.steps, args.scale)
     config = read_checked(args.config, [f"system.prompt_processor.prompt={asked[0]}", *args.overrides])
     method = Method(Path(args.config).stem, str(Path(args.config).resolve()), tuple(args.overrides))
     steps = args.max_steps or config.trainer.max_steps
-    root = str((args.out / f"{args.particles}x{steps}").resolve())
-    cells = [Cell(method, prompt, args.seed, steps, root, args.particles, frames=1) for prompt in asked]
+    trial = Trial(method, config, asked, args.seed, steps, sampling, args.out)
     execute = executor("launch:main", args.jobs)
-    check_cells(cells, read_checked)
-    with alone_in(args.out):
-        failed = run_grid(cells, execute)
-        samples = sample_prompts(config, asked, [args.seed], sampling, args.out / "ddim")
-    runs = [Run(cell.folder) for cell in cells if cell not in failed]
-    distilled = [record for finished in runs for record in finished.records()]
-    found = {method.label: accuracy(distilled, judge), "DDIM": accuracy(samples, judge)}
-    spent = max((finished.nfe for finished in runs), default=0)
-    Console().print(as_table(found))
-    print(f"{steps} optimiser steps, {spent:g} network function evaluations an image; DDIM: {sampling}")
+    check_cells(trial.cells(), read_checked)
+    found = trial.run(execute, judge)
+    Console().print(as_table(found.accuracy))
+    print(f"{steps} optimiser steps, {found.nfe:g} NFE an image; DDIM: {sampling}")
     print(own_accuracy(judge))
     if args.json:
-        about = {
-            "arguments": vars(args) | {"json": str(args.json), "out": str(args.out)},
-            "steps": steps,
-            "nfe": spent,
-        }
-        save_text(
-            json.dumps({"about": about, "accuracy": to_json(found), "judge": judge.accuracy}, indent=1),
-            args.json,
-        )
-    return 1 if failed else 0
+        arguments = vars(args) | {"json": str(args.json), "out": str(args.out)}
+        about = {"arguments": arguments, "steps": steps, "nfe": found.nfe}
+        written = {"about": about, "accuracy": to_json(found.accuracy), "judge": judge.accuracy}
+        save_text(json.dumps(written, indent=1), args.json)
+    return 1 if found.failed else 0
 
 
 def main(argv: list[str] | None = None) -> int:

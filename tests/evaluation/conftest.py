@@ -7,25 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-import torch
-from evaluation.fakes import BAD, GOOD, MeanColour, one_by_one
-from omegaconf import OmegaConf
+from evaluation.fakes import BAD, CONFIG, GOOD, MeanColour, grey_samples, one_by_one
 from threestudio_msd.evaluation import compare as comparing
 from threestudio_msd.evaluation.compare import Budget, Comparison, compare
-from threestudio_msd.evaluation.images import read_records, write_samples
 from threestudio_msd.evaluation.references import Sampling
-
-CONFIG = OmegaConf.create({"system": {"guidance": {"pretrained_model_name_or_path": "some-model"}}})
-
-
-def grey_samples(config, prompts, seeds, settings, out):
-    """DDIM images: grey, with a little noise, so that covariances are not degenerate."""
-    for prompt in prompts:
-        for seed in seeds:
-            generator = torch.Generator().manual_seed(seed + len(prompt))
-            noise = torch.randn(settings.particles, 8, 8, 3, generator=generator)
-            write_samples(out, prompt, seed, 0.5 + 0.1 * noise)
-    return read_records(out)
 
 
 @pytest.fixture

@@ -12,12 +12,13 @@ from omegaconf import DictConfig, OmegaConf
 from PIL import Image
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.grid import CellError, Method, run_cell
-from threestudio_msd.evaluation.images import NFE, eight_bits
+from threestudio_msd.evaluation.images import NFE, eight_bits, read_records, write_samples
 
 SIZE = 8
 LAUNCHER, RESULTS_ONLY = "evaluation.fakes:launch", "evaluation.fakes:launch_results"
 GOOD, BAD = Method("GOOD", "good.yaml", ("nfe=4",)), Method("BAD", "bad.yaml")
 BROKEN = Method("BROKEN", "broken.yaml", ("fail=true",))
+CONFIG = OmegaConf.create({"system": {"guidance": {"pretrained_model_name_or_path": "some-model"}}})
 
 
 def launch(argv: list[str]) -> int:
@@ -104,3 +105,13 @@ def one_by_one(cells, ran=None, launcher=LAUNCHER):
             yield cell, None
         except CellError as error:
             yield cell, str(error)
+
+
+def grey_samples(config, prompts, seeds, settings, out):
+    """DDIM images: grey, with a little noise, so that covariances are not degenerate."""
+    for prompt in prompts:
+        for seed in seeds:
+            generator = torch.Generator().manual_seed(seed + len(prompt))
+            noise = torch.randn(settings.particles, 8, 8, 3, generator=generator)
+            write_samples(out, prompt, seed, 0.5 + 0.1 * noise)
+    return read_records(out)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 
 import pytest
+import torch
+from evaluation.fakes import BAD, BROKEN, CONFIG, grey_samples, one_by_one
 from rich.console import Console
+from threestudio_msd.errors import UserError
+from threestudio_msd.evaluation import pairs
 from threestudio_msd.evaluation.images import write_samples
-from threestudio_msd.evaluation.pairs import Share, accuracy, as_table, own_accuracy, prompts
+from threestudio_msd.evaluation.pairs import Share, Trial, accuracy, as_table, own_accuracy, prompts
+from threestudio_msd.evaluation.references import Sampling
 from threestudio_msd.tinyworld.judge import load_judge
 from threestudio_msd.tinyworld.render import true_renders
 from threestudio_msd.tinyworld.world import Caption, all_pairs, held_out_pairs, seen_pairs
@@ -37,6 +43,41 @@ def test_true_renders_show_what_they_should_seen_and_held_out_apart(records):
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(as_table({"truth": found}))
     assert "100.0 ± 0.0" in console.export_text()
+
+
+class Bright:
+    """Finds the colour right in bright images, and the object always."""
+
+    def classify(self, images):
+        self.colour = images.mean((1, 2, 3)) > 0.7
+        return self
+
+    def right(self, captions):
+        object_ = torch.ones(len(captions), dtype=torch.bool)
+        return {"object": object_, "colour": self.colour, "both": self.colour & object_}
+
+
+def trial(folder, method):
+    asked = [Caption(*pair).text for pair in (seen_pairs()[0], held_out_pairs()[0])]
+    return Trial(method, CONFIG, asked, 0, 8, Sampling(4, 10, 2.0), folder)
+
+
+def test_a_method_is_judged_beside_its_prior_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(pairs, "sample_prompts", grey_samples)
+    ran = []
+    found = trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), Bright())
+    assert (found.nfe, found.failed, len(ran)) == (16, 0, 2)
+    for kind in ("seen", "held out"):
+        assert str(found.accuracy["BAD"][kind]["both"]) == "100.0 ± 0.0"
+        assert found.accuracy["DDIM"][kind]["both"].mean == 0  # grey
+        assert found.accuracy["DDIM"][kind]["object"].mean == 1
+    assert trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), Bright()) == found
+    assert len(ran) == 2
+
+
+def test_a_method_all_of_whose_runs_fail_is_told(tmp_path):
+    with pytest.raises(UserError, match=r"^BROKEN: every run failed; .*something went wrong"):
+        trial(tmp_path, BROKEN).run(one_by_one, Bright())
 
 
 def test_the_judge_says_what_it_is_worth():

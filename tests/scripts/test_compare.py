@@ -11,6 +11,7 @@ from evaluation.fakes import one_by_one
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "system.prompt_processor.pretrained_model_name_or_path"
+SIZES = ",".join(f"data.{name}=16" for name in ("width", "height", "eval_width", "eval_height"))
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluate
 ):
     monkeypatch.setattr("threestudio_msd.evaluation.costs.PROBES", (1, 2))
     configs = [
-        f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
-        f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline}",
+        f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},{SIZES},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
+        f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline},{SIZES}",
     ]
     words = [
         "--configs",

@@ -6,12 +6,18 @@ import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from omegaconf import DictConfig
 from rich.table import Table
 
+from ..errors import UserError
 from ..tinyworld.judge import Judge
 from ..tinyworld.world import Caption, all_pairs, parse_prompt
-from .images import ImageRecord, read_images
+from .compare import alone_in
+from .grid import DDIM, Cell, Execute, Method, run_grid
+from .images import ImageRecord, Run, read_images
+from .references import Sampling, sample_prompts
 
 HEADS = ("object", "colour", "both")
 
@@ -70,6 +76,71 @@ def accuracy(records: Sequence[ImageRecord], judge: Judge) -> Accuracy:
         for head in HEADS:
             kind[head][record.particle].append(right[head][i])
     return {kind: {head: Share.of(own) for head, own in heads.items()} for kind, heads in hits.items()}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a judge finds of a method and of DDIM samples of its prior.
+
+    Attributes:
+        accuracy: By the method's label, and DDIM's.
+        nfe: Network function evaluations that an image took.
+        failed: How many runs failed; they are left out.
+    """
+
+    accuracy: dict[str, Accuracy]
+    nfe: float
+    failed: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A method to be judged on pairs.
+
+    Attributes:
+        method: What runs.
+        config: Its configuration, whose prior is sampled too.
+        prompts: The pairs.
+        seed: Of all runs and samples.
+        steps: Optimiser steps of a run.
+        sampling: How the prior is sampled; `particles` are those of a run too.
+        out: Folder; finished runs in it are kept.
+    """
+
+    method: Method
+    config: DictConfig
+    prompts: Sequence[str]
+    seed: int
+    steps: int
+    sampling: Sampling
+    out: Path
+
+    def cells(self) -> list[Cell]:
+        """A run a pair."""
+        root = str((self.out / f"{self.sampling.particles}x{self.steps}").resolve())
+        settings = {"particles": self.sampling.particles, "frames": 1}
+        return [Cell(self.method, prompt, self.seed, self.steps, root, **settings) for prompt in self.prompts]
+
+    def run(self, execute: Execute, judge: Judge) -> Verdict:
+        """Run what has not been run yet, sample the prior, and judge.
+
+        Args:
+            execute: See `grid.executor`.
+            judge: Who looks.
+
+        Raises:
+            UserError: All runs failed, or others are at work in the folder.
+        """
+        cells = self.cells()
+        with alone_in(self.out):
+            failed = run_grid(cells, execute)
+            samples = sample_prompts(self.config, self.prompts, [self.seed], self.sampling, self.out / "ddim")
+        if len(failed) == len(cells):
+            raise UserError(f"{self.method.label}: every run failed; {next(iter(failed.values()))}")
+        runs = [Run(cell.folder) for cell in cells if cell not in failed]
+        records = [record for run in runs for record in run.records()]
+        found = {self.method.label: accuracy(records, judge), DDIM: accuracy(samples, judge)}
+        return Verdict(found, max(run.nfe for run in runs), len(failed))
 
 
 def as_table(found: Mapping[str, Accuracy]) -> Table:
