@@ -16,10 +16,11 @@ from threestudio_msd.jobs import Job
 ROOT = Path(__file__).resolve().parents[1]
 
 PARENT = """
-import sys
+import signal, sys
 from test_jobs import write_process_id
 from threestudio_msd import jobs
 if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored in the background
     list(jobs.finished([jobs.Job("0", write_process_id, (sys.argv[1],))], 1))
 """
 
