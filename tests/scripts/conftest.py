@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from evaluation.fakes import one_by_one
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -23,3 +25,27 @@ def load_script() -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture
+def script(
+    load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> Callable[..., str]:
+    """Runs a program in this process: its output, after it has ended with the status."""
+    monkeypatch.chdir(SCRIPTS.parent)
+
+    def run(name: str, *words: object, status: int = 0) -> str:
+        assert load_script(name).main([*map(str, words)]) == status
+        printed = capsys.readouterr()
+        return printed.out + printed.err
+
+    return run
+
+
+@pytest.fixture
+def runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of a grid in this process: one of their own would take longer to start than they take."""
+    monkeypatch.setattr(
+        "threestudio_msd.evaluation.grid.executor",
+        lambda launcher, jobs, ray=None: partial(one_by_one, launcher=launcher),
+    )

@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import json
-from functools import partial
-from pathlib import Path
 
 import pytest
-from evaluation.fakes import one_by_one
 
-ROOT = Path(__file__).resolve().parents[2]
 MODEL = "system.prompt_processor.pretrained_model_name_or_path"
 SIZES = ",".join(f"data.{name}=16" for name in ("width", "height", "eval_width", "eval_height"))
 
 
-@pytest.fixture
-def script(load_script, monkeypatch, capsys):
-    """Runs a program in this process: its output, after it has ended with the status."""
-    monkeypatch.chdir(ROOT)
-
-    def run(name, *words, status=0):
-        assert load_script(name).main([*map(str, words)]) == status
-        printed = capsys.readouterr()
-        return printed.out + printed.err
-
-    return run
-
-
 @pytest.fixture(params=["here", pytest.param("processes", marks=pytest.mark.slow)])
-def _executor(request, monkeypatch):
-    """Where runs are run: here, since a process of their own takes longer to start than they take."""
+def _executor(request):
+    """Where runs are run."""
     if request.param == "here":
-        monkeypatch.setattr(
-            "threestudio_msd.evaluation.grid.executor",
-            lambda launcher, jobs, ray: partial(one_by_one, launcher=launcher),
-        )
+        request.getfixturevalue("runs_here")
 
 
 @pytest.fixture(scope="module")
@@ -114,28 +94,3 @@ def test_bad_input_is_one_clear_error(script, words, message, tmp_path):
     text = script("compare", *words, "--out", tmp_path, status=2)
     assert f"{message}" in text
     assert text.count("\n") == 1
-
-
-def test_evaluate_says_what_it_looked_for(script, tmp_path):
-    assert "error: features clip" in script("evaluate", tmp_path, "--features", f"clip={tmp_path}", status=2)
-
-
-def test_sample_keeps_what_is_there_and_names_what_it_needs(script, random_pipeline, tmp_path):
-    words = [
-        "--config",
-        "configs/msd-tiny.yaml",
-        "--prompts",
-        "a red mug",
-        "--steps",
-        2,
-        "--particles",
-        2,
-        "--out",
-        tmp_path,
-    ]
-    model = f"{MODEL}={random_pipeline}"
-    assert "2 images" in script("sample", *words, model)
-    first = {path: path.stat().st_mtime_ns for path in tmp_path.glob("**/*.png")}
-    assert "4 images" in script("sample", *words, model, "--seeds", 2)
-    assert {path: path.stat().st_mtime_ns for path in first} == first
-    assert "error: " in script("sample", *words, f"{MODEL}={tmp_path}", status=2)

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Optional
 import threestudio
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float, Int
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
@@ -31,7 +32,7 @@ from ..distillation import (
     rms,
     seed_from,
 )
-from ..distillation.protocols import Batch
+from ..distillation.protocols import Batch, PerSample
 from ..errors import UserError
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
@@ -39,6 +40,12 @@ from ..priors import CFG, PerpNeg, PretrainedModel, load_model, memory, named
 from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .compat import GuidanceOutput, SystemCalls, fitted, without_autocast
+
+Renders = Float[Tensor, "B H W C"]
+"""Renders in [0, 1], or scaled latents, channels last, as threestudio has both."""
+
+Index = Int[Tensor, "B"]
+"""Which particle or camera each row of a batch is, where the same ones come again."""
 
 NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
 
@@ -51,14 +58,14 @@ class View:
     batch has no camera.
     """
 
-    elevation: Tensor
-    azimuth: Tensor
-    camera_distances: Tensor
-    c2w: Tensor | None = None
-    mvp_mtx: Tensor | None = None
+    elevation: PerSample
+    azimuth: PerSample
+    camera_distances: PerSample
+    c2w: Float[Tensor, "B 4 4"] | None = None
+    mvp_mtx: Float[Tensor, "B 4 4"] | None = None
 
     @property
-    def arguments(self) -> tuple[Tensor, Tensor, Tensor]:
+    def arguments(self) -> tuple[PerSample, PerSample, PerSample]:
         """In the order of threestudio's prompt processors."""
         return self.elevation, self.azimuth, self.camera_distances
 
@@ -180,17 +187,17 @@ class LatentGuidance(SystemCalls):
     @without_autocast
     def __call__(
         self,
-        rgb: Tensor,
+        rgb: Renders,
         prompt_utils: PromptProcessorOutput | Tensor | None = None,
         edit_prompt: PromptProcessorOutput | None = None,
         *,
-        elevation: Tensor | None = None,
-        azimuth: Tensor | None = None,
-        camera_distances: Tensor | None = None,
+        elevation: PerSample | None = None,
+        azimuth: PerSample | None = None,
+        camera_distances: PerSample | None = None,
         rgb_as_latents: bool = False,
         guidance_eval: bool = False,
         test_info: bool = False,
-        index: Tensor | None = None,
+        index: Index | None = None,
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Turn renders into a loss.
@@ -269,7 +276,7 @@ class LatentGuidance(SystemCalls):
         return self.shown(self._apart(latents, self.conditioned(prompt_utils, view)), tuple(size))
 
     @torch.no_grad()
-    def edit(self, rgb: Tensor, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
+    def edit(self, rgb: Renders, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
         """Renders `[B, H, W, 3]` edited towards the prompt, for instructnerf2nerf- and control4d-systems.
 
         Returns:
@@ -288,7 +295,7 @@ class LatentGuidance(SystemCalls):
         noise = self.noise(len(latents), None, self.step)
         return self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
 
-    def timesteps(self, sigma: Tensor) -> Tensor:
+    def timesteps(self, sigma: PerSample) -> PerSample:
         """Noise levels as training timesteps."""
         schedule = self.model.denoiser.schedule
         return (schedule.time(sigma) * len(schedule)).round().clamp(max=len(schedule) - 1)
@@ -309,17 +316,17 @@ class LatentGuidance(SystemCalls):
                     f"nfe counts from step {self.step} on: this system keeps no count in its checkpoints"
                 )
 
-    def latents(self, rgb: Tensor, rgb_as_latents: bool) -> Batch:
+    def latents(self, rgb: Renders, rgb_as_latents: bool) -> Batch:
         """Scaled latents `[B, C, h, w]` of renders `[B, H, W, 3]`, or of latents with their channels last."""
         return (
             self.resized(rgb.permute(0, 3, 1, 2)) if rgb_as_latents else self.model.encode(self.images(rgb))
         )
 
-    def images(self, rgb: Tensor) -> Tensor:
+    def images(self, rgb: Renders) -> Float[Tensor, "B 3 h w"]:
         """Renders `[B, H, W, 3]` as images `[B, 3, h, w]` at the model's resolution."""
         return fitted(rgb.permute(0, 3, 1, 2), (self.model.resolution, self.model.resolution))
 
-    def target_images(self, target: Batch, index: Tensor | None) -> Batch:
+    def target_images(self, target: Batch, index: Index | None) -> Batch:
         """The target as images `[B, 3, h, w]`.
 
         Raises:
@@ -361,7 +368,7 @@ class LatentGuidance(SystemCalls):
         negatives = [condition(negative[i::count]) for i in range(count)]
         return PerpNeg(denoiser, condition(cond), condition(uncond), scale, negatives, weights)
 
-    def noise(self, batch: int, index: Tensor | None, *key: int | str) -> Noise:
+    def noise(self, batch: int, index: Index | None, *key: int | str) -> Noise:
         """Noise from the seed, a key such as the step, and each sample's index, whatever the batch.
 
         Where there is no index, samples count on from process to process.
@@ -371,14 +378,14 @@ class LatentGuidance(SystemCalls):
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
     def estimate(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> Estimate:
         """Ask the estimator."""
         prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), index, self.step)
         return self.estimator(latents, prior, noise, self.progress)
 
     def further_losses(
-        self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> dict[str, Tensor]:
         """Losses of the method's own networks, `loss_x` each; none by default."""
         return {}
@@ -468,6 +475,6 @@ def steps_of(scalar: Any) -> list[float]:
     return [numbers[0], *numbers[3::2]]
 
 
-def half_square(x: Tensor, target: Tensor) -> Tensor:
+def half_square(x: Batch, target: Batch) -> Float[Tensor, ""]:
     """0.5 ||x - target||^2, threestudio's way: summed over a sample, averaged over the batch."""
     return 0.5 * F.mse_loss(x, target, reduction="sum") / len(x)

@@ -13,6 +13,7 @@ from typing import Any
 import threestudio
 import torch
 import torch.nn.functional as F
+from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
 
@@ -287,8 +288,11 @@ class SystemCalls:
     @without_autocast
     @torch.no_grad()
     def decode_latents(
-        self, latents: Tensor, latent_height: int | None = None, latent_width: int | None = None
-    ) -> Tensor:
+        self,
+        latents: Float[Tensor, "B C H W"],
+        latent_height: int | None = None,
+        latent_width: int | None = None,
+    ) -> Float[Tensor, "B 3 h w"]:
         """Images of latents of any size, for latentnerf and sjc systems.
 
         Args:
@@ -303,7 +307,7 @@ class SystemCalls:
         size = (latent_height or height, latent_width or width)
         return self.model.decode(fitted(latents.float(), size))
 
-    def resized(self, latents: Tensor) -> Tensor:
+    def resized(self, latents: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C h w"]:
         """Latents at the size that the model was made for: at another it costs, and works, differently.
 
         Raises:
@@ -330,7 +334,7 @@ class SystemCalls:
         return {name: fitted(images, size)[0].permute(1, 2, 0) for name, images in decoded.items()}
 
 
-def fitted(images: Tensor, size: tuple[int, int]) -> Tensor:
+def fitted(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
     """Images `[B, C, H, W]` at another size, bilinearly, as threestudio resizes."""
     same = images.shape[-2:] == size
     return images if same else F.interpolate(images, size, mode="bilinear", align_corners=False)

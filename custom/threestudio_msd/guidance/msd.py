@@ -10,14 +10,13 @@ import threestudio
 import torch
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
-from torch import Tensor
 
 from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, rms
 from ..distillation.product import require_acting
 from ..distillation.protocols import Batch
 from ..errors import UserError
 from ..fields import FieldError, number
-from .base import LatentGuidance, View
+from .base import Index, LatentGuidance, View
 from .kept import KeptTarget
 from .parts import build_part
 
@@ -107,7 +106,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
             raise FieldError(f"system.guidance.sampler.{error}") from error
 
     def estimate(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> Estimate:
         """Estimate x' anew for the particles that are due, and take the others' last one.
 
@@ -136,9 +135,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def _is_due(self, key: int) -> bool:
         return key not in self.kept or self.kept[key].age >= self.cfg.refresh_every
 
-    def _refresh(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor
-    ) -> None:
+    def _refresh(self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index) -> None:
         """Estimate x' of some particles, and keep it with what the bandwidth remembers of them."""
         keys, prior = index.tolist(), self.conditioned(prompt_utils, view)
         noise = self.noise(len(keys), index, 0 if self.cfg.fixed_noise else self.step)
@@ -159,7 +156,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
             for name, first in fresh.items()
         }
 
-    def target_images(self, target: Batch, index: Tensor | None) -> Batch:
+    def target_images(self, target: Batch, index: Index | None) -> Batch:
         """The target as images; a kept one is decoded once. See `LatentGuidance.target_images`."""
         if index is None:
             return super().target_images(target, index)

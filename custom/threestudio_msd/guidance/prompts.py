@@ -9,9 +9,9 @@ from typing import Any
 import threestudio
 import torch
 from threestudio.models.prompt_processors.base import PromptProcessor
-from torch import Tensor
 
 from ..priors import embed_prompts, named
+from ..priors.family import Embeddings
 from ..priors.folder import check_model
 
 
@@ -50,7 +50,7 @@ class PipelinePromptProcessor(PromptProcessor):
             [embeddings[prompt] for prompt in self.negative_prompts_vd]
         )
 
-    def embed(self, prompts: list[str]) -> Tensor:
+    def embed(self, prompts: list[str]) -> Embeddings:
         """Embeddings of prompts, `[P, N, C]`, in float32."""
         revision = self.cfg.get("revision")  # threestudio's own processors have no such setting
         with named("system.prompt_processor.pretrained_model_name_or_path"):

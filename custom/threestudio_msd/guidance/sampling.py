@@ -5,6 +5,7 @@ measured against.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from torch import Tensor
 
@@ -21,7 +22,7 @@ def sample_images(
     steps: int = 50,
     scale: float = 7.5,
     solver: str = "ddim",
-) -> Tensor:
+) -> Float[Tensor, "B H W 3"]:
     """Sample images from the pretrained model under the prompt, without its view.
 
     Args:

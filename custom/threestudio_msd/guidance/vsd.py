@@ -16,7 +16,7 @@ from ..distillation.protocols import Batch
 from ..fields import FieldError, choice, number, scheduled
 from ..priors import CFG, Condition, PriorError, VPDenoiser
 from ..priors.lora import LoRANetwork
-from .base import TimedGuidance, View
+from .base import Index, TimedGuidance, View
 
 CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
 """Where in a batch the matrix lies that `camera_condition_type` names."""
@@ -87,7 +87,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
         return super().evaluations + self.phi.evaluations
 
     def estimate(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> Estimate:
         """Ask the estimator, with phi under the prompt and the camera."""
         self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
@@ -124,7 +124,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
         return {**self.model.condition(cond), "class_labels": matrices.flatten(1)}
 
     def further_losses(
-        self, latents: Tensor, prompt_utils: PromptProcessorOutput, view: View, index: Tensor | None
+        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> dict[str, Tensor]:
         """phi's denoising loss on the current renders, in units of the network's own prediction
         (ProlificDreamer, Eq. 8).
