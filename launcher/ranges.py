@@ -64,7 +64,6 @@ RANGES = _metadata(
     eval_batch_size=number(**COUNT),
     eval_height=number(**COUNT),
     eval_width=number(**COUNT),
-    n_view=number(**COUNT),
     n_val_views=number(**COUNT),
     n_test_views=number(**COUNT),
     camera_perturb=number(**UNSIGNED, most=FAR),
@@ -97,7 +96,6 @@ RANGES = _metadata(
     density_blob_std=number(**POSITIVE),
     finite_difference_normal_eps=number(**POSITIVE),
     random_aug_prob=number(**PART),
-    random_aug_std=number(**UNSIGNED),
     context_type=choice("gl", ("gl", "cuda")),
     save_video=choice(False, (True, False)),
 )
