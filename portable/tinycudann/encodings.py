@@ -75,52 +75,12 @@ def _norm(order: int, m: int) -> float:
     return math.sqrt((2 * order + 1) / (4 * math.pi) * ratio * (2 if m else 1))
 
 
-class Identity(nn.Module):
-    """scale x + offset."""
-
-    def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
-        super().__init__()
-        self.scale, self.offset = config.get("scale", 1.0), config.get("offset", 0.0)
-        self.n_output_dims = n_input_dims
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, D] to [N, D]."""
-        return self.scale * x + self.offset
-
-
-class Composite(nn.Module):
-    """Encodings of consecutive inputs, side by side; each takes `n_dims_to_encode`, one may take the rest.
-
-    Raises:
-        ValueError: The parts do not add up to the inputs.
-    """
-
-    def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
-        super().__init__()
-        taken = [part.get("n_dims_to_encode", 0) for part in config["nested"]]
-        if 0 in taken:
-            taken[taken.index(0)] = n_input_dims - sum(taken)
-        if min(taken) <= 0 or sum(taken) != n_input_dims:
-            raise ValueError(f"the nested encodings take {taken} of {n_input_dims} dimensions")
-        self.taken = taken
-        parts = zip(taken, config["nested"], strict=True)
-        self.nested = nn.ModuleList(build_encoding(dims, part, generator) for dims, part in parts)
-        self.n_output_dims = sum(part.n_output_dims for part in self.nested)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[N, D] to [N, sum of the parts' outputs]."""
-        parts = zip(self.nested, x.split(self.taken, dim=-1), strict=True)
-        return torch.cat([encode(part) for encode, part in parts], dim=-1)
-
-
 ENCODINGS = {
     "Grid": Grid,
     "Frequency": Frequency,
     "SphericalHarmonics": SphericalHarmonics,
-    "Identity": Identity,
-    "Composite": Composite,
 }
-GRID_TYPES = {"HashGrid": "Hash", "DenseGrid": "Dense", "TiledGrid": "Tiled"}
+GRID_TYPES = {"HashGrid": "Hash", "DenseGrid": "Dense"}
 
 
 def build_encoding(n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> nn.Module:

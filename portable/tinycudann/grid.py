@@ -1,4 +1,4 @@
-"""Multiresolution feature grids (Müller et al. 2022, arXiv 2201.05989), dense, tiled or hashed."""
+"""Multiresolution feature grids (Müller et al. 2022, arXiv 2201.05989), dense or hashed."""
 
 import itertools
 import math
@@ -26,13 +26,10 @@ class Grid(nn.Module):
     def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
         super().__init__()
         self.kind = config.get("type", "Hash")
-        self.interpolation = config.get("interpolation", "Linear")
-        if self.kind not in ("Hash", "Dense", "Tiled"):
-            raise ValueError(f"unknown grid type '{self.kind}': only Hash, Dense and Tiled")
-        if self.interpolation not in ("Linear", "Smoothstep", "Nearest"):
-            raise ValueError(
-                f"unknown interpolation '{self.interpolation}': only Linear, Smoothstep and Nearest"
-            )
+        if self.kind not in ("Hash", "Dense"):
+            raise ValueError(f"unknown grid type '{self.kind}': only Hash and Dense")
+        if config.get("interpolation", "Linear") != "Linear":
+            raise ValueError(f"unknown interpolation '{config['interpolation']}': only Linear")
         if n_input_dims > len(PRIMES):
             raise ValueError(f"a grid has at most {len(PRIMES)} dimensions, not {n_input_dims}")
         self.n_input_dims = n_input_dims
@@ -50,7 +47,6 @@ class Grid(nn.Module):
         resolutions = [math.ceil(scale) + 1 for scale in scales]
         largest = {
             "Hash": 2 ** config.get("log2_hashmap_size", 19),
-            "Tiled": base**self.n_input_dims,
             "Dense": UINT32 // 2,
         }[self.kind]
         sizes = [min(-(-(resolution**self.n_input_dims) // 8) * 8, largest) for resolution in resolutions]
@@ -78,11 +74,10 @@ class Grid(nn.Module):
         """Which entries surround each point at a level, and their weights, two tensors `[N, 2^D]`."""
         position = x * scale + 0.5
         cell = position.floor()
-        t = self._ramp(position - cell)
+        t = position - cell
         weights = t.new_ones(len(x), 1)
-        for d in reversed(
-            range(self.n_input_dims)
-        ):  # in the order of `corners`, whose last axis runs fastest
+        # in the order of `corners`, whose last axis runs fastest
+        for d in reversed(range(self.n_input_dims)):
             weights = (torch.stack([1 - t[:, d], t[:, d]], -1)[:, :, None] * weights[:, None]).flatten(1)
         return self._index(cell.long()[:, None] + self.corners, resolution, size) + offset, weights
 
@@ -97,25 +92,17 @@ class Grid(nn.Module):
         cell = position.detach().floor()
         corners = cell.long()[:, None] + self.corners  # [N, 2^D, D]
         features = table[self._index(corners, resolution, len(table))]  # [N, 2^D, F]
-        t = self._ramp(position - cell)[:, None]
+        t = (position - cell)[:, None]
         weights = torch.where(self.corners.bool(), t, 1 - t).prod(dim=-1, keepdim=True)
         return (weights * features).sum(dim=1)
 
-    def _ramp(self, t: Tensor) -> Tensor:
-        if self.interpolation == "Smoothstep":
-            return t * t * (3 - 2 * t)
-        return torch.zeros_like(t) if self.interpolation == "Nearest" else t
-
     def _index(self, corners: Tensor, resolution: int, size: int) -> Tensor:
-        strides = [resolution**d for d in range(self.n_input_dims)]
         if self.kind == "Hash" and size < resolution**self.n_input_dims:
             hashed = corners[..., 0] * PRIMES[0] & UINT32
             for d in range(1, self.n_input_dims):
                 hashed = hashed ^ (corners[..., d] * PRIMES[d] & UINT32)
             return hashed % size
-        # a stride beyond the table is dropped, as tinycudann does: the pattern then repeats along that axis
-        used = [stride if stride <= size else 0 for stride in strides]
-        return sum(corners[..., d] * stride for d, stride in enumerate(used)) % size
+        return sum(corners[..., d] * resolution**d for d in range(self.n_input_dims)) % size
 
 
 def _sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:

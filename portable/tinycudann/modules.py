@@ -58,8 +58,8 @@ class Encoding(nn.Module):
 
     Args:
         n_input_dims: Dimensions of a point.
-        encoding_config: `otype` (HashGrid, DenseGrid, TiledGrid, Frequency, SphericalHarmonics, Identity,
-            Composite) and its settings, as in tinycudann's documentation.
+        encoding_config: `otype` (HashGrid, DenseGrid, Frequency, SphericalHarmonics) and its settings, as in
+            tinycudann's documentation.
         seed: Of the initial parameters.
         dtype: Of the output; that of the computation by default.
 

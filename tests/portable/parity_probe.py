@@ -18,7 +18,7 @@ from PIL import Image
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
 from threestudio.utils.config import C_max, load_config
 from threestudio.utils.misc import C
-from threestudio.utils.ops import get_activation, perpendicular_component, scale_tensor
+from threestudio.utils.ops import get_activation, scale_tensor
 from threestudio.utils.saving import SaverMixin
 
 SCHEDULES = [
@@ -106,8 +106,6 @@ def pictures():
     }
     grey = {"type": "grayscale", "img": ramp[..., 0], "kwargs": {"cmap": None, "data_range": (0, 1)}}
     jet = {"type": "grayscale", "img": ramp[..., 0], "kwargs": {}}
-    uv = {"type": "uv", "img": ramp.repeat(1, 1, 2), "kwargs": {"cmap": "color"}}
-    checks = {"type": "uv", "img": ramp.repeat(1, 1, 2), "kwargs": {}}
     big = {
         "type": "grayscale",
         "img": torch.rand(64, 64, generator=torch.Generator().manual_seed(0)),
@@ -117,8 +115,8 @@ def pictures():
     grids = {
         "rgb": [rgb, grey],
         "channels": [wide],
-        "maps": [jet, uv, checks],
-        "rows": [[rgb, grey], [uv, rgb]],
+        "maps": [jet],
+        "rows": [[rgb, grey], [jet, rgb]],
         "resized": [big, grey],
     }
     for name, items in grids.items():
@@ -129,8 +127,7 @@ def pictures():
 
 def functions():
     generator = torch.Generator().manual_seed(0)
-    x, y = torch.randn(2, 3, 4, 5, 5, generator=generator)
-    yield "perpendicular", perpendicular_component(x, y)
+    x = torch.randn(3, 4, 5, 5, generator=generator)
     yield "scaled", scale_tensor(x, (-1, 1), (2, 5))
     names = (
         "none",

@@ -83,17 +83,8 @@ def test_binary_cross_entropy_is_torchs():
     assert torch.allclose(ops.binary_cross_entropy(p, target), reference)
 
 
-def test_the_perpendicular_component():
-    x, y = torch.randn(2, 2, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    rest = ops.perpendicular_component(x, y)
-    assert torch.allclose((rest * y).sum((1, 2, 3)), torch.zeros(2), atol=1e-4)
-    along = (x * y).sum((1, 2, 3), keepdim=True) / y.square().sum((1, 2, 3), keepdim=True)
-    assert torch.allclose(x - rest, along * y, atol=1e-5)  # a multiple of y, another one in each sample
-
-
-def test_decays():
+def test_the_decay_of_perp_neg():
     r = torch.tensor([0.0, 1.0])
     assert torch.allclose(
         ops.shifted_expotional_decay(4, 0.5, -2.426, r), torch.tensor([1.574, 0.000123]), atol=1e-4
     )
-    assert torch.allclose(ops.shifted_cosine_decay(1, 2.0, 0.5, r), 1 + torch.cos(2 * r + 0.5))

@@ -191,12 +191,6 @@ class Geometry(Clock, nn.Module):
         Clock.__init__(self, cfg)
         self.weight = nn.Parameter(torch.zeros(1))
 
-    @classmethod
-    def create_from(cls, other, cfg, copy_net):
-        made = cls(cfg)
-        made.origin, made.copy_net = other, copy_net
-        return made
-
 
 TYPES = {f"{part}_type": f"test-{part}" for part in ("geometry", "material", "background", "renderer")}
 
@@ -214,22 +208,6 @@ def test_a_lifting_system_builds_its_scene(scene):
         "material": system.material,
         "background": system.background,
     }
-
-
-def test_geometry_of_an_earlier_stage_is_converted(scene, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "coarse/ckpts").mkdir(parents=True)
-    (tmp_path / "coarse/configs").mkdir()
-    saved = OmegaConf.create({"tag": "coarse", "system": {**TYPES}})
-    OmegaConf.save(saved, tmp_path / "coarse/configs/parsed.yaml")
-    path = str(tmp_path / "coarse/ckpts/last.ckpt")
-    torch.save({"state_dict": {"geometry.weight": torch.ones(1)}, "epoch": 0, "global_step": 40}, path)
-    system = BaseLift3DSystem(
-        {**TYPES, "geometry_convert_from": path, "geometry_convert_inherit_texture": True}
-    )
-    assert system.geometry.copy_net
-    assert system.geometry.origin.weight.item() == 1
-    assert system.geometry.origin.seen == [("start", 40)]
 
 
 def test_a_guidance_evaluation_is_one_row_per_sample(scene, tmp_path):

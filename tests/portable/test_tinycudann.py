@@ -15,7 +15,7 @@ def grid(otype, dims, **settings):
     return tcnn.Encoding(dims, config)
 
 
-def naive_grid(encoding, point, table_index, weight):
+def naive_grid(encoding, point, table_index):
     """One point's features, corner by corner, with Python numbers."""
     core, out, start = encoding.encoding, [], 0
     features = core.params.detach().view(-1, core.n_features)
@@ -25,7 +25,7 @@ def naive_grid(encoding, point, table_index, weight):
         value = torch.zeros(core.n_features)
         for corner in itertools.product((0, 1), repeat=len(point)):
             at = [c + d for c, d in zip(cell, corner, strict=True)]
-            ramps = [weight(p - c) for p, c in zip(position, cell, strict=True)]
+            ramps = [p - c for p, c in zip(position, cell, strict=True)]
             w = math.prod(r if d else 1 - r for r, d in zip(ramps, corner, strict=True))
             value += w * features[start + table_index(at, resolution, size) % size]
         out.append(value)
@@ -58,13 +58,12 @@ def test_grids_interpolate_like_the_naive_reference(dims, otype, settings, index
     encoded = encoding(points)
     assert encoded.shape == (20, encoding.n_output_dims) == (20, 6)
     for point, row in zip(points, encoded, strict=True):
-        assert torch.allclose(row, naive_grid(encoding, point, index, lambda t: t), atol=1e-9, rtol=1e-4)
+        assert torch.allclose(row, naive_grid(encoding, point, index), atol=1e-9, rtol=1e-4)
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-@pytest.mark.parametrize("settings", [{}, {"interpolation": "Smoothstep"}, {"interpolation": "Nearest"}])
-def test_the_fast_path_is_the_plain_one_with_its_gradient(dims, settings):
-    core = grid("HashGrid", dims, log2_hashmap_size=5, **settings).encoding
+def test_the_fast_path_is_the_plain_one_with_its_gradient(dims):
+    core = grid("HashGrid", dims, log2_hashmap_size=5).encoding
     points = torch.rand(30, dims)
     found, gradients = [], []
     for path in (core.at_once, core.by_levels):
@@ -88,21 +87,12 @@ def test_a_dense_grid_reproduces_a_multilinear_function():
     assert torch.allclose(encoding(p)[:, 0], 1 + 2 * x - y + 3 * x * y * z, atol=1e-5)
 
 
-def test_other_interpolations():
-    points = torch.rand(10, 2)
-    for name, ramp in (("Smoothstep", lambda t: t * t * (3 - 2 * t)), ("Nearest", lambda t: 0.0)):
-        encoding = grid("DenseGrid", 2, interpolation=name)
-        expected = torch.stack([naive_grid(encoding, p, dense_index, ramp) for p in points])
-        assert torch.allclose(encoding(points), expected, atol=1e-9, rtol=1e-4)
-
-
 def test_table_sizes_are_tinycudanns():
     hashed = grid("HashGrid", 3, n_levels=4, base_resolution=16, per_level_scale=2.0, log2_hashmap_size=14)
     assert hashed.encoding.scales == [15, 31, 63, 127]
     assert hashed.encoding.resolutions == [16, 32, 64, 128]
     assert hashed.encoding.sizes == [4096, 16384, 16384, 16384]
     assert grid("DenseGrid", 2, base_resolution=5).encoding.sizes[0] == 32  # 25 corners, to a multiple of 8
-    assert set(grid("TiledGrid", 2).encoding.sizes) == {16}
     assert hashed.encoding.params.abs().max() <= 1e-4
 
 
@@ -156,17 +146,6 @@ def test_spherical_harmonics_have_tinycudanns_order_and_signs():
     assert torch.allclose(encoded, torch.stack(expected, dim=1), atol=1e-6)
 
 
-def test_identity_and_composite():
-    x = torch.rand(4, 5)
-    assert torch.allclose(tcnn.Encoding(5, {"otype": "Identity", "scale": 2.0, "offset": -1.0})(x), 2 * x - 1)
-    nested = [{"n_dims_to_encode": 3, "otype": "SphericalHarmonics", "degree": 2}, {"otype": "Identity"}]
-    encoding = tcnn.Encoding(5, {"otype": "Composite", "nested": nested})
-    assert encoding.n_output_dims == 6
-    assert torch.equal(encoding(x)[:, 4:], x[:, 3:])
-    with pytest.raises(ValueError, match="of 3 dimensions"):
-        tcnn.Encoding(3, {"otype": "Composite", "nested": nested})
-
-
 @pytest.mark.parametrize("otype", ["FullyFusedMLP", "CutlassMLP", "VanillaMLP"])
 def test_networks_are_matrices_and_activations(otype):
     config = {
@@ -206,7 +185,7 @@ def test_seeds_and_types():
     "config",
     [
         {"otype": "HashGrid", "n_levels": 2, "base_resolution": 3, "log2_hashmap_size": 4},
-        {"otype": "DenseGrid", "n_levels": 2, "base_resolution": 3, "interpolation": "Smoothstep"},
+        {"otype": "DenseGrid", "n_levels": 2, "base_resolution": 3},
         {"otype": "Frequency", "n_frequencies": 2},
         {"otype": "SphericalHarmonics", "degree": 4},
     ],

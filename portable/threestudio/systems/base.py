@@ -1,6 +1,5 @@
 """Base classes of training systems."""
 
-import os
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,8 +11,8 @@ from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
 from threestudio.utils.base import Updateable, update_end_if_possible, update_if_possible
-from threestudio.utils.config import ConfigError, load_config, parse_structured
-from threestudio.utils.misc import C, cleanup, find_last_path, get_device, load_module_weights
+from threestudio.utils.config import ConfigError, parse_structured
+from threestudio.utils.misc import C, cleanup, find_last_path, load_module_weights
 from threestudio.utils.saving import SaverMixin
 from torch import Tensor
 
@@ -189,13 +188,6 @@ class BaseLift3DSystem(BaseSystem):
 
         geometry_type: str = ""
         geometry: dict = field(default_factory=dict)
-        geometry_convert_from: str | None = (
-            None  # a checkpoint of an earlier stage, to convert the geometry of
-        )
-        geometry_convert_inherit_texture: bool = False
-        geometry_convert_override: dict = field(
-            default_factory=dict
-        )  # settings of that earlier geometry to replace
 
         material_type: str = ""
         material: dict = field(default_factory=dict)
@@ -218,40 +210,15 @@ class BaseLift3DSystem(BaseSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build geometry, material, background and renderer; convert the geometry of an earlier stage if
-        asked to.
-        """
-        self.cfg.geometry_convert_from = find_last_path(self.cfg.geometry_convert_from)
+        """Build geometry, material, background and renderer."""
         self.cfg.weights = find_last_path(self.cfg.weights)
-        geometry = threestudio.find(self.cfg.geometry_type)
-        if self.cfg.geometry_convert_from and not self.cfg.weights and not self.resumed:
-            self.geometry = geometry.create_from(
-                self._earlier_geometry(self.cfg.geometry_convert_from),
-                self.cfg.geometry,
-                copy_net=self.cfg.geometry_convert_inherit_texture,
-            )
-            cleanup()
-        else:
-            self.geometry = geometry(self.cfg.geometry)
+        self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
         self.material = threestudio.find(self.cfg.material_type)(self.cfg.material)
         self.background = threestudio.find(self.cfg.background_type)(self.cfg.background)
         self.renderer = threestudio.find(self.cfg.renderer_type)(self.cfg.renderer, **self._scene())
 
     def _scene(self) -> dict[str, Any]:
         return {"geometry": self.geometry, "material": self.material, "background": self.background}
-
-    def _earlier_geometry(self, checkpoint: str) -> Any:
-        threestudio.info("Initializing geometry from a given checkpoint ...")
-        saved_config = os.path.join(os.path.dirname(checkpoint), "../configs/parsed.yaml")
-        cfg = parse_structured(self.Config, load_config(saved_config).system)
-        settings = {**cfg.geometry, **self.cfg.geometry_convert_override}
-        geometry = threestudio.find(cfg.geometry_type)(settings)
-        weights, epoch, global_step = load_module_weights(
-            checkpoint, module_name="geometry", map_location="cpu"
-        )
-        geometry.load_state_dict(weights, strict=False)
-        geometry.do_update_step(epoch, global_step, on_load_weights=True)
-        return geometry.to(get_device())
 
     def on_fit_start(self) -> None:
         """Say where pictures go."""

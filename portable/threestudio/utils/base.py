@@ -11,18 +11,6 @@ from threestudio.utils.misc import get_device, load_module_weights
 from torch import nn
 
 
-class Configurable:
-    """An object whose settings are the nested dataclass `Config`."""
-
-    @dataclass
-    class Config:
-        """Settings; subclasses add theirs."""
-
-    def __init__(self, cfg: dict | None = None) -> None:
-        super().__init__()
-        self.cfg = parse_structured(self.Config, cfg)
-
-
 class Updateable:
     """An object that may change with the training step, along with the updateable objects that it holds."""
 

@@ -1,4 +1,4 @@
-"""Callbacks that keep a run's code and config, and show its progress."""
+"""Callbacks that keep a run's code and config."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import subprocess
 from typing import Any
 
 import pytorch_lightning as pl
-from pytorch_lightning.callbacks import Callback, TQDMProgressBar
+from pytorch_lightning.callbacks import Callback
 from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
 from threestudio.utils.config import dump_config
 
@@ -93,13 +93,3 @@ class ConfigSnapshotCallback(VersionedCallback):
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write when training starts."""
         self.save_config_snapshot()
-
-
-class CustomProgressBar(TQDMProgressBar):
-    """Lightning's progress bar without the version number."""
-
-    def get_metrics(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What the bar shows behind the rate."""
-        items = super().get_metrics(*args, **kwargs)
-        items.pop("v_num", None)
-        return items

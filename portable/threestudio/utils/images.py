@@ -1,4 +1,4 @@
-"""Arrays as 8-bit RGB pictures: colours, texture coordinates, grey-scale maps, and grids of them."""
+"""Arrays as 8-bit RGB pictures: colours, grey-scale maps, and grids of them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 
 RGB_DEFAULTS = {"data_format": "HWC", "data_range": (0, 1)}
-UV_DEFAULTS = {"data_format": "HWC", "data_range": (0, 1), "cmap": "checkerboard"}
 GRAYSCALE_DEFAULTS = {"data_range": None, "cmap": "jet"}
 
 
@@ -36,17 +35,6 @@ def rgb_picture(img: np.ndarray, data_format: str, data_range: Sequence[float]) 
         img = _to_uint8(_unit_range(img, data_range))
     img = np.pad(img, [(0, 0), (0, 0), (0, -img.shape[-1] % 3)])
     return np.concatenate(np.split(img, img.shape[-1] // 3, axis=-1), axis=1)
-
-
-def uv_picture(img: np.ndarray, data_format: str, data_range: Sequence[float], cmap: str) -> np.ndarray:
-    """Texture coordinates, as a checkerboard of 64 squares or as red and green."""
-    unit = _unit_range(_channels_last(img, data_format), data_range)
-    if cmap == "checkerboard":
-        even = (unit[..., :2] * 64).astype(int).sum(-1) % 2 == 0
-        return np.where(even[..., None], np.uint8([255, 0, 255]), np.uint8([255, 255, 255]))
-    if cmap == "color":
-        return np.pad(_to_uint8(unit[..., :2]), [(0, 0), (0, 0), (0, 1)])
-    raise ValueError(f"unknown cmap '{cmap}' for uv: only checkerboard and color")
 
 
 def grayscale_picture(img: np.ndarray, data_range: Sequence[float] | None, cmap: str | None) -> np.ndarray:
@@ -93,10 +81,9 @@ def grid_size(pictures: list[np.ndarray], align: str | int | tuple[int, int]) ->
 
 
 def picture(item: dict[str, Any]) -> np.ndarray:
-    """One item of a grid: `{"type": "rgb" | "uv" | "grayscale", "img": array, "kwargs": {...}}`."""
+    """One item of a grid: `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`."""
     kinds = {
         "rgb": (rgb_picture, RGB_DEFAULTS),
-        "uv": (uv_picture, UV_DEFAULTS),
         "grayscale": (grayscale_picture, GRAYSCALE_DEFAULTS),
     }
     if item["type"] not in kinds:

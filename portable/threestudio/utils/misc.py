@@ -1,22 +1,14 @@
 """Devices, ranks, scheduled scalars, weights of earlier runs."""
 
-import functools
 import gc
 import math
 import os
 import sys
-from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import torch
-from packaging import version
 from threestudio.utils.config import config_to_primitive, schedule_knots
-
-
-def parse_version(ver: str) -> version.Version:
-    """A version string as something that compares."""
-    return version.parse(ver)
 
 
 def get_rank() -> int:
@@ -117,18 +109,6 @@ def cleanup() -> None:
         sys.modules["tinycudann"].free_temporary_memory()
 
 
-def finish_with_cleanup(func: Callable) -> Callable:
-    """Decorator: `cleanup()` after each call."""
-
-    @functools.wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        out = func(*args, **kwargs)
-        cleanup()
-        return out
-
-    return wrapper
-
-
 def _distributed() -> bool:
     return torch.distributed.is_available() and torch.distributed.is_initialized()
 
@@ -144,12 +124,6 @@ def broadcast(tensor: torch.Tensor, src: int = 0) -> torch.Tensor:
     if _distributed():
         torch.distributed.broadcast(tensor, src=src)
     return tensor
-
-
-def enable_gradient(model: torch.nn.Module, enabled: bool = True) -> None:
-    """Switch the gradients of all parameters on or off."""
-    for param in model.parameters():
-        param.requires_grad_(enabled)
 
 
 def find_last_path(path: str | None) -> str | None:

@@ -135,18 +135,3 @@ def binary_cross_entropy(input: Tensor, target: Tensor) -> Float[Tensor, ""]:
 def shifted_expotional_decay(a: float, b: float, c: float, r: Tensor) -> Tensor:
     """a exp(-b r) + c, the weights of Perp-Neg (threestudio's spelling)."""
     return a * torch.exp(-b * r) + c
-
-
-def shifted_cosine_decay(a: float, b: float, c: float, r: Tensor) -> Tensor:
-    """a cos(b r + c) + a."""
-    return a * torch.cos(b * r + c) + a
-
-
-def perpendicular_component(
-    x: Float[Tensor, "B C H W"], y: Float[Tensor, "B C H W"]
-) -> Float[Tensor, "B C H W"]:
-    """The part of `x` that is perpendicular to `y`, sample by sample (Perp-Neg, arXiv 2304.04968)."""
-    along = (x * y).sum(dim=(1, 2, 3), keepdim=True) / (y * y).sum(dim=(1, 2, 3), keepdim=True).clamp(
-        min=1e-6
-    )
-    return x - along * y

@@ -1,10 +1,8 @@
 """Everything that a system writes goes through `SaverMixin`, into one folder."""
 
 import io
-import json
 import os
 import re
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,7 +17,7 @@ from threestudio.utils.files import atomic_path
 
 
 class SaverMixin:
-    """Writes pictures, videos and data below one folder, each file whole or not at all.
+    """Writes pictures, videos and meshes below one folder, each file whole or not at all.
 
     Arrays may be tensors or numpy arrays. File names are relative to the folder. Methods return the path
     written. With a `name`, pictures are also sent to Weights & Biases where that is enabled, at `step`.
@@ -29,7 +27,6 @@ class SaverMixin:
     _wandb_logger: WandbLogger | None = None
 
     DEFAULT_RGB_KWARGS = images.RGB_DEFAULTS
-    DEFAULT_UV_KWARGS = images.UV_DEFAULTS
     DEFAULT_GRAYSCALE_KWARGS = images.GRAYSCALE_DEFAULTS
     DEFAULT_GRID_KWARGS = {"align": "max"}  # noqa: RUF012  (threestudio's name; never changed)
 
@@ -103,17 +100,6 @@ class SaverMixin:
             filename, images.rgb_picture(self.convert_data(img), data_format, data_range), name, step
         )
 
-    def save_uv_image(
-        self,
-        filename: str,
-        img: Any,
-        data_format: str = "HWC",
-        data_range: Sequence[float] = (0, 1),
-        cmap: str = "checkerboard",
-    ) -> str:
-        """Save texture coordinates."""
-        return self._write(filename, images.uv_picture(self.convert_data(img), data_format, data_range, cmap))
-
     def save_grayscale_image(
         self,
         filename: str,
@@ -141,8 +127,8 @@ class SaverMixin:
 
         Args:
             filename: Where.
-            imgs: Items `{"type": "rgb" | "uv" | "grayscale", "img": array, "kwargs": {...}}`, or rows of
-                them; the keywords are those of `save_rgb_image`, `save_uv_image`, `save_grayscale_image`.
+            imgs: Items `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`, or rows of
+                them; the keywords are those of `save_rgb_image` and `save_grayscale_image`.
             align: The size that pictures are scaled to: "max", "min", a number of pixels or (height, width).
             name: What Weights & Biases calls it.
             step: The step it belongs to.
@@ -155,17 +141,6 @@ class SaverMixin:
         if isinstance(items[0], list):
             return [self._convert_items(row) for row in items]
         return [{**item, "img": self.convert_data(item["img"])} for item in items]
-
-    def save_image(self, filename: str, img: Any) -> str:
-        """Save an integer image as it is: [H, W], [H, W, 3] or [H, W, 4], 8 bits (16 for [H, W]).
-
-        Raises:
-            TypeError: The image is not of unsigned integers.
-        """
-        img = self.convert_data(img)
-        if img.dtype not in (np.uint8, np.uint16):
-            raise TypeError(f"save_image takes uint8 or uint16, not {img.dtype}")
-        return self._write(filename, img)
 
     def _write(self, filename: str, img: np.ndarray, name: str | None = None, step: int | None = None) -> str:
         path = self.get_save_path(filename)
@@ -221,15 +196,6 @@ class SaverMixin:
             self._wandb_logger.log_video(key=name, videos=[path], step=step)
         return path
 
-    def save_data(self, filename: str, data: Any) -> str:
-        """Save an array as .npy, or a dict of arrays as .npz; the suffix is appended if it is missing."""
-        data = self.convert_data(data)
-        suffix, save = (".npz", np.savez) if isinstance(data, dict) else (".npy", np.save)
-        path = self.get_save_path(filename if filename.endswith(suffix) else filename + suffix)
-        with atomic_path(path) as temporary:
-            save(temporary, **data) if isinstance(data, dict) else save(temporary, data)
-        return path
-
     def save_mesh_file(
         self, filename: str, mesh: Any, save_normal: bool = False, texture_format: str = "jpg"
     ) -> str:
@@ -259,27 +225,6 @@ class SaverMixin:
         for name, content in parts.items():
             with atomic_path(os.path.join(os.path.dirname(path), name)) as aside, open(aside, "wb") as file:
                 file.write(content)
-        return path
-
-    def save_state_dict(self, filename: str, data: dict[str, Any]) -> str:
-        """Save tensors with `torch.save`."""
-        path = self.get_save_path(filename)
-        with atomic_path(path) as temporary:
-            torch.save(data, temporary)
-        return path
-
-    def save_file(self, filename: str, src_path: str) -> str:
-        """Save a copy of a file."""
-        path = self.get_save_path(filename)
-        with atomic_path(path) as temporary:
-            shutil.copyfile(src_path, temporary)
-        return path
-
-    def save_json(self, filename: str, payload: Any) -> str:
-        """Save what JSON can hold."""
-        path = self.get_save_path(filename)
-        with atomic_path(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            json.dump(payload, file)
         return path
 
 

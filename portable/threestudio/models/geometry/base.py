@@ -28,15 +28,6 @@ def contract_to_unisphere(x: Tensor, bbox: Tensor, unbounded: bool = False) -> T
 class BaseGeometry(BaseModule):
     """Anything with a shape."""
 
-    @staticmethod
-    def create_from(other: "BaseGeometry", cfg: Any = None, **kwargs: Any) -> "BaseGeometry":
-        """This kind of geometry in the shape of another one.
-
-        Raises:
-            TypeError: It cannot be made from that kind.
-        """
-        raise TypeError(f"cannot create such a geometry from {type(other).__name__}")
-
     def export(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """What a material needs at points of the surface."""
         return {}

@@ -7,7 +7,6 @@ import threestudio
 import torch
 import torch.nn.functional as F
 from threestudio.models.geometry.base import (
-    BaseGeometry,
     DensityGeometry,
     blob,
     contract_to_unisphere,
@@ -148,24 +147,6 @@ class ImplicitVolume(DensityGeometry):
         if self.cfg.n_feature_dims == 0:
             return {}
         return {"features": self._apply_network(self.feature_network, self._encode(points))}
-
-    @staticmethod
-    @torch.no_grad()
-    def create_from(
-        other: BaseGeometry, cfg: Any = None, copy_net: bool = True, **kwargs: Any
-    ) -> "ImplicitVolume":
-        """A copy of another `implicit-volume`; with `copy_net`, features and normals included."""
-        if not isinstance(other, ImplicitVolume):
-            raise TypeError(f"cannot create an implicit-volume from {type(other).__name__}")
-        made = ImplicitVolume(cfg, **kwargs)
-        parts = ["encoding", "density_network"]
-        if copy_net and made.cfg.n_feature_dims == other.cfg.n_feature_dims > 0:
-            parts.append("feature_network")
-        if copy_net and made.cfg.normal_type == other.cfg.normal_type == "pred":
-            parts.append("normal_network")
-        for part in parts:
-            getattr(made, part).load_state_dict(getattr(other, part).state_dict())
-        return made
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Anneal the blob's size, where the config says so."""
