@@ -10,7 +10,7 @@ SIZES = [f"data.{name}=16" for name in ("width", "height", "eval_width", "eval_h
 def test_every_pair_is_run_sampled_and_judged(script, runs_here, random_pipeline, tmp_path):
     model = f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}"
     words = ["--every", 95, "--particles", 2, "--max-steps", 2, "--steps", 2, "--out", tmp_path / "out"]
-    settings = [model, *SIZES, "system.guidance.sampler.steps=2"]
+    settings = [model, *SIZES, "system.guidance.sampler.steps=2", "system.guidance.refresh_every=1"]
     text = script("pairs", *words, "--json", tmp_path / "pairs.json", *settings)
     assert "2 optimiser steps, 8 NFE an image" in text
     assert "the judge's own accuracy" in text
