@@ -134,9 +134,9 @@ class Trial:
         cells = self.cells()
         with alone_in(self.out):
             failed = run_grid(cells, execute)
+            if len(failed) == len(cells):
+                raise UserError(f"{self.method.label}: every run failed; {next(iter(failed.values()))}")
             samples = sample_prompts(self.config, self.prompts, [self.seed], self.sampling, self.out / "ddim")
-        if len(failed) == len(cells):
-            raise UserError(f"{self.method.label}: every run failed; {next(iter(failed.values()))}")
         runs = [Run(cell.folder) for cell in cells if cell not in failed]
         records = [record for run in runs for record in run.records()]
         found = {self.method.label: accuracy(records, judge), DDIM: accuracy(samples, judge)}
