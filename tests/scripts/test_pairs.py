@@ -10,11 +10,11 @@ SIZES = [f"data.{name}=16" for name in ("width", "height", "eval_width", "eval_h
 def test_every_pair_is_run_sampled_and_judged(script, runs_here, random_pipeline, tmp_path):
     model = f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}"
     words = ["--every", 95, "--particles", 2, "--max-steps", 2, "--steps", 2, "--out", tmp_path / "out"]
-    settings = [model, *SIZES, "system.guidance.sampler.steps=2", "system.guidance.refresh_every=1"]
+    settings = [model, *SIZES, "system.guidance.sampler.steps=4", "system.guidance.refresh_every=1"]
     text = script("pairs", *words, "--json", tmp_path / "pairs.json", *settings)
-    assert "2 optimiser steps, 8 NFE an image" in text
+    assert "2 optimiser steps, 16 NFE an image" in text
     assert "the judge's own accuracy" in text
     written = json.loads((tmp_path / "pairs.json").read_text())
-    assert written["about"]["nfe"] == 8
+    assert written["about"]["nfe"] == 16
     for kinds in written["accuracy"].values():
         assert sum(heads["both"]["images"] for heads in kinds.values()) == 4
