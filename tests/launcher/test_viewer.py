@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+import io
+import json
 import math
+import shutil
+import subprocess
+import time
+import urllib.request
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import threestudio
 import torch
+from PIL import Image
 from threestudio_msd.errors import UserError
 
 import launch
@@ -211,3 +219,90 @@ def test_without_viser_it_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "viser", None)
     with pytest.raises(UserError, match=r"pip install 'threestudio-msd\[viewer\]'"):
         ViserPage(18124, (1.0, 0.0, 0.0), can_hold=False)
+
+
+class Browser:
+    """A headless Chromium on a page, spoken to by its debugging protocol."""
+
+    def __init__(self, program, folder, url):
+        from websockets.sync.client import connect
+
+        command = [program, "--headless=new", "--no-sandbox", "--use-angle=swiftshader"]
+        command += ["--enable-unsafe-swiftshader", "--remote-debugging-port=0", "--window-size=800,480"]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen([*command, f"--user-data-dir={folder}", url], **quiet)
+        port_file = folder / "DevToolsActivePort"
+        until(port_file.is_file)
+        port = port_file.read_text().splitlines()[0]
+
+        def pages():
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
+                return [one for one in json.load(answer) if one["type"] == "page"]
+
+        until(pages)
+        self.socket, self.calls = connect(pages()[0]["webSocketDebuggerUrl"], max_size=None, origin=None), 0
+
+    def call(self, method, **params):
+        self.calls += 1
+        self.socket.send(json.dumps({"id": self.calls, "method": method, "params": params}))
+        while True:
+            answer = json.loads(self.socket.recv(timeout=60))
+            if answer.get("id") == self.calls:
+                return answer["result"]
+
+    def run(self, script):
+        answer = self.call("Runtime.evaluate", expression=script, returnByValue=True)
+        return answer["result"].get("value")
+
+    def picture(self):
+        data = base64.b64decode(self.call("Page.captureScreenshot")["data"])
+        return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+    def close(self):
+        self.socket.close()
+        self.process.terminate()
+        self.process.wait(30)
+
+
+def until(condition, seconds=90):
+    """Wait for a condition."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "nothing came"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+def test_a_browser_shows_the_scene(system, trainer, tmp_path):
+    pytest.importorskip("viser")
+    program = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no Chromium")
+    page = ViserPage(18130, (2.0, 0.0, 0.0), can_hold=True)
+    viewer = Viewer(lambda *_: page)
+    viewer.on_train_start(trainer, system)
+    browser = Browser(program, tmp_path, f"http://127.0.0.1:{page._server.get_port()}")
+
+    def step():
+        viewer._free_from = 0.0
+        trainer.global_step += 1
+        viewer.on_train_batch_end(trainer, system)
+        return browser.picture()
+
+    def shown():
+        """The red background in the lower left corner, and the ball in the middle of what is free."""
+        picture = step()
+        return abs(picture[-20, 20] - [255, 0, 0]).max() < 40
+
+    try:
+        until(page.looks)
+        until(shown)
+        picture = step()
+        red = (abs(picture - [255, 0, 0]).max(-1) < 40).mean()
+        assert 0.3 < red < 0.98  # the rest is the ball and the panel
+        assert "step: " in browser.run("document.body.innerText")
+        assert "hold bandwidth" in browser.run("document.body.innerText")
+        (look,) = page.looks().values()
+        assert look.position == pytest.approx((2, 0, 0), abs=1e-3)
+    finally:
+        Image.fromarray(browser.picture().astype(np.uint8)).save(tmp_path / "page.png")
+        browser.close()
+        page.close()
