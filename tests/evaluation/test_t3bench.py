@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from evaluation.weights import save_clip
 from threestudio_msd.evaluation import t3bench
 from threestudio_msd.evaluation.features import CLIPFeatures
 from threestudio_msd.evaluation.t3bench import cameras_at, corners, normalised, smoothed, t3_scores
 from threestudio_msd.evaluation.views import axes
+from threestudio_msd.priors.random_pipelines import save_random_clip
 from threestudio_msd.scene.run import scorer
 
 
@@ -64,7 +64,8 @@ def test_the_side_that_shows_the_prompt_decides(box, monkeypatch):
 
 def test_a_named_model_scores_the_views(box, tmp_path, monkeypatch):
     monkeypatch.setattr(t3bench, "POINTS_PER_PIXEL", 2)
-    clip = CLIPFeatures(save_clip(tmp_path / "clip"))
+    save_random_clip(tmp_path / "clip")
+    clip = CLIPFeatures(str(tmp_path / "clip"))
     found = t3_scores(box, scorer(clip, "a red box"), size=8)
     assert -100 <= found["t3_mean"] <= 100
     assert np.isfinite(found["t3"])
