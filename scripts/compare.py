@@ -43,7 +43,7 @@ def arguments() -> argparse.ArgumentParser:
     add(
         "--features",
         nargs="+",
-        default=["judge"],
+        default=["judge", "second-judge"],
         metavar="NAME[=WEIGHTS]",
         help="judge, second-judge, inception, clip; the first gives the curves",
     )

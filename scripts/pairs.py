@@ -2,7 +2,7 @@
 
 python scripts/pairs.py --config configs/msd-tiny.yaml --particles 4 --json pairs.json
 
-Pairs that the prior was trained on and pairs held out of its training are counted apart. Finished runs are
+Both judges look. Pairs that the prior was trained on and those held out are counted apart. Finished runs are
 kept in --out: the same command goes on where it stopped. A deviation is over particles: particle i of all
 pairs is one repetition.
 """
@@ -60,14 +60,14 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.evaluation.references import Sampling
     from threestudio_msd.evaluation.results import to_json
     from threestudio_msd.files import save_text
-    from threestudio_msd.tinyworld.judge import load_judge
+    from threestudio_msd.tinyworld.judge import JUDGES, load_judge
 
     from launcher.check import read_checked
 
     require_folder(args.out)
     require_numbers(args)
     require_writable("--json", args.json)
-    asked, judge = prompts(args.every), load_judge()
+    asked, judges = prompts(args.every), {f"judge {name}": load_judge(name) for name in JUDGES}
     sampling = Sampling(args.particles, args.steps, args.scale)
     config = read_checked(args.config, [f"system.prompt_processor.prompt={asked[0]}", *args.overrides])
     method = Method(Path(args.config).stem, str(Path(args.config).resolve()), tuple(args.overrides))
@@ -75,14 +75,16 @@ def run(args: argparse.Namespace) -> int:
     trial = Trial(method, config, asked, args.seed, steps, sampling, args.out)
     execute = executor("launch:main", args.jobs)
     check_cells(trial.cells(), read_checked)
-    found = trial.run(execute, judge)
+    found = trial.run(execute, judges)
     Console().print(as_table(found.accuracy))
     print(f"{steps} optimiser steps, {found.nfe:g} NFE an image; DDIM: {sampling}")
-    print(own_accuracy(judge))
+    for name, judge in judges.items():
+        print(f"{name}: {own_accuracy(judge)}")
     if args.json:
         arguments = vars(args) | {"json": str(args.json), "out": str(args.out)}
         about = {"arguments": arguments, "steps": steps, "nfe": found.nfe}
-        written = {"about": about, "accuracy": to_json(found.accuracy), "judge": judge.accuracy}
+        own = {name: judge.accuracy for name, judge in judges.items()}
+        written = {"about": about, "accuracy": to_json(found.accuracy), "judges": own}
         save_text(json.dumps(written, indent=1), args.json)
     return 1 if found.failed else 0
 

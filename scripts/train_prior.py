@@ -1,7 +1,7 @@
-"""Train everything in `assets/` from nothing: the tiny prior, its judge, their figures and the sample sheet.
+"""Train everything in `assets/` from nothing: the tiny prior, its judges, their figures and the sample sheet.
 
 python scripts/train_prior.py                       all stages, into the package's assets
-python scripts/train_prior.py --stage sheet         only measure and draw what is there
+python scripts/train_prior.py --stage sheet         only measure, draw, and write the model card
 python scripts/train_prior.py --quick --out outputs/quick  every stage in seconds, for a smoke test
 
 Stopped, it goes on from its last checkpoint when started again with the same arguments.
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "custom"))  # without threestudio, which is not needed
 
-STAGES = ("data", "judge", "vae", "unet", "sheet")
+STAGES = ("data", "judges", "vae", "unet", "sheet")
 
 
 def main(argv: list[str] | None = None) -> int:

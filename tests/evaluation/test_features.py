@@ -49,11 +49,10 @@ def test_clip_that_cannot_be_had_says_how_to_get_it(tmp_path):
 
 def test_judge_reads_prompts_and_gives_its_features(tmp_path):
     torch.manual_seed(0)
-    save_judge(
-        Judge(width=4, features=8),
-        tmp_path,
-        {"width": 4, "features": 8, "accuracy": {"object": 0.5, "colour": 0.25}},
-    )
+    judge = Judge("convolutions", width=4, features=8)
+    judge.heads["object"].bias.data[-1] = -100.0  # it never says that there is nothing
+    record = {"trunk": "convolutions", "width": 4, "features": 8, "accuracy": {"object": 0.5, "colour": 0.25}}
+    save_judge(judge, tmp_path, record)
     features = JudgeFeatures(str(tmp_path))
     images = torch.rand(5, 64, 64, 3)
     assert features(images).shape == (5, 8)
@@ -68,6 +67,11 @@ def test_judge_reads_prompts_and_gives_its_features(tmp_path):
         "colour": [1],
     }
     assert "object 50.0 %" in features.description
+    judge.heads["object"].bias.data[-1] = 100.0
+    save_judge(judge, tmp_path, record)
+    blind = JudgeFeatures(str(tmp_path))
+    assert blind.judge.classify(images).object == ["nothing"] * 5
+    assert blind.alignment(images, prompts)["alignment"].tolist() == [0] * 5
     for read in (features.check_prompts, lambda prompts: features.alignment(images[:1], prompts)):
         with pytest.raises(UserError, match="names no object"):
             read(["a red hamburger"])
@@ -79,6 +83,10 @@ def test_a_missing_judge_is_told(tmp_path):
 
 
 def test_the_second_judge_is_a_judge_of_its_own_name(tmp_path):
+    one, other = read_features(["judge", "second-judge"]).values()
+    images = torch.rand(2, 64, 64, 3)
+    assert one(images).shape == other(images).shape
+    assert np.abs(one(images) - other(images)).max() > 0.1
     with pytest.raises(UserError, match="features second-judge: no judge in"):
         read_features(["judge", f"second-judge={tmp_path}"])
 

@@ -40,8 +40,10 @@ def test_true_renders_show_what_they_should_seen_and_held_out_apart(records):
     assert {kind: heads["both"].images for kind, heads in found.items()} == {"seen": 3, "held out": 3}
     assert all(heads["both"].mean == 1 for heads in found.values())
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(as_table({"truth": found}))
-    assert "100.0 ± 0.0" in console.export_text()
+    console.print(as_table({"truth": {"a": found, "b": found}}))
+    text = console.export_text()
+    assert "100.0 ± 0.0" in text
+    assert "both, b" in text
 
 
 class Bright:
@@ -63,19 +65,19 @@ def trial(folder, method):
 def test_a_method_is_judged_beside_its_prior_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(pairs, "sample_prompts", grey_samples)
     ran = []
-    found = trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), Bright())
+    found = trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), {"bright": Bright()})
     assert (found.nfe, found.failed, len(ran)) == (16, 0, 2)
     for kind in ("seen", "held out"):
-        assert str(found.accuracy["BAD"][kind]["both"]) == "100.0 ± 0.0"
-        assert found.accuracy["DDIM"][kind]["both"].mean == 0  # grey
-        assert found.accuracy["DDIM"][kind]["object"].mean == 1
-    assert trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), Bright()) == found
+        assert str(found.accuracy["BAD"]["bright"][kind]["both"]) == "100.0 ± 0.0"
+        assert found.accuracy["DDIM"]["bright"][kind]["both"].mean == 0  # grey
+        assert found.accuracy["DDIM"]["bright"][kind]["object"].mean == 1
+    assert trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), {"bright": Bright()}) == found
     assert len(ran) == 2
 
 
 def test_a_method_all_of_whose_runs_fail_is_told(tmp_path):
     with pytest.raises(UserError, match=r"^BROKEN: every run failed; .*something went wrong"):
-        trial(tmp_path, BROKEN).run(one_by_one, Bright())
+        trial(tmp_path, BROKEN).run(one_by_one, {"bright": Bright()})
 
 
 def test_the_judge_says_what_it_is_worth():

@@ -76,6 +76,7 @@ def test_a_ball_is_no_house(house, judge):
     assert ball["l1"] > 3 * house["l1"]
     assert ball["frechet"] > 3 * house["frechet"]
     assert ball["azimuth"] < house["azimuth"] - 0.2  # it looks the same from all round
+    assert ball["both"] < 0.1
     assert ball["depth_agreement"] > 0.97
 
 

@@ -43,14 +43,24 @@ def test_equal_methods_are_both_the_best():
     assert [cell.best for row in rows for cell in row.cells] == [True, True, False]
 
 
-def test_columns_of_further_extractors_stand_behind():
+def test_columns_of_further_extractors_stand_beside_the_firsts():
     shown = columns(["alignment@judge2", "saturation", "alignment", "frechet_ddim@judge2"])
     assert [column.heading for column in shown] == [
-        "alignment ↑",
-        "saturation",
         "Fréchet to DDIM images, judge2 ↓",
+        "alignment ↑",
         "alignment, judge2 ↑",
+        "saturation",
     ]
+
+
+def test_markdown_shows_few_figures_of_further_extractors():
+    about = About("judge", 2, 1, (0,), ("a red mug",), {"ddim": 16})
+    names = ("alignment", "alignment@judge2", "diversity", "diversity@judge2", "kernel_ddim")
+    figures = {name: Spread((0.5,)) for name in names}
+    head = markdown(
+        Results(about, figures, {"nfe=32": {"A": row(**dict.fromkeys(names, 0.5))}}), "A"
+    ).splitlines()[2]
+    assert head.split(" | ")[5:] == ["alignment ↑", "alignment, judge2 ↑", "diversity |"]
 
 
 def test_markdown_has_deviations_where_there_are_any():

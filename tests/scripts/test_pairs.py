@@ -13,8 +13,10 @@ def test_every_pair_is_run_sampled_and_judged(script, runs_here, random_pipeline
     settings = [model, *SIZES, "system.guidance.sampler.steps=4", "system.guidance.refresh_every=1"]
     text = script("pairs", *words, "--json", tmp_path / "pairs.json", *settings)
     assert "2 optimiser steps, 16 NFE an image" in text
-    assert "the judge's own accuracy" in text
+    assert "judge a: its own accuracy" in text
+    assert "judge b: its own accuracy" in text
     written = json.loads((tmp_path / "pairs.json").read_text())
     assert written["about"]["nfe"] == 16
-    for kinds in written["accuracy"].values():
-        assert sum(heads["both"]["images"] for heads in kinds.values()) == 4
+    for read in written["accuracy"].values():
+        for kinds in read.values():
+            assert sum(heads["both"]["images"] for heads in kinds.values()) == 4

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
+from threestudio_msd.tinyworld.card import judge_tables, prior_tables
 from threestudio_msd.tinyworld.prior import load_prior
+from threestudio_msd.tinyworld.world import VIEWS
 
 
 @pytest.fixture(scope="module")
@@ -31,15 +33,23 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
     assert {path.name for path in out.iterdir()} == {
         "tiny-prior",
         "judge",
+        "second-judge",
+        "README.md",
         "figures.json",
         "sample_sheet.png",
     }
     assert not json.loads((out / "tiny-prior" / "vae" / "config.json").read_text())["_name_or_path"]
     assert load_prior(out / "tiny-prior").unet.config.sample_size == 16
     figures = json.loads((out / "figures.json").read_text())
-    assert figures["ddim seen, guidance 1"]["images"] == 84
-    assert figures["ddim held-out, guidance 1"]["images"] == 12
-    assert "judge on fresh renders: object " in capsys.readouterr().out
+    for judge in ("a", "b"):
+        assert figures["pairs"]["1"]["seen"][judge]["images"] == 84
+        assert figures["pairs"]["1"]["held out"][judge]["images"] == 12
+        assert set(figures["views"]["w = 1"][judge]["views"]) == set(VIEWS)
+    printed = capsys.readouterr().out
+    assert "| object right | " in printed
+    for text in (prior_tables(figures), judge_tables(figures)):
+        assert text in printed
+        assert text in (out / "README.md").read_text()
     one, two = weights(out), weights(tmp_path / "two")
     assert one.keys() == two.keys()
     assert all(one[key].equal(two[key]) for key in one)

@@ -10,7 +10,7 @@ import torch
 from threestudio_msd.assets_path import ASSETS
 from threestudio_msd.tinyworld.autoencoder import new_autoencoder, perturb, psnr, reconstruction_loss
 from threestudio_msd.tinyworld.data import DataConfig, render_images
-from threestudio_msd.tinyworld.figures import accuracy, latent_statistics, save_sheet
+from threestudio_msd.tinyworld.figures import accuracy, latent_statistics
 from threestudio_msd.tinyworld.judge import load_judge
 from threestudio_msd.tinyworld.prior import PRIOR_FOLDER, load_prior, noise_schedule, sample, write_caption
 from threestudio_msd.tinyworld.tokens import FLAWS
@@ -124,26 +124,6 @@ def test_an_untrained_autoencoder_is_poor():
     assert psnr(new_autoencoder(), images) < 15
 
 
-def test_the_sheet_shows_every_object_in_every_colour(tmp_path, pipeline, monkeypatch):
-    from PIL import Image
-    from threestudio_msd.tinyworld import figures
-
-    shown = []
-
-    def drawn(_, prompts, scale, steps, seed):
-        shown.extend(prompts)
-        return torch.linspace(0, 1, len(prompts))[:, None, None, None].expand(-1, 8, 8, 3)
-
-    monkeypatch.setattr(figures, "sample", drawn)
-    save_sheet(pipeline, tmp_path / "sheet.png", 5.0)
-    with Image.open(tmp_path / "sheet.png") as sheet:
-        assert sheet.size == (64, 96)
-        assert sheet.getpixel((0, 0))[0] == 0
-        assert sheet.getpixel((63, 95))[0] == 255
-    assert shown[0] == "a red airplane"
-    assert shown[-1] == "a black teapot"
-
-
 def test_configs_name_no_folder_of_the_machine_that_trained():
     for path in ASSETS.rglob("*.json"):
         assert not json.loads(path.read_text(encoding="utf-8")).get("_name_or_path"), path
@@ -156,6 +136,6 @@ def test_a_missing_pipeline_is_told(tmp_path):
 
 def test_assets_are_small_and_nothing_in_them_is_pickled():
     files = [path for path in ASSETS.rglob("*") if path.is_file()]
-    assert sum(path.stat().st_size for path in files) <= 15_000_000
+    assert sum(path.stat().st_size for path in files) <= 25_000_000
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".png", ".md", ".j2"}
-    assert sum(path.suffix == ".safetensors" for path in files) == 4
+    assert sum(path.suffix == ".safetensors" for path in files) == 5

@@ -80,15 +80,15 @@ def accuracy(records: Sequence[ImageRecord], judge: Judge) -> Accuracy:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge finds of a method and of DDIM samples of its prior.
+    """What judges find of a method and of DDIM samples of its prior.
 
     Attributes:
-        accuracy: By the method's label, and DDIM's.
+        accuracy: By the method's label, and DDIM's, and by the judge's name.
         nfe: Network function evaluations that an image took.
         failed: How many runs failed; they are left out.
     """
 
-    accuracy: dict[str, Accuracy]
+    accuracy: dict[str, dict[str, Accuracy]]
     nfe: float
     failed: int
 
@@ -121,12 +121,12 @@ class Trial:
         settings = {"particles": self.sampling.particles, "frames": 1}
         return [Cell(self.method, prompt, self.seed, self.steps, root, **settings) for prompt in self.prompts]
 
-    def run(self, execute: Execute, judge: Judge) -> Verdict:
+    def run(self, execute: Execute, judges: Mapping[str, Judge]) -> Verdict:
         """Run what has not been run yet, sample the prior, and judge.
 
         Args:
             execute: See `grid.executor`.
-            judge: Who looks.
+            judges: Who looks, by name.
 
         Raises:
             UserError: All runs failed, or others are at work in the folder.
@@ -138,23 +138,28 @@ class Trial:
                 raise UserError(f"{self.method.label}: every run failed; {next(iter(failed.values()))}")
             samples = sample_prompts(self.config, self.prompts, [self.seed], self.sampling, self.out / "ddim")
         runs = [Run(cell.folder) for cell in cells if cell not in failed]
-        records = [record for run in runs for record in run.records()]
-        found = {self.method.label: accuracy(records, judge), DDIM: accuracy(samples, judge)}
+        shown = {self.method.label: [record for run in runs for record in run.records()], DDIM: samples}
+        found = {
+            label: {name: accuracy(records, judge) for name, judge in judges.items()}
+            for label, records in shown.items()
+        }
         return Verdict(found, max(run.nfe for run in runs), len(failed))
 
 
-def as_table(found: Mapping[str, Accuracy]) -> Table:
-    """The accuracies of methods as a table for the terminal."""
+def as_table(found: Mapping[str, Mapping[str, Accuracy]]) -> Table:
+    """The accuracies of methods, every judge's beside the other's, as a table for the terminal."""
     table = Table(title="right object and colour, per cent of images, mean and deviation over particles")
-    for heading in ("method", "pairs", "images", *HEADS):
+    judges = list(next(iter(found.values())))
+    for heading in ("method", "pairs", "images", *(f"{head}, {name}" for head in HEADS for name in judges)):
         table.add_column(heading)
-    for method, kinds in found.items():
-        for kind, heads in kinds.items():
-            table.add_row(method, kind, str(heads["both"].images), *map(str, heads.values()))
+    for method, read in found.items():
+        for kind, heads in read[judges[0]].items():
+            shares = [str(read[name][kind][head]) for head in HEADS for name in judges]
+            table.add_row(method, kind, str(heads["both"].images), *shares)
     return table
 
 
 def own_accuracy(judge: Judge) -> str:
-    """What the judge itself is worth, to be printed under its verdicts."""
+    """What a judge itself is worth, to be printed under its verdicts."""
     own = ", ".join(f"{head} {100 * judge.accuracy[head]:.1f} %" for head in HEADS if head in judge.accuracy)
-    return f"the judge's own accuracy on {judge.accuracy['renders']} fresh true renders: {own}"
+    return f"its own accuracy on {judge.accuracy['renders']} fresh true renders: {own}"

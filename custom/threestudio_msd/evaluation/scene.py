@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from ..tinyworld.judge import Judge
+from ..tinyworld.judge import Judge, turn_between
 from ..tinyworld.render import RESOLUTION, Cameras, render
 from ..tinyworld.world import Caption, parse_prompt
 from .metrics import frechet_distance
@@ -131,23 +131,15 @@ def judged(caption: Caption, cameras: Cameras, views: Views, judge: Judge) -> di
 
 @torch.no_grad()
 def azimuth_consistency(judge: Judge, cameras: Cameras, colours: Tensor) -> float:
-    """Part of the views whose side the judge reads as what it is, at the turn of the scene at which most are.
+    """Part of the views whose azimuth the judge reads within `FAR_OFF`, at the turn at which most are.
 
     A scene with two faces looks like a front from behind as well: whatever the turn, one of them is read
-    wrongly. This is the Janus problem as a number. A judge that reads the azimuth itself (`camera`) is right
-    within `FAR_OFF`; one that does not, where it names the view.
+    wrongly. This is the Janus problem as a number.
     """
-    if hasattr(judge, "camera"):
-        read = torch.as_tensor(judge.camera(colours)[0])
+    read = judge.camera(colours)[0]
 
-        def wrong(yaw: float) -> float:
-            error = (read - turned(cameras, yaw).azimuth + 180) % 360 - 180
-            return float((error.abs() > FAR_OFF).float().mean())
-    else:
-        named = judge.classify(colours).view
-
-        def wrong(yaw: float) -> float:
-            return float(np.mean([a != b for a, b in zip(named, turned(cameras, yaw).views, strict=True)]))
+    def wrong(yaw: float) -> float:
+        return float((turn_between(read, turned(cameras, yaw).azimuth) > FAR_OFF).float().mean())
 
     return 1 - wrong(best_yaw(wrong))
 

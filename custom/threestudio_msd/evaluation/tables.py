@@ -16,7 +16,9 @@ IN_BRIEF = (
     *("frechet_ddim", "frechet_truth", "alignment", "clip_similarity", "precision_ddim", "recall_ddim"),
     *("saturation", "contrast", "diversity"),
 )
-"""The figures of the Markdown tables, those of further extractors beside."""
+"""The figures of the Markdown tables."""
+OTHERS_IN_BRIEF = ("frechet_ddim", "frechet_truth", "alignment", "clip_similarity")
+"""Those of further extractors, beside the first's."""
 
 UNKNOWN = Spread(())
 
@@ -36,7 +38,7 @@ class Column:
 
 
 def columns(figures: Iterable[str]) -> list[Column]:
-    """The columns that a comparison's figures call for, those of each extractor together."""
+    """The columns that a comparison's figures call for, every extractor's beside the first's."""
     known = [
         *(Column(f"frechet_{name}", f"Fréchet to {label}", True) for name, label in LABELS.items()),
         *(Column(f"kernel_{name}", f"KID to {label}", True) for name, label in LABELS.items()),
@@ -53,14 +55,20 @@ def columns(figures: Iterable[str]) -> list[Column]:
     ]
     figures = list(figures)
     others = list(dict.fromkeys(name.partition("@")[2] for name in figures if "@" in name))
-    shown = [column for column in known if column.figure in figures]
-    for other in others:
-        shown += [
+    shown = []
+    for column in known:
+        beside = [
             Column(f"{column.figure}@{other}", f"{column.label}, {other}", column.less_is_better)
-            for column in known
-            if f"{column.figure}@{other}" in figures
+            for other in others
         ]
+        shown += [one for one in (column, *beside) if one.figure in figures]
     return shown
+
+
+def in_brief(figure: str) -> bool:
+    """Whether the Markdown tables show a figure."""
+    name, at, _ = figure.partition("@")
+    return name in (OTHERS_IN_BRIEF if at else IN_BRIEF)
 
 
 def number(value: float) -> str:
@@ -221,7 +229,7 @@ def markdown(results: Results, ours: str) -> str:
         results: What was found.
         ours: The method whose convergence is told.
     """
-    shown = [column for column in columns(results.ddim) if column.figure.partition("@")[0] in IN_BRIEF]
+    shown = [column for column in columns(results.ddim) if in_brief(column.figure)]
     blocks = []
     for budget, table in results.budgets.items():
         told = convergence_lines(table, results.ddim, ours)

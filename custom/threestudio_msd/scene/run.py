@@ -159,5 +159,5 @@ def scorer(model: Features, prompt: str) -> Score:
 
 
 def load_judges() -> list[Judge]:
-    """The judges that ship: the first, and the second where there is one."""
-    return [load_judge(ASSETS / name) for name in JUDGES if (ASSETS / name).is_dir()]
+    """The judges that ship, the first and the second."""
+    return [load_judge(ASSETS / name) for name in JUDGES]

@@ -1,29 +1,67 @@
-"""What the model card says: accuracy of guided DDIM samples, the latents, and the sample sheet."""
+"""What the model card says, measured: guided samples by both judges, the latents, and the sample sheet."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMInverseScheduler, StableDiffusionPipeline
 from PIL import Image
 from torch import Tensor
 
+from ..evaluation.metrics import frechet_distance
 from ..files import write_whole
 from .autoencoder import encode_images, psnr
-from .data import Images
+from .data import Images, render_captions
+from .details import DETAILS
 from .judge import Judge
 from .prior import sample
-from .world import COLOURS, OBJECTS, Caption
+from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, held_out_pairs, seen_pairs
+
+PLAIN, HIDDEN = 0.9, 0.02
+"""Parts of the true renders of an object from a view that show a detail: from the one on, samples should too;
+up to the other, they should not.
+"""
+
+Judges = Mapping[str, Judge]
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How much is measured.
+
+    Attributes:
+        scales: Guidance scales of the samples without a view in their prompts.
+        view_scales: Guidance scales of those with one.
+        per_pair: Samples of each (object, colour) and scale.
+        per_view: Samples of each (object, view) and scale.
+        sampling_steps: Their DDIM steps.
+        fresh_views: Fresh cameras for each object that measure judges and autoencoder.
+        negatives: Fresh images of each kind of nothing.
+        trips: Steps of DDIM inversion and back.
+        sheet_scale: Guidance scale of the sample sheet.
+    """
+
+    scales: tuple[float, ...] = (1.0, 3.0, 5.0, 7.5)
+    view_scales: tuple[float, ...] = (5.0, 7.5)
+    per_pair: int = 2
+    per_view: int = 8
+    sampling_steps: int = 50
+    fresh_views: int = 200
+    negatives: int = 40
+    trips: tuple[int, ...] = (10, 20, 50)
+    sheet_scale: float = 5.0
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Fractions of `images` images whose object, whose colour, and both, the judge reads as asked."""
+    """Fractions of `images` images whose object, whose colour, and both, a judge reads as asked."""
 
     object: float
     colour: float
@@ -37,19 +75,96 @@ def accuracy(judge: Judge, images: Tensor, captions: Sequence[Caption]) -> Accur
     return Accuracy(**{name: fmean(hits) for name, hits in right.items()}, images=len(captions))
 
 
-def ddim_accuracy(
-    pipeline: StableDiffusionPipeline,
-    judge: Judge,
-    pairs: Sequence[tuple[str, str]],
-    guidance_scale: float,
-    per_pair: int = 4,
-    steps: int = 50,
-    seed: int = 0,
-) -> Accuracy:
-    """Accuracy of guided DDIM samples of ``"a COLOUR OBJECT"``, `per_pair` of each pair."""
-    captions = [Caption(*pair) for pair in pairs for _ in range(per_pair)]
-    images = sample(pipeline, [caption.text for caption in captions], guidance_scale, steps, seed)
-    return accuracy(judge, images, captions)
+def view_accuracy(judge: Judge, images: Tensor, captions: Sequence[Caption]) -> dict[str, dict[str, float]]:
+    """Fractions of images ``[n, h, w, 3]`` whose view a judge reads as asked: by view, and by object."""
+    by_view, by_object = defaultdict(list), defaultdict(list)
+    for caption, view in zip(captions, judge.classify(images).view, strict=True):
+        by_view[caption.view].append(caption.view == view)
+        by_object[caption.object].append(caption.view == view)
+    return {
+        kind: {name: fmean(hits) for name, hits in found.items()}
+        for kind, found in (("views", by_view), ("objects", by_object))
+    }
+
+
+def pair_captions(pairs: Sequence[tuple[str, str]], each: int) -> list[Caption]:
+    """``"a COLOUR OBJECT"`` for every pair, `each` times."""
+    return [Caption(*pair) for pair in pairs for _ in range(each)]
+
+
+def view_captions(each: int) -> list[Caption]:
+    """`each` captions of every object from every view, in the colours in turn that the prior has seen."""
+    captions = []
+    for name in OBJECTS:
+        colours = [colour for colour in COLOURS if (name, colour) not in HELD_OUT]
+        turns = (Caption(name, colours[i % len(colours)], VIEWS[i // each]) for i in range(each * len(VIEWS)))
+        captions += turns
+    return captions
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A question about a detail.
+
+    Attributes:
+        object: Of which object.
+        detail: Which of its two.
+        there: Whether it should be seen.
+        views: From where.
+    """
+
+    object: str
+    detail: int
+    there: bool
+    views: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Such as ``"house: door"`` or ``"house: no door"``."""
+        return f"{self.object}: {'' if self.there else 'no '}{DETAILS[self.object][self.detail].name}"
+
+
+def probes(renders: Images) -> list[Probe]:
+    """What samples are asked: details that true renders from a view as good as always show, or never.
+
+    Args:
+        renders: True renders.
+    """
+    found = []
+    for i, name in enumerate(OBJECTS):
+        for k in range(2):
+            shares = {}
+            for v, view in enumerate(VIEWS):
+                hits = renders.details[(renders.object == i) & (renders.view == v), k] == 1
+                shares[view] = hits.float().mean().item()
+            plain = tuple(view for view, share in shares.items() if share >= PLAIN)
+            hidden = tuple(view for view, share in shares.items() if share <= HIDDEN)
+            found += [Probe(name, k, True, plain)] * bool(plain) + [Probe(name, k, False, hidden)] * bool(
+                hidden
+            )
+    return found
+
+
+def probed(
+    judge: Judge, images: Tensor, captions: Sequence[Caption], asked: Sequence[Probe]
+) -> dict[str, float]:
+    """Fractions of images that show a detail, or do not, as they should, by the probe's name.
+
+    Args:
+        judge: Whose probes are asked.
+        images: ``[n, h, w, 3]`` in [0, 1].
+        captions: What each was asked to show, with a view.
+        asked: See [`probes`][].
+    """
+    seen = judge.details(images, [caption.object for caption in captions]).tolist()
+    return {
+        probe.name: fmean(
+            shown[probe.detail] == probe.there
+            for caption, shown in zip(captions, seen, strict=True)
+            if caption.object == probe.object and caption.view in probe.views
+        )
+        for probe in asked
+    }
 
 
 @torch.no_grad()
@@ -75,6 +190,94 @@ def latent_statistics(vae: AutoencoderKL, images: Images) -> dict[str, float]:
         "largest_of_grey": largest(torch.full((1, 3, 64, 64), 0.5)),
         "largest_of_flat_colours": largest(flat),
         "largest_of_noise": largest(noise),
+    }
+
+
+@torch.no_grad()
+def round_trip(
+    pipeline: StableDiffusionPipeline, images: Images, captions: Sequence[Caption], steps: int
+) -> float:
+    """Mean PSNR (dB) of images that DDIM inversion takes to noise in so many steps and DDIM back, without
+    guidance.
+    """
+    vae, unet, rgb = pipeline.vae, pipeline.unet, images.float
+    up, down = DDIMInverseScheduler.from_config(pipeline.scheduler.config), pipeline.scheduler
+    text, _ = pipeline.encode_prompt([c.text for c in captions], pipeline.device, 1, False)
+    z = vae.config.scaling_factor * vae.encode(2 * rgb - 1).latent_dist.mode()
+    for scheduler in (up, down):
+        scheduler.set_timesteps(steps)
+        for t in scheduler.timesteps:
+            z = scheduler.step(unet(z, t, text).sample, t, z).prev_sample
+    back = (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
+    return float(-10 * (back - rgb).square().mean((1, 2, 3)).log10().mean())
+
+
+def measure_prior(
+    pipeline: StableDiffusionPipeline, judges: Judges, settings: Measures, fresh: Images, seed: int
+) -> dict[str, Any]:
+    """Every figure of the model card that is about the prior, as plain containers.
+
+    Args:
+        pipeline: The prior.
+        judges: By name.
+        settings: How much is measured.
+        fresh: True renders that nothing was trained on.
+        seed: Of further ones; the samples' seeds are counted from 0.
+    """
+    draw = partial(sample, pipeline, steps=settings.sampling_steps)
+    return {
+        "latents": latent_statistics(pipeline.vae, fresh),
+        "round trips": _round_trips(pipeline, settings.trips, seed),
+        "pairs": _pairs(draw, judges, settings),
+        **_views(draw, judges, settings, probes(fresh), seed),
+    }
+
+
+def _round_trips(pipeline: StableDiffusionPipeline, trips: Sequence[int], seed: int) -> dict[str, float]:
+    captions = view_captions(1)[::2]
+    images = render_captions(captions, seed + 3)
+    return {str(steps): round_trip(pipeline, images, captions, steps) for steps in trips}
+
+
+def _pairs(draw: partial[Tensor], judges: Judges, settings: Measures) -> dict[str, Any]:
+    """Right object and colour by guidance scale, kind of pair and judge."""
+    found: dict[str, Any] = {}
+    for scale in settings.scales:
+        for kind, pairs in (("seen", seen_pairs()), ("held out", held_out_pairs())):
+            captions = pair_captions(pairs, settings.per_pair)
+            images = draw([caption.text for caption in captions], scale)
+            read = {name: asdict(accuracy(judge, images, captions)) for name, judge in judges.items()}
+            found.setdefault(f"{scale:g}", {})[kind] = read
+    return found
+
+
+def _views(
+    draw: partial[Tensor],
+    judges: Judges,
+    settings: Measures,
+    asked: Sequence[Probe],
+    seed: int,
+) -> dict[str, Any]:
+    """Views, Fréchet distances and details: of true renders, and of samples by guidance scale."""
+    captions = view_captions(settings.per_view)
+    truth, again = (render_captions(captions, seed + k).float.permute(0, 2, 3, 1) for k in (1, 2))
+    sets = {"true renders": again} | {
+        f"w = {scale:g}": draw([caption.text for caption in captions], scale)
+        for scale in settings.view_scales
+    }
+    views, distances, details = ({name: {} for name in sets} for _ in range(3))
+    for judge_name, judge in judges.items():
+        features = judge.features(truth).numpy()
+        for name, images in sets.items():
+            views[name][judge_name] = view_accuracy(judge, images, captions)
+            distances[name][judge_name] = frechet_distance(features, judge.features(images).numpy())
+            details[name][judge_name] = probed(judge, images, captions, asked)
+    return {
+        "views": views,
+        "images of views": len(captions),
+        "frechet": distances,
+        "details": details,
+        "details asked from": {probe.name: probe.views for probe in asked},
     }
 
 

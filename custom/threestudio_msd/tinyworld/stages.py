@@ -11,17 +11,17 @@ from pathlib import Path
 from diffusers import AutoencoderKL
 
 from ..files import save_text
+from . import card
 from .autoencoder import train_autoencoder
-from .data import VERSION, DataConfig, Images, cached_images, render_images
-from .figures import ddim_accuracy, latent_statistics, save_sheet
-from .judge import load_judge, measure_judge, save_judge, train_judge
+from .data import VERSION, DataConfig, Images, cached_images
+from .figures import Measures, measure_prior, save_sheet
+from .judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
 from .prior import PriorConfig, load_prior, train_prior
 from .training import TrainConfig
-from .world import held_out_pairs, seen_pairs
 
 FRESH_SEED = 1_000_003
 """Seed of the renders that measure: far from those that train."""
-VERSIONS = {"judge": 2, "vae": 2, "unet": 2}
+VERSIONS = {"judges": 2, "vae": 2, "unet": 2}
 """Of what each stage trains: raised when its program changes so that an old state must not go on."""
 
 
@@ -29,60 +29,86 @@ VERSIONS = {"judge": 2, "vae": 2, "unet": 2}
 class Recipe:
     """Everything that decides the weights.
 
-    `autoencoder_channels` are the autoencoder's widths, `scales` the guidance scales that are measured,
-    `sheet_scale` the one that the sample sheet is drawn with, `per_pair` how many samples of each (object,
-    colour), `sampling_steps` their DDIM steps, `fresh_views` how many fresh cameras for each object measure
-    the judge and the autoencoder.
+    Attributes:
+        data: The renders that train everything.
+        judges: By name, as in [`JUDGES`][threestudio_msd.tinyworld.judge.JUDGES].
+        autoencoder: Its training.
+        prior: That of the denoiser and the text encoder.
+        autoencoder_channels: The autoencoder's widths.
+        sizes: Of the denoiser and the text encoder.
+        measures: How much is measured.
     """
 
     data: DataConfig
-    judge: TrainConfig
+    judges: dict[str, JudgeConfig]
     autoencoder: TrainConfig
     prior: TrainConfig
     autoencoder_channels: tuple[int, ...]
     sizes: PriorConfig
-    scales: tuple[float, ...]
-    sheet_scale: float
-    per_pair: int
-    sampling_steps: int
-    fresh_views: int
+    measures: Measures
 
     def seeded(self, seed: int) -> Recipe:
-        """The same with another seed everywhere."""
-        parts = {
-            name: replace(getattr(self, name), seed=seed)
-            for name in ("data", "judge", "autoencoder", "prior")
+        """The same with another seed everywhere; no two judges share one."""
+        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "autoencoder", "prior")}
+        judges = {
+            name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
         }
-        return replace(self, **parts)
+        return replace(self, judges=judges, **parts)
 
 
 FULL = Recipe(
-    data=DataConfig(views=720, colours_per_view=4),
-    judge=TrainConfig(steps=1500, batch=64, lr=2e-3),
+    data=DataConfig(views=800, colours_per_view=4),
+    judges={
+        name: JudgeConfig(
+            trunk,
+            width,
+            augmentation,
+            (
+                Round(TrainConfig(steps, batch=64, lr=2e-3)),
+                Round(TrainConfig(1200, batch=64, lr=1e-3, warmup=50), mixed=12, blurs=2, painted=14),
+            ),
+        )
+        for name, trunk, width, augmentation, steps in (
+            ("a", "convolutions", 24, "degrade", 2000),
+            ("b", "residual", 20, "disturb", 2200),
+        )
+    },
     autoencoder=TrainConfig(steps=1400, batch=32, lr=3e-3, save_every=100),
     prior=TrainConfig(steps=4200, batch=64, lr=1.2e-3, warmup=150, gamma=16.97, save_every=100),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
-    scales=(1.0, 3.0, 5.0, 7.5),
-    sheet_scale=5.0,
-    per_pair=4,
-    sampling_steps=50,
-    fresh_views=200,
+    measures=Measures(),
 )
 """What made the weights that ship."""
 
 QUICK = Recipe(
     data=DataConfig(views=2, colours_per_view=1),
-    judge=TrainConfig(steps=2, batch=4, lr=1e-3),
+    judges={
+        name: JudgeConfig(
+            trunk,
+            4,
+            augmentation,
+            (Round(TrainConfig(steps=2, batch=16, lr=1e-3), mixed=2, blurs=2, painted=2),) * 2,
+            features=8,
+            bank=2,
+        )
+        for name, trunk, augmentation in (("a", "convolutions", "degrade"), ("b", "residual", "disturb"))
+    },
     autoencoder=TrainConfig(steps=2, batch=4, lr=1e-3),
     prior=TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),
     autoencoder_channels=(4, 4, 8),
     sizes=PriorConfig(channels=(16, 16, 16), heads=2, text_width=16, text_layers=1),
-    scales=(1.0,),
-    sheet_scale=1.0,
-    per_pair=1,
-    sampling_steps=2,
-    fresh_views=1,
+    measures=Measures(
+        scales=(1.0,),
+        view_scales=(1.0,),
+        per_pair=1,
+        per_view=1,
+        sampling_steps=2,
+        fresh_views=4,
+        negatives=2,
+        trips=(2,),
+        sheet_scale=1.0,
+    ),
 )
 """A smoke run of every stage in seconds; its weights are of no use."""
 
@@ -92,7 +118,8 @@ class Training:
 
     Args:
         recipe: What to train.
-        out: Where the results go: ``tiny-prior/``, ``judge/``, ``figures.json``, ``sample_sheet.png``.
+        out: Where the results go: ``tiny-prior/``, ``judge/``, ``second-judge/``, ``figures.json``,
+            ``sample_sheet.png``, and the tables of ``README.md``.
         cache: Where renders and resumable states are kept, each under a name of its own settings and version;
             those of others are left alone.
         progress: Whether to show bars.
@@ -102,7 +129,7 @@ class Training:
         self.recipe, self.out, self.cache, self.progress = recipe, out, cache, progress
         self.stages: dict[str, Callable[[], object]] = {
             "data": self.data,
-            "judge": self.judge,
+            "judges": self.judges,
             "vae": self.autoencoder,
             "unet": self.prior,
             "sheet": self.sheet,
@@ -117,17 +144,37 @@ class Training:
         """Renders the training images, once."""
         return cached_images(self.recipe.data, self.cache, self.progress)
 
-    def judge(self) -> None:
-        """Trains the judge and records its accuracy on fresh renders."""
-        state = self.state("judge", asdict(self.recipe.judge)) / "state.pt"
-        judge = train_judge(self.data(), self.recipe.judge, state, self.progress)
-        seed = FRESH_SEED + self.recipe.judge.seed
-        accuracy = measure_judge(judge, self.recipe.fresh_views, seed, self.progress)
-        settings = {"width": judge.width, "features": judge.embed.out_features, "accuracy": accuracy}
-        save_judge(judge, self.out / "judge", {**settings, "training": asdict(self.recipe.judge)})
-        print(
-            "judge on fresh renders: " + ", ".join(f"{head} {value:.4g}" for head, value in accuracy.items())
-        )
+    @property
+    def fresh_seed(self) -> int:
+        """Of what measures."""
+        return FRESH_SEED + self.recipe.data.seed
+
+    def fresh(self) -> Images:
+        """Renders the images that measure, once."""
+        config = DataConfig(self.recipe.measures.fresh_views, 1, self.fresh_seed)
+        return cached_images(config, self.cache, self.progress)
+
+    def folder(self, judge: str) -> Path:
+        """Where a judge goes."""
+        return self.out / JUDGES[judge].name
+
+    def judges(self) -> None:
+        """Trains the judges, and records and prints what each is worth on fresh renders and on negatives."""
+        for name, config in self.recipe.judges.items():
+            folder = self.state("judges", asdict(config))
+            self.settle(name, config, train_judge(self.data(), config, folder, self.progress))
+        records = {name: load_judge(self.folder(name)).record for name in self.recipe.judges}
+        self.tell("judges", card.judge_tables({"judges": records}))
+
+    def tell(self, block: str, text: str) -> None:
+        """Prints tables and writes them into the model card."""
+        print(text)
+        card.fill(self.out / "README.md", block, text)
+
+    def settle(self, name: str, config: JudgeConfig, judge: Judge) -> None:
+        """Measures a trained judge and saves it."""
+        record = measured(judge, config, self.fresh(), self.recipe.measures.negatives, self.fresh_seed)
+        save_judge(judge, self.folder(name), record)
 
     @property
     def vae_folder(self) -> Path:
@@ -167,18 +214,14 @@ class Training:
 
     def sheet(self) -> None:
         """Measures what is in `out`: the model card's figures, and the sample sheet."""
-        recipe = self.recipe
-        pipeline, judge = load_prior(self.out / "tiny-prior"), load_judge(self.out / "judge")
-        fresh = DataConfig(recipe.fresh_views, 1, FRESH_SEED + recipe.data.seed)
-        figures: dict[str, object] = {
-            "judge": judge.accuracy,
-            "latents": latent_statistics(pipeline.vae, render_images(fresh, self.progress)),
+        measures = self.recipe.measures
+        pipeline = load_prior(self.out / "tiny-prior")
+        judges = {name: load_judge(self.folder(name)) for name in self.recipe.judges}
+        figures = {
+            "judges": {name: judge.record for name, judge in judges.items()},
+            **measure_prior(pipeline, judges, measures, self.fresh(), self.fresh_seed),
         }
-        for scale in recipe.scales:
-            for name, pairs in (("seen", seen_pairs()), ("held-out", held_out_pairs())):
-                found = ddim_accuracy(pipeline, judge, pairs, scale, recipe.per_pair, recipe.sampling_steps)
-                figures[f"ddim {name}, guidance {scale:g}"] = asdict(found)
-        for name, figure in figures.items():
-            print(f"{name}: " + ", ".join(f"{key} {value:.4g}" for key, value in figure.items()))
         save_text(json.dumps(figures, indent=2) + "\n", self.out / "figures.json")
-        save_sheet(pipeline, self.out / "sample_sheet.png", recipe.sheet_scale, recipe.sampling_steps)
+        self.tell("prior", card.prior_tables(figures))
+        self.tell("judges", card.judge_tables(figures))
+        save_sheet(pipeline, self.out / "sample_sheet.png", measures.sheet_scale, measures.sampling_steps)
