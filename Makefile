@@ -2,6 +2,7 @@
 # make demo-3d   text to 3D on it: a turntable video and a mesh with colours
 # make compare  MSD beside SDS, SDI, VSD and DDIM on the embedded prior: outputs/compare/index.html; ARGS=--quick for a first look
 # make compare-3d  the same for scenes, measured against true renders: outputs/compare-3d/index.html
+# make table4 the paper's Table 4 on Stable Diffusion, its figures beside; a GPU and weights, or ARGS=--dry-run for a rehearsal
 # make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
 # make test   the test suite
 # make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
@@ -14,7 +15,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo demo-3d compare compare-3d doctor test torture lint
+.PHONY: demo demo-3d compare compare-3d table4 doctor test torture lint
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
@@ -28,6 +29,9 @@ compare: $(READY)
 		"SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" configs/sdi-tiny.yaml configs/vsd-tiny.yaml \
 		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=80 nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
+
+table4: $(READY)
+	$(BIN)/python scripts/table4.py $(ARGS)
 
 doctor: $(READY)
 	$(BIN)/python scripts/doctor.py $(ARGS)

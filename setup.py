@@ -41,7 +41,7 @@ setup(
         "3d": ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4"],
         "texture": ["xatlas>=0.0.9"],
         "viewer": ["viser>=1.0"],
-        "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4"],
+        "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4", "torch-fidelity>=0.3"],
         "cluster": ["ray>=2.40"],
         "dev": [
             "pytest>=8",

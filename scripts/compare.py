@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from launcher.script import require_folder, with_host
+from launcher.script import with_host
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -59,37 +59,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, report, and print the tables; returns 1 if a run failed."""
-    from threestudio_msd.evaluation.compare import Budget, Comparison, check, compare
-    from threestudio_msd.evaluation.features import read_features
-    from threestudio_msd.evaluation.grid import Method, check_cells, executor
-    from threestudio_msd.evaluation.prompts import read_prompts
-    from threestudio_msd.evaluation.references import Sampling
-    from threestudio_msd.evaluation.report import write_report
+    from launcher.comparison import compared
 
-    from launcher.check import read_checked
-
-    require_folder(args.out)
-    comparison = Comparison(
-        methods=[Method.parse(word) for word in args.configs],
-        prompts=read_prompts(args.prompts),
-        seeds=args.seeds,
-        budgets=[Budget.parse(text) for text in args.budget],
-        out=args.out.resolve(),
-        particles=args.particles,
-        frames=args.frames,
-        reference_particles=args.reference_particles,
-        sampling=Sampling(args.particles, args.steps, args.scale),
-        first_seed=args.first_seed,
-    )
-    comparison = comparison.brief() if args.quick else comparison
-    execute, extractors = executor("launch:main", args.jobs, args.ray), read_features(args.features)
-    prompt, seed = comparison.prompts[0], args.first_seed
-    firsts = [comparison.cell(method, prompt, seed, steps=1) for method in comparison.methods]
-    configs = check_cells(firsts, read_checked)
-    check(comparison, configs, extractors)
-    results = compare(comparison, configs[0], extractors, execute)
-    page = write_report(comparison, results, args.title, comparison.methods[0].label)
-    print(f"\n{(comparison.out / 'tables.md').read_text(encoding='utf-8')}\n{page}")
+    results, page = compared(args)
+    print(f"\n{page.with_name('tables.md').read_text(encoding='utf-8')}\n{page}")
     return 1 if results.failed else 0
 
 

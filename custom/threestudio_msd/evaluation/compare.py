@@ -76,6 +76,7 @@ class Comparison:
         reference_particles: DDIM images, and true renders, a prompt.
         sampling: How DDIM images are sampled.
         first_seed: The first of the seeds.
+        probes: Steps of the short runs that tell what a step costs; see `step_costs`.
 
     Raises:
         UserError: Methods share a name, or a number is too small.
@@ -91,6 +92,7 @@ class Comparison:
     reference_particles: int = 16
     sampling: Sampling = field(default_factory=Sampling)
     first_seed: int = 0
+    probes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         labels = [method.label for method in self.methods]
@@ -208,7 +210,8 @@ def _costs(comparison: Comparison, execute: Execute) -> dict[str, Costs]:
     """What a step costs, from short runs on the first prompt; seconds only where a budget is of them."""
     prompt, seed = comparison.prompts[0], comparison.first_seed
     cells = [comparison.cell(method, prompt, seed, steps=1) for method in comparison.methods]
-    return step_costs(cells, execute, any(budget.kind == "seconds" for budget in comparison.budgets))
+    timed = any(budget.kind == "seconds" for budget in comparison.budgets)
+    return step_costs(cells, execute, timed, comparison.probes)
 
 
 def _steps(comparison: Comparison, budget: Budget, costs: Mapping[str, Costs]) -> dict[str, int]:

@@ -50,7 +50,9 @@ class Costs:
         return max(1, round(amount / cost))
 
 
-def step_costs(cells: Sequence[Cell], execute: Execute, timed: bool = False) -> dict[str, Costs]:
+def step_costs(
+    cells: Sequence[Cell], execute: Execute, timed: bool = False, probes: tuple[int, int] | None = None
+) -> dict[str, Costs]:
     """Costs of an optimiser step of every method.
 
     Two runs of different lengths are compared, so that what a run costs once (loading, the prompt, the
@@ -60,13 +62,15 @@ def step_costs(cells: Sequence[Cell], execute: Execute, timed: bool = False) -> 
         cells: One of every method, of any length.
         execute: See `grid.executor`.
         timed: Measure seconds too.
+        probes: Steps of the two runs; `PROBES` by default.
 
     Returns:
         By the methods' labels.
     """
-    counted = [[replace(cell, steps=steps, counted=True) for steps in PROBES] for cell in cells]
+    probes = probes or PROBES
+    counted = [[replace(cell, steps=steps, counted=True) for steps in probes] for cell in cells]
     plain = (
-        [[replace(cell, steps=steps) for steps in PROBES] for cell in cells] if timed else [[] for _ in cells]
+        [[replace(cell, steps=steps) for steps in probes] for cell in cells] if timed else [[] for _ in cells]
     )
     failed = run_grid([cell for pair in (*counted, *plain) for cell in pair], execute)
     found = {}

@@ -308,7 +308,8 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
     except (ConnectionError, ValueError) as error:
         raise UserError(f"--ray {address}: {first_line(error)}") from error
     try:
-        remote = ray.remote(run_cell).options(num_cpus=1)
+        gpus = min(1, ray.cluster_resources().get("GPU", 0))  # a task that asks for none is shown none
+        remote = ray.remote(run_cell).options(num_cpus=1, num_gpus=gpus)
         waiting = {remote.remote(cell, launcher): cell for cell in cells}
         while waiting:
             (reference,), _ = ray.wait(list(waiting), num_returns=1)
