@@ -101,7 +101,7 @@ def measure_configs(configs: Mapping[str, DictConfig], steps: int, peak: float |
             costs = measure_steps(config, steps)
             share = costs.flop / costs.seconds / peak if peak else None
             yield GPURow(name, costs, share)
-        except (torch.cuda.OutOfMemoryError, UserError) as error:
+        except (RuntimeError, ImportError, UserError) as error:  # out of memory, or a package is missing
             yield GPURow(name, None, error=type(error).__name__)
         gc.collect()
         torch.cuda.empty_cache()

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..priors.architectures import CROSS, PLAIN, blocks
 from ..priors.random_pipelines import save_random_pipeline
 from .benchmark import Embeddings, Ratio, Timed, device_clock, timed
 
@@ -149,20 +150,30 @@ def beside_threestudio(folder: Path, rounds: int) -> Iterator[BesidePeer]:
     """
     import threestudio
 
-    narrow = {"unet": {"sample_size": 64, "block_out_channels": (64, 128), "attention_head_dim": 8}}
+    narrow = {"unet": {"sample_size": 64, "block_out_channels": (32, 64), **blocks(PLAIN, CROSS)}}
     model = str(save_random_pipeline(folder, "sd15", changes=narrow, tokens=77))
     for method, (theirs, ours, settings, batch) in PEERS.items():
         shared = {"pretrained_model_name_or_path": model}
         peer = threestudio.find(theirs)({**shared, "half_precision_weights": False, **settings})
         own = threestudio.find(ours)({**shared, **METHODS[ours]})
         given = latent_inputs(own, batch)
-        calls = [partial(module, **given) for module in (peer, own)]
+        calls = [peer_call(method, peer, given), partial(own, **given)]
         counts = [
             counted(call, [unet]) for call, unet in zip(calls, (peer.unet, own.model.backbone), strict=True)
         ]
         times = timed(f"{method}: threestudio's / ours, {batch} latents", *calls, rounds, device_clock)
         per_call = times.fast_ms / counts[1] / (times.plain_ms / counts[0])
         yield BesidePeer(method, batch, *counts, times, per_call)
+
+
+def peer_call(method: str, peer: Any, given: dict[str, Any]) -> Timed:
+    """A call of threestudio's module on latents; of its SDI, which takes none, of the gradient alone."""
+    if method != "SDI":
+        return partial(peer, **given)
+    latents = given["rgb"].permute(0, 3, 1, 2)
+    time = torch.full((len(latents),), int(0.98 * peer.num_train_timesteps), device=latents.device)
+    cameras = (given[name] for name in ("elevation", "azimuth", "camera_distances"))
+    return partial(peer.compute_grad_sdi, latents, time, given["prompt_utils"], *cameras)
 
 
 def counted(work: Timed, modules: Sequence[nn.Module]) -> int:
