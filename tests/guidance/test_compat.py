@@ -239,8 +239,11 @@ def test_without_a_prompt_anywhere_the_overrides_are_told(folder, prompt):
         zero123(folder, **prompt)(renders(), **cameras(2), rgb_as_latents=False)
 
 
-def test_zero123_simple_system_reads_timesteps(msd):
-    out = msd(renders(), PromptUtils(), **cameras(2))
+def test_zero123_simple_system_reads_timesteps_and_renders(msd):
+    rgb = renders()
+    out = msd(rgb, PromptUtils(), **cameras(2))
+    assert "rgb" in out and "rgb" not in list(out)  # it is shown, and not logged as the others are
+    assert torch.equal(out["rgb"], rgb)
     levels = msd.model.denoiser.schedule.sigma_at(out["timesteps"])
     torch.testing.assert_close(levels, out["bandwidth"].expand(2), rtol=0.1, atol=0)
 

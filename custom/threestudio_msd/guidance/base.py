@@ -262,7 +262,10 @@ class LatentGuidance(SystemCalls):
                 "nfe": self.nfe,
                 **self.report(estimate),
             },
-            lambda: self.timesteps(estimate.sigma.expand(batch)),
+            {
+                "timesteps": lambda: self.timesteps(estimate.sigma.expand(batch)),
+                "rgb": lambda: rgb.detach(),
+            },
         )
         if guidance_eval:
             output["eval"] = self.evaluation(estimate)

@@ -191,23 +191,26 @@ def without_autocast(call: Callable) -> Callable:
 
 
 class GuidanceOutput(dict):
-    """What a guidance returns, and two things that are not among its keys but can be asked for.
+    """What a guidance returns, and what is not among its keys, as systems log those, but can be asked for.
 
-    `loss_sds` gives the method's own loss, `timesteps` the noise level in training timesteps, `[B]`.
+    `loss_sds` gives the method's own loss.
 
     Args:
         values: By key.
-        timesteps: Computes them.
+        further: What computes the rest, by key.
     """
 
-    def __init__(self, values: Mapping[str, Any], timesteps: Callable[[], Tensor]) -> None:
+    def __init__(self, values: Mapping[str, Any], further: Mapping[str, Callable[[], Any]]) -> None:
         super().__init__(values)
-        self._timesteps = timesteps
+        self._further = further
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._further
 
     def __missing__(self, key: str) -> Any:
         losses = [name for name in self if name.startswith("loss_")]
-        if key == "timesteps":
-            return self._timesteps()
+        if key in self._further:
+            return self._further[key]()
         if key != SYSTEMS_LOSS or not losses:
             raise KeyError(key)
         return self[losses[0]]
