@@ -41,6 +41,11 @@ def in_one_line(work: Callable[[], int]) -> int:
         return UserError.status
 
 
+def _takes_files(folder: Path) -> bool:
+    """Whether files can be made there; file systems without blocks, such as /proc, take none."""
+    return os.access(folder, os.W_OK | os.X_OK) and os.statvfs(folder).f_blocks > 0
+
+
 def require_folder(path: Path) -> None:
     """Check that `--out` is a folder that can be written, or could be made.
 
@@ -50,7 +55,7 @@ def require_folder(path: Path) -> None:
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise UserError(f"--out: {there} is a file, expected a folder")
-    if not os.access(there, os.W_OK | os.X_OK) or not os.statvfs(there).f_blocks:  # /proc and its like
+    if not _takes_files(there):
         raise UserError(f"--out: {path} cannot be written")
 
 
@@ -65,5 +70,5 @@ def require_writable(option: str, path: Path | None) -> None:
     if path.is_dir():
         raise UserError(f"{option}: {path} is a folder, expected a file")
     there = next(parent for parent in path.absolute().parents if parent.exists())
-    if not there.is_dir() or not os.access(path if path.exists() else there, os.W_OK):
+    if not there.is_dir() or not _takes_files(there) or (path.exists() and not os.access(path, os.W_OK)):
         raise UserError(f"{option}: {path} cannot be written")

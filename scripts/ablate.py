@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from launcher import UserError
 from launcher.script import in_one_line, require_folder
 
+METHOD = "msd-guidance"
 COMPARE = Path(__file__).resolve().parent / "compare.py"
 
 
@@ -59,7 +60,10 @@ def ablate(args: argparse.Namespace, others: Sequence[str]) -> int:
     config, *further = args.config
     if further or not Path(config).is_file():
         raise UserError(f"--config: expected one file, got {' '.join(args.config)}")
-    load_yaml(config)
+    system = load_yaml(config).get("system")
+    guidance = system.get("guidance_type", METHOD) if hasattr(system, "get") else METHOD
+    if guidance != METHOD:
+        raise UserError(f"--config: expected one of {METHOD}, whose choices are ablated, got {guidance}")
     statuses = []
     for group in args.only:
         variants = write_variants(config, group, args.out / group / "configs")

@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     from threestudio_msd.files import save_text
 
     require_writable("--json", args.json)
+    if args.prompt is not None and not args.prompt.strip():
+        raise UserError("--prompt: expected what the images should show, got nothing")
     extractors = read_features(args.features)
     images = image_set([record for dir in args.dir for record in read_records(dir, args.prompt)], extractors)
     references = {"reference": image_set(read_records(args.reference), extractors)} if args.reference else {}

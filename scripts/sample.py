@@ -42,7 +42,8 @@ def run(args: argparse.Namespace) -> int:
     from launcher.check import read_checked
 
     require_folder(args.out)
-    words, overrides = split_overrides([*args.prompts, *args.overrides])
+    words, overrides = split_overrides(args.prompts)
+    overrides += args.overrides
     prompts = read_prompts(words)
     settings = Sampling(args.particles, args.steps, args.scale, args.solver)
     for option, value, least in (("--seeds", args.seeds, 1), ("--first-seed", args.first_seed, 0)):

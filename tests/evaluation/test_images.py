@@ -138,6 +138,12 @@ def test_images_of_two_sizes_are_refused(tmp_path):
         read_images(read_records(tmp_path))
 
 
+def test_a_picture_without_neighbours_is_refused(tmp_path):
+    Image.new("RGB", (1, 9)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match=r"a\.png: expected at least 3 x 3 pixels, these are 1 x 9$"):
+        read_images(read_records(tmp_path / "a.png", "a red mug"))
+
+
 @pytest.mark.parametrize("content", ["", "1", "[1]", '[{"step": "x"}]'])
 def test_a_garbled_list_of_frames_is_named(tmp_path, content):
     run = Run(launched(tmp_path))

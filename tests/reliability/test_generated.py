@@ -173,7 +173,7 @@ def test_some_values_of_some_keys(where, value):
 @pytest.mark.slow
 @pytest.mark.parametrize(("config", "key"), KEYS)
 def test_values_of_every_key(config, key):
-    @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
     @given(value=VALUES)
     def driven(value):
         refused_or_sound(config, key, value)

@@ -32,6 +32,7 @@ WRONG = {
         (f"{SAMPLE} --first-seed -1", "--first-seed"),
         (f"{SAMPLE} system.guidance.dtype=fp16", "float16"),
         (f"{SAMPLE} seed=-1", "seed"),
+        (f"{SAMPLE} foo=1", "foo"),  # no prompt, which --prompts alone has
         (f"{IMAGE} --prompts '' --out OUT", "--prompts"),
         (f"{IMAGE} --prompts {MUG} --out setup.py", "--out"),
     ],
@@ -40,6 +41,9 @@ WRONG = {
         (f"{COMPARE} --steps 0", "--steps"),
         (f"{COMPARE} --reference-particles 0", "--reference-particles"),
         (f"{COMPARE} --budget steps=nan", "--budget"),
+        (f"{COMPARE} --features judge=", "--features"),
+        (f"{COMPARE} --ray 127.0.0.1:1", "--ray 127.0.0.1:1"),
+        (f"{COMPARE} --ray nowhere", "--ray"),
         (f"{COMPARE},system.guidance.sampler.steps=0", "MSD: system.guidance.sampler.steps"),
         (f"{COMPARE},foo=1", "MSD: foo"),
         (f"--prompts {MUG} --out OUT --configs ../../x=configs/msd-tiny.yaml", "../../x"),
@@ -60,11 +64,13 @@ WRONG = {
         ("docs --three-d", "docs"),
         ("docs --three-d --prompt x", "--prompt"),
         ("docs --features foo", "foo"),
+        ("docs --prompt ''", "--prompt"),
     ],
     "ablate": [
         (f"{IMAGE} --prompts {MUG} --out OUT --search 1", "--search"),
         (f"--config setup.py --prompts {MUG} --out OUT", "setup.py"),
         (f"--config nowhere.yaml --prompts {MUG} --out OUT", "nowhere.yaml"),
+        (f"--config configs/sds-tiny.yaml --prompts {MUG} --out OUT", "msd-guidance"),
     ],
     "pairs": [
         ("--out OUT --every 0", "--every"),

@@ -224,7 +224,7 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
     """
     found: dict[str, Features] = {}
     for word in words:
-        name, _, weights = word.partition("=")
+        name, equals, weights = word.partition("=")
         if name not in FEATURES:
             raise UserError(
                 f"--features: expected one of {', '.join(FEATURES)}, got {name!r}"
@@ -232,6 +232,8 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
             )
         if name in found:
             raise UserError(f"--features: {name} is given twice")
+        if equals and not weights:
+            raise UserError(f"--features: expected {name}=WEIGHTS, got none")
         found[name] = FEATURES[name](weights or None)
     return found
 

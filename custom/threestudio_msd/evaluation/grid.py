@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from .flop import counting
 from .images import Run, slug
 
 DONE, LOCK = "done.json", ".lock"
+ANSWERS = 8.0  # seconds that a cluster is given to answer
 READ_LATER = ("configs/parsed.yaml", "csv_logs/**/*.csv", "save/it*-test/*.png", "save/progress/*")
 SETTING = re.compile(
     r",(?=[\w.]+=)"
@@ -262,13 +264,26 @@ def executor(launcher: str, jobs: int, ray: str | None = None) -> Execute:
     """How cells are run: in local processes, or on the Ray cluster at an address.
 
     Raises:
-        UserError: There would be no process.
+        UserError: There would be no process, or nothing answers at the address.
     """
     if jobs < 1:
         raise UserError(f"--jobs: expected 1 or more processes, got {jobs}")
     if ray:
+        _require_answer(ray)
         return partial(run_on_ray, launcher=launcher, address=ray)
     return partial(run_locally, launcher=launcher, jobs=jobs)
+
+
+def _require_answer(address: str) -> None:
+    """Check that something listens at HOST:PORT; Ray itself would go on trying."""
+    found = re.fullmatch(r"(ray://)?(?P<host>[^:/]+):(?P<port>\d+)", address)
+    if found is None and address not in ("local", "auto"):
+        raise UserError(f"--ray: expected local, auto or HOST:PORT, got {address!r}")
+    try:
+        if found:
+            socket.create_connection((found["host"], int(found["port"])), timeout=ANSWERS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--ray {address}: no cluster answers: {first_line(error)}") from error
 
 
 def run_locally(cells: Sequence[Cell], launcher: str, jobs: int) -> Iterator[Outcome]:

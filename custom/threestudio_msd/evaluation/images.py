@@ -22,6 +22,7 @@ from ..errors import UserError, first_line
 from ..files import save_text, write_whole
 
 SAMPLES = "samples.json"
+LEAST = 3  # pixels, to have neighbours on both sides
 NFE = "train/nfe"  # the column of a run's log
 
 
@@ -241,11 +242,14 @@ def read_images(records: Iterable[ImageRecord]) -> Tensor:
     """Load images of one size: `[N, H, W, 3]` in [0, 1].
 
     Raises:
-        UserError: One cannot be read, or has another size than the first.
+        UserError: One cannot be read, is too small, or has another size than the first.
     """
     arrays: list[np.ndarray] = []
     for record in records:
         pixels = read_pixels(record.path)
+        if min(pixels.shape[:2]) < LEAST:
+            size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            raise UserError(f"{record.path}: expected at least {LEAST} x {LEAST} pixels, these are {size}")
         if arrays and pixels.shape != arrays[0].shape:
             sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (arrays[0], pixels))
             raise UserError(f"{record.path}: images of one size are needed, these are {sizes}")
