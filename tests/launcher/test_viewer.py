@@ -221,6 +221,15 @@ def test_without_viser_it_is_one_line(monkeypatch):
         ViserPage(18124, (1.0, 0.0, 0.0), can_hold=False)
 
 
+CLICK_PAUSE = """
+const centre = (one) => { const box = one.getBoundingClientRect(); return box.top + box.height / 2; };
+const texts = [...document.querySelectorAll("*")].filter((one) => !one.children.length);
+const label = texts.find((one) => one.innerText === "pause");
+const far = (one) => Math.abs(centre(one) - centre(label));
+[...document.querySelectorAll("input[type=checkbox]")].sort((a, b) => far(a) - far(b))[0].click();
+"""
+
+
 class Browser:
     """A headless Chromium on a page, spoken to by its debugging protocol."""
 
@@ -273,7 +282,7 @@ def until(condition, seconds=90):
 
 
 @pytest.mark.slow
-def test_a_browser_shows_the_scene(system, trainer, tmp_path):
+def test_a_browser_shows_the_scene_and_pauses_it(system, trainer, tmp_path):
     pytest.importorskip("viser")
     program = shutil.which("chromium") or shutil.which("google-chrome") or pytest.skip("no Chromium")
     page = ViserPage(18130, (2.0, 0.0, 0.0), can_hold=True)
@@ -302,6 +311,8 @@ def test_a_browser_shows_the_scene(system, trainer, tmp_path):
         assert "hold bandwidth" in browser.run("document.body.innerText")
         (look,) = page.looks().values()
         assert look.position == pytest.approx((2, 0, 0), abs=1e-3)
+        browser.run(CLICK_PAUSE)
+        until(lambda: page.paused)
     finally:
         Image.fromarray(browser.picture().astype(np.uint8)).save(tmp_path / "page.png")
         browser.close()
