@@ -13,7 +13,7 @@ from threestudio_msd.tinyworld.world import parse_prompt
 
 @pytest.fixture(scope="module")
 def guidance():
-    return threestudio.find("tiny-truth-guidance")({"prompt": "a red mug"})
+    return threestudio.find("msd-truth-guidance")({"prompt": "a red mug"})
 
 
 def batch(cameras, **more):

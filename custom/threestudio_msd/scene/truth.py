@@ -1,4 +1,4 @@
-"""`tiny-truth-guidance`: true pictures in the place of a prior, the ceiling of what distils one."""
+"""`msd-truth-guidance`: true pictures in the place of a prior, the ceiling of what distils one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..tinyworld.render import Cameras
 from ..tinyworld.world import Caption, parse_prompt
 
 
-@threestudio.register("tiny-truth-guidance")
+@threestudio.register("msd-truth-guidance")
 class TruthGuidance(BaseObject):
     """Fits renders to what the prompt's object looks like from their cameras; no network is evaluated.
 
@@ -27,7 +27,7 @@ class TruthGuidance(BaseObject):
 
     @dataclass
     class Config(BaseObject.Config):
-        """Settings of `tiny-truth-guidance`."""
+        """Settings of `msd-truth-guidance`."""
 
         prompt: str = ""  # ${system.prompt_processor.prompt}
 
