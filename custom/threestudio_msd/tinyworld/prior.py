@@ -27,7 +27,7 @@ MIN_SNR_GAMMA = 5.0
 class PriorConfig:
     """Sizes of the denoiser and of the text encoder."""
 
-    channels: tuple[int, ...] = (32, 96, 128)
+    channels: tuple[int, ...] = (48, 96, 128)
     blocks: tuple[str, ...] = ("DownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D")
     heads: int = 4
     text_width: int = 96
@@ -151,6 +151,7 @@ def train_prior(
         on_save: Called with the step after each save.
     """
     prior, tokenizer = new_prior(sizes or PriorConfig(), folder, config.seed)
+    prior.unet.to(memory_format=torch.channels_last)
     mean, std = encode_images(vae, images)
     scale = vae.config.scaling_factor
     scheduler = noise_schedule()
@@ -158,14 +159,11 @@ def train_prior(
     snr = alphas / (1 - alphas)
     weight = snr.clamp_max(MIN_SNR_GAMMA) / snr
     names = list(zip(images.object.tolist(), images.colour.tolist(), images.view.tolist(), strict=True))
-    tokens = {}
 
-    def tokenise(text: str) -> Tensor:
-        if text not in tokens:
-            tokens[text] = tokenizer(
-                text, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
-            ).input_ids[0]
-        return tokens[text]
+    def tokenise(captions: list[str]) -> Tensor:
+        return tokenizer(
+            captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
+        ).input_ids
 
     def loss(generator: torch.Generator) -> Tensor:
         index = torch.randint(len(images), (config.batch,), generator=generator)
@@ -177,7 +175,7 @@ def train_prior(
         noise = torch.randn(z.shape, generator=generator)
         t = torch.randint(scheduler.config.num_train_timesteps, (config.batch,), generator=generator)
         with torch.autocast("cpu", torch.bfloat16):
-            text = prior.text_encoder(torch.stack([tokenise(c) for c in captions]))[0]
+            text = prior.text_encoder(tokenise(captions))[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
         return (weight[t] * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
 

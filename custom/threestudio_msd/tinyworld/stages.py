@@ -73,8 +73,8 @@ FULL = Recipe(
             ("b", "residual", 20, "disturb", 2200),
         )
     },
-    autoencoder=TrainConfig(steps=1400, batch=32, lr=3e-3, save_every=100),
-    prior=TrainConfig(steps=4200, batch=64, lr=1.2e-3, warmup=150, gamma=16.97, save_every=100),
+    autoencoder=TrainConfig(steps=5000, batch=16, lr=2.5e-3, gamma=16.97, save_every=100),
+    prior=TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
     measures=Measures(),

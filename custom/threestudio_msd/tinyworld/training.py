@@ -73,7 +73,7 @@ def fit(
         FloatingPointError: If the loss is not finite; the last checkpoint is left as it was.
     """
     optimiser = torch.optim.AdamW(
-        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
     average = [p.detach().clone() for p in module.parameters()]
     first = 0
