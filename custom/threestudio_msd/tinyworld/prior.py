@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -128,8 +129,8 @@ def train_prior(
     vae: AutoencoderKL,
     images: Images,
     folder: Path,
-    config: TrainConfig,
-    checkpoint: Path,
+    rounds: Sequence[TrainConfig],
+    states: Path,
     sizes: PriorConfig | None = None,
     progress: bool = True,
     on_save: Callable[[int], None] | None = None,
@@ -144,13 +145,14 @@ def train_prior(
         vae: The trained autoencoder.
         images: Labelled true renders, without the held-out pairs.
         folder: Where the pipeline is saved.
-        config: Steps and rates.
-        checkpoint: The training state, to resume from.
+        rounds: Steps and rates of one training after the other; each starts from the averaged weights of the
+            last (warm restarts), with a seed of its own.
+        states: Where the state of each round is kept, to resume from.
         sizes: Sizes of the networks; the defaults if ``None``.
         progress: Whether to show a bar.
         on_save: Called with the step after each save.
     """
-    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, config.seed)
+    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, rounds[0].seed)
     prior.unet.to(memory_format=torch.channels_last)
     mean, std = encode_images(vae, images)
     scale = vae.config.scaling_factor
@@ -165,15 +167,15 @@ def train_prior(
             captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
 
-    def loss(generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(images), (config.batch,), generator=generator)
+    def loss(batch: int, generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (batch,), generator=generator)
         captions = [
             write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
             for o, c, v in (names[i] for i in index.tolist())
         ]
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
-        t = torch.randint(scheduler.config.num_train_timesteps, (config.batch,), generator=generator)
+        t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=generator)
         with torch.autocast("cpu", torch.bfloat16):
             text = prior.text_encoder(tokenise(captions))[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
@@ -184,7 +186,9 @@ def train_prior(
         if on_save is not None:
             on_save(step)
 
-    fit("prior", prior, loss, config, checkpoint, progress, save)
+    for k, config in enumerate(rounds):
+        config = replace(config, seed=config.seed + k)
+        fit("prior", prior, partial(loss, config.batch), config, states / f"round-{k}.pt", progress, save)
     save_prior(folder, vae, prior, tokenizer, scheduler)
     return prior
 

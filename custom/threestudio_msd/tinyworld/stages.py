@@ -42,18 +42,19 @@ class Recipe:
     data: DataConfig
     judges: dict[str, JudgeConfig]
     autoencoder: TrainConfig
-    prior: TrainConfig
+    prior: tuple[TrainConfig, ...]
     autoencoder_channels: tuple[int, ...]
     sizes: PriorConfig
     measures: Measures
 
     def seeded(self, seed: int) -> Recipe:
         """The same with another seed everywhere; no two judges share one."""
-        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "autoencoder", "prior")}
+        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "autoencoder")}
+        prior = tuple(replace(part, seed=seed) for part in self.prior)
         judges = {
             name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
         }
-        return replace(self, judges=judges, **parts)
+        return replace(self, judges=judges, prior=prior, **parts)
 
 
 FULL = Recipe(
@@ -74,7 +75,10 @@ FULL = Recipe(
         )
     },
     autoencoder=TrainConfig(steps=5000, batch=16, lr=2.5e-3, gamma=16.97, save_every=100),
-    prior=TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
+    prior=(
+        TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
+        TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97),
+    ),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
     measures=Measures(),
@@ -95,7 +99,7 @@ QUICK = Recipe(
         for name, trunk, augmentation in (("a", "convolutions", "degrade"), ("b", "residual", "disturb"))
     },
     autoencoder=TrainConfig(steps=2, batch=4, lr=1e-3),
-    prior=TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),
+    prior=(TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),) * 2,
     autoencoder_channels=(4, 4, 8),
     sizes=PriorConfig(channels=(16, 16, 16), heads=2, text_width=16, text_layers=1),
     measures=Measures(
@@ -201,13 +205,14 @@ class Training:
 
     def prior(self) -> None:
         """Trains the denoiser and the text encoder, and saves the pipeline along the way."""
-        settings = (self.vae_folder.name, asdict(self.recipe.prior), asdict(self.recipe.sizes))
+        rounds = [asdict(part) for part in self.recipe.prior]
+        settings = (self.vae_folder.name, rounds, asdict(self.recipe.sizes))
         train_prior(
             self.autoencoder(),
             self.data().seen(),
             self.out / "tiny-prior",
             self.recipe.prior,
-            self.state("unet", *settings) / "state.pt",
+            self.state("unet", *settings),
             self.recipe.sizes,
             self.progress,
         )
