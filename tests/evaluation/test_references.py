@@ -52,10 +52,10 @@ def test_samples_of_other_settings_are_removed_and_nothing_else(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "told"),
     [
-        ({"particles": 0}, "--particles: expected 1 or more, got 0"),
-        ({"steps": -1}, "--steps: expected 1 or more"),
-        ({"scale": float("nan")}, "--scale: expected a finite number"),
-        ({"scale": float("inf")}, "--scale: expected a finite number"),
+        ({"particles": 0}, "--particles: expected a number from 1 to 10000, got 0"),
+        ({"steps": -1}, "--steps: expected a number from 1 to 10000"),
+        ({"scale": float("nan")}, "--scale: expected a number within"),
+        ({"scale": float("inf")}, "--scale: expected a number within"),
     ],
 )
 def test_sampling_that_makes_no_sense_is_refused(settings, told):

@@ -22,6 +22,7 @@ def small(pipeline):
         "data.width=16",
         "trainer.max_steps=3",
         "system.guidance.sampler.steps=1",
+        "system.guidance.sampler.kernel_interval=[0.3,20]",
     ]
 
 

@@ -56,7 +56,7 @@ def test_errors_are_one_line(command, error, status, capsys):
 
     command(fail)
     assert commands.main(["test"]) == status
-    assert capsys.readouterr().out == f"error: {error}\n"
+    assert capsys.readouterr().err == f"error: {error}\n"
 
 
 def test_a_bug_shows_itself(command):
@@ -72,7 +72,7 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(command, tmp_path, c
     given = command(measured)
     (tmp_path / "file").write_text("")
     assert commands.main(["test", "--json", f"{tmp_path}/file/x.json"]) == 2
-    assert "--json" in capsys.readouterr().out and not given
+    assert "--json" in capsys.readouterr().err and not given
 
 
 @pytest.mark.parametrize("seeds", ["0", "-1", "many"])
