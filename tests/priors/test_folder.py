@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from threestudio_msd.fields import FieldError
 from threestudio_msd.priors import PriorError, embed_prompts, load_model
 from threestudio_msd.priors.folder import check_model, weight_files
 
@@ -185,6 +186,30 @@ def test_damage_is_found_before_anything_is_loaded(folder, damage, told, monkeyp
 def test_a_folder_has_no_revisions(folder):
     with pytest.raises(PriorError, match=r"^system\.guidance\.revision: expected null, as .* is a folder"):
         check_model("system.guidance", str(folder), "main")
+
+
+@pytest.mark.parametrize("model", ["folder", "someone/flux"])
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (
+            {"distilled_guidance_scale": None},
+            "distilled_guidance_scale: expected a number of at least 0",
+        ),
+        ({"distilled_guidance_scal": 1.0}, "distilled_guidance_scal: unknown key; did you mean"),
+    ],
+    ids=["value", "name"],
+)
+def test_options_of_the_family_are_checked_before_anything_is_loaded(pipeline_of, model, options, told):
+    model = pipeline_of("flux") if model == "folder" else model
+    check_model("system.guidance", model, options={"distilled_guidance_scale": 2.0})
+    with pytest.raises(FieldError, match=rf"^system\.guidance\.model_options\.{told}"):
+        check_model("system.guidance", model, options=options)
+
+
+def test_options_that_a_folder_s_family_lacks_are_refused(folder):
+    with pytest.raises(FieldError, match="unknown key; known: none"):
+        check_model("system.guidance", str(folder), options={"distilled_guidance_scale": 2.0})
 
 
 def test_a_diffusers_too_old_for_text_alone_is_named(random_pipeline, monkeypatch):

@@ -278,7 +278,8 @@ class SystemCalls:
             if system[f"{block}_type"] and threestudio.find(system[f"{block}_type"]) is cls:
                 settings = adopt(cls, system.get(block))[0]
                 model = settings.get("pretrained_model_name_or_path", default)
-                check_model(f"system.{block}", model, settings.get("revision"))
+                options = settings.get("model_options")
+                check_model(f"system.{block}", model, settings.get("revision"), options=options)
 
     def set_min_max_steps(self, min_step_percent: float = 0.02, max_step_percent: float = 0.98) -> None:
         """Nothing: a scheduled range of times is followed by `update_step`, with the same numbers."""

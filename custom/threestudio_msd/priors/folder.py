@@ -7,7 +7,7 @@ import logging
 import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ from safetensors import safe_open
 from torch import nn
 
 from ..errors import first_line
+from ..fields import FieldError
 from .errors import PriorError, named
-from .family import Family, family_of
+from .family import FAMILIES, Family, family_of
 from .sources import INDEX, Source, find, require_name
 
 WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
@@ -172,26 +173,51 @@ def open_model(model: str, revision: str | None = None, text: bool = False) -> M
             raise PriorError(f"{error}{source.note}") from error
 
 
-def check_model(block: str, model: str, revision: str | None = None, text: bool = False) -> None:
+def check_model(
+    block: str,
+    model: str,
+    revision: str | None = None,
+    text: bool = False,
+    options: Mapping[str, Any] | None = None,
+) -> None:
     """Check what can be seen of a model without the hub and without its weights: its name, a folder's files.
+
+    The family of a model on the hub is not known yet: its options are those that some family takes.
 
     Args:
         block: Where `pretrained_model_name_or_path` and `revision` stand.
         model: Hub id or folder.
         revision: As for `open_model`.
         text: As for `open_model`.
+        options: What is chosen under `model_options`.
 
     Raises:
         PriorError: If it cannot be a model, or a folder lacks something; the message names the key.
+        FieldError: For an option that the family does not take.
     """
+    families = tuple(FAMILIES.values())
     with named(f"{block}.pretrained_model_name_or_path"):
         folder = require_name(model)
         if folder and revision is None:
             opened = open_model(model, text=text)
+            families = (opened.family,)
             if not text:
                 opened.scheduler()
+    if options:
+        _check_options(block, families, options)
     if folder and revision is not None:
         raise PriorError(f"{block}.revision: expected null, as {model} is a folder, got {revision!r}")
+
+
+def _check_options(block: str, families: Collection[Family], options: Mapping[str, Any]) -> None:
+    errors = []
+    for family in sorted(families, key=lambda family: len(fields(family.options)), reverse=True):
+        try:
+            family.chosen(options)
+            return
+        except FieldError as error:
+            errors.append(error)
+    raise FieldError(f"{block}.{errors[0]}") from errors[0]
 
 
 def _open(name: str, source: Source, text: bool) -> ModelFolder:
