@@ -146,8 +146,8 @@ def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names for a message: `a, b, c`, or `none`."""
-    return ", ".join(map(str, names)) or "none"
+    """Names for a message, each once: `a, b, c`, or `none`."""
+    return ", ".join(dict.fromkeys(map(str, names))) or "none"
 
 
 def shown(value: Any) -> str:
