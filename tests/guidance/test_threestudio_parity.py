@@ -98,9 +98,9 @@ def gradient(guidance, inputs):
     out = guidance(
         latents.permute(0, 2, 3, 1),
         PromptUtils(inputs["embeddings"]),
-        zeros,
-        zeros,
-        zeros,
+        elevation=zeros,
+        azimuth=zeros,
+        camera_distances=zeros,
         rgb_as_latents=True,
         c2w=inputs["c2w"],
     )
@@ -121,7 +121,15 @@ def test_sds(pipeline, inputs, theirs):
 
 
 def test_sdi(pipeline, inputs, theirs):
-    g = ours("sdi", pipeline, inputs, guidance_scale=8.5, inversion_guidance_scale=-6.5, **times(INVERSION_T))
+    g = ours(
+        "sdi",
+        pipeline,
+        inputs,
+        guidance_scale=8.5,
+        inversion_guidance_scale=-6.5,
+        trainer_max_steps=1,
+        **times(INVERSION_T),
+    )
     assert relative_error(gradient(g, inputs), theirs["sdi"]) < 1e-4
 
 

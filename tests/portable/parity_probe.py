@@ -116,7 +116,7 @@ def pictures():
         "rgb": [rgb, grey],
         "channels": [wide],
         "maps": [jet],
-        "rows": [[rgb, grey], [jet, rgb]],
+        "rows": [[rgb, grey], [grey, rgb]],
         "resized": [big, grey],
     }
     for name, items in grids.items():

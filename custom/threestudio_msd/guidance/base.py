@@ -16,6 +16,7 @@ import threestudio
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
+from omegaconf import OmegaConf
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
@@ -453,7 +454,7 @@ class TimedGuidance(LatentGuidance):
         def __post_init__(self) -> None:
             super().__post_init__()
             for step in sorted({*steps_of(self.min_step_percent), *steps_of(self.max_step_percent)}):
-                least, most = (C(v, step, step) for v in (self.min_step_percent, self.max_step_percent))
+                least, most = (value_at(v, step) for v in (self.min_step_percent, self.max_step_percent))
                 if least > most:
                     when = "" if step == 0 else f" at step {step:g}"
                     raise FieldError(
@@ -476,6 +477,11 @@ def steps_of(scalar: Any) -> list[float]:
         return [0]
     numbers = [0, *scalar] if len(scalar) == 3 else list(scalar)
     return [numbers[0], *numbers[3::2]]
+
+
+def value_at(scalar: Any, step: float) -> float:
+    """A scheduled scalar at a step; a plain list too, which threestudio's own `C` does not always take."""
+    return C(OmegaConf.create(list(scalar)) if isinstance(scalar, list | tuple) else scalar, step, step)
 
 
 def half_square(x: Batch, target: Batch) -> Float[Tensor, ""]:
