@@ -15,6 +15,7 @@ def table4(load_script, monkeypatch):
     return load_script("table4").main
 
 
+@pytest.mark.slow
 def test_a_dry_run_has_every_line_with_the_papers_figures_and_resumes(table4, tmp_path, capsys):
     out = tmp_path / "table4"
     words = ["--prompts", "A DSLR photo of a tulip", "--particles", "3", "--reference-particles", "3"]
