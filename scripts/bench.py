@@ -201,9 +201,9 @@ def ratio(times: Any) -> tuple[str, str]:
 
 def show(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print a table in Markdown."""
-    print(f"\n{title}\n\n| {' | '.join(heading)} |\n|{'---|' * len(heading)}")
-    for row in rows:
-        print(f"| {' | '.join(map(str, row))} |", flush=True)
+    from threestudio_msd.markdown import markdown_table
+
+    print(f"\n{title}\n\n{markdown_table(heading, rows)}", flush=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 
 from ..errors import UserError
 from ..files import save_text
+from ..markdown import markdown_table
 from ..priors.random_pipelines import save_random_pipeline
 from .steps import StepCosts, measure_steps
 
@@ -109,10 +110,7 @@ def measure_configs(configs: Mapping[str, DictConfig], steps: int, peak: float |
 
 def as_markdown(rows: Sequence[GPURow]) -> str:
     """The table."""
-    lines = ["| " + " | ".join(HEADING) + " |", "|" + "---|" * len(HEADING)]
-    for row in rows:
-        lines.append("| " + " | ".join((row.config, *figures(row))) + " |")
-    return "\n".join(lines) + "\n"
+    return markdown_table(HEADING, [(row.config, *figures(row)) for row in rows]) + "\n"
 
 
 def figures(row: GPURow) -> tuple[str, ...]:

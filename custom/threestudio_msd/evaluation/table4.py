@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import isnan, nan
 from pathlib import Path
 
+from ..markdown import markdown_table
 from ..priors.random_pipelines import save_random_clip, save_random_pipeline
 from .grid import DDIM
 from .metrics import Spread
@@ -47,19 +48,19 @@ def table4(results: Results) -> str:
     """The table as Markdown, of the comparison's first budget, with what it was measured on."""
     ((budget, table),) = list(results.budgets.items())[:1]
     heading = ("method", "FID ↓", "paper", "CLIP similarity ↑", "paper", "optimiser steps", "network calls")
-    lines = [heading, ("---",) * len(heading)]
+    rows = []
     for label, published in PAPER.items():
         row = table.get(label)
         found = results.ddim if label == DDIM else row.figures if row else {}
         spent = (str(row.steps), f"{row.nfe:.0f}") if row else ("–", "–")
         figures = (told(found, "frechet_ddim"), published.shown_fid)
         figures += (told(found, "clip_similarity"), f"{published.clip} ± {published.clip_std}")
-        lines.append((label, *figures, *spent))
+        rows.append((label, *figures, *spent))
     about = results.about
-    rows = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     counts = f"{len(about.prompts)} prompts, {len(about.seeds)} seeds, {about.images} images a method"
     return (
-        f"{rows}\n\n`{budget}`, {counts}; {about.references['ddim']} DDIM images ({about.sampling}); "
+        f"{markdown_table(heading, rows)}\n\n"
+        f"`{budget}`, {counts}; {about.references['ddim']} DDIM images ({about.sampling}); "
         f"features: {about.features}; ±: {about.spread}. "
         "The distance of the DDIM line is that of other DDIM images to these.\n"
     )

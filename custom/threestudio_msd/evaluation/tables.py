@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from ..markdown import markdown_table
 from .curves import convergence
 from .grid import DDIM
 from .metrics import Spread
@@ -243,6 +244,4 @@ def markdown(results: Results, ours: str) -> str:
 
 def _markdown_table(rows: Sequence[TableRow], shown: Sequence[Column], spent: Sequence[str] = ()) -> str:
     heading = ["method", *spent, *(column.heading for column in shown)]
-    lines = [[row.label, *row.spent[: len(spent)], *map(str, row.cells)] for row in rows]
-    ruled = [f"| {' | '.join(line)} |" for line in (heading, *lines)]
-    return "\n".join([ruled[0], "|" + "---|" * len(heading), *ruled[1:]])
+    return markdown_table(heading, [[row.label, *row.spent[: len(spent)], *row.cells] for row in rows])

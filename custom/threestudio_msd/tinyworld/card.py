@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..files import save_text
+from ..markdown import markdown_table
 from .judge import NOTHING
 from .world import OBJECTS, VIEWS
 
@@ -61,7 +62,7 @@ def pairs(figures: Figures) -> str:
     first = next(iter(figures["pairs"].values()))
     counts = {kind: next(iter(read.values()))["images"] for kind, read in first.items()}
     note = f"{counts['seen']} DDIM samples of seen pairs, {counts['held out']} of held-out ones, a scale."
-    return f"{note}\n\n{table(head, rows)}"
+    return f"{note}\n\n{markdown_table(head, rows)}"
 
 
 def views(figures: Figures) -> str:
@@ -78,7 +79,7 @@ def views(figures: Figures) -> str:
     note = (
         f"{figures['images of views']} images a column, as many of each object and view: view read as asked."
     )
-    return f"{note}\n\n{table(head, rows)}"
+    return f"{note}\n\n{markdown_table(head, rows)}"
 
 
 def objects(figures: Figures) -> str:
@@ -92,7 +93,7 @@ def objects(figures: Figures) -> str:
         ]
         for name in OBJECTS
     ]
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def distances(figures: Figures) -> str:
@@ -106,7 +107,7 @@ def distances(figures: Figures) -> str:
         label = "true renders, other cameras and light: the floor" if found is floor else f"samples, {images}"
         above = ["–" if found is floor else f"{found[name] - floor[name]:.1f}" for name in names]
         rows.append([label, *(f"{found[name]:.1f}" for name in names), *above])
-    return table(head, rows)
+    return markdown_table(head, rows)
 
 
 def pictures(figures: Figures) -> str:
@@ -122,7 +123,7 @@ def pictures(figures: Figures) -> str:
         f"{latents['largest']:.1f}; those of flat colours and of noise, from which distillation starts, than "
         f"{max(latents['largest_of_flat_colours'], latents['largest_of_noise']):.1f}."
     )
-    return f"{table(['PSNR', 'measured', 'goal'], rows)}\n\n{note}"
+    return f"{markdown_table(['PSNR', 'measured', 'goal'], rows)}\n\n{note}"
 
 
 def details(figures: Figures) -> str:
@@ -133,7 +134,7 @@ def details(figures: Figures) -> str:
         for name, where in figures["details asked from"].items()
     ]
     means = (sum(read.values()) / max(len(read), 1) for read in _read(figures, "details"))
-    return table(head, [*rows, ["mean", "", *(percent(mean, 0) for mean in means)]])
+    return markdown_table(head, [*rows, ["mean", "", *(percent(mean, 0) for mean in means)]])
 
 
 def judges(figures: Figures) -> str:
@@ -157,7 +158,7 @@ def judges(figures: Figures) -> str:
         goal = f"{CAMERA_GOAL:g}°" if key != "azimuth_untold" else ""
         rows.append([label, *("–" if own[key] is None else f"{own[key]:.1f}°" for own in found), goal])
     note = f"On {found[0]['renders']} fresh true renders:"
-    return f"{note}\n\n{table(['', *(f'judge {name}' for name in figures['judges']), 'goal'], rows)}"
+    return f"{note}\n\n{markdown_table(['', *(f'judge {name}' for name in figures['judges']), 'goal'], rows)}"
 
 
 def negatives(figures: Figures) -> str:
@@ -180,9 +181,8 @@ def negatives(figures: Figures) -> str:
         nothing = sum(counts.get(NOTHING, 0) for counts in read.values())
         last += [percent(1 - nothing / (each * len(kinds))), ""]
     rows.append(last)
-    return (
-        f"Read as an object of the world (goal: {percent(NEGATIVE_GOAL, 0)} at most):\n\n{table(head, rows)}"
-    )
+    note = f"Read as an object of the world (goal: {percent(NEGATIVE_GOAL, 0)} at most):"
+    return f"{note}\n\n{markdown_table(head, rows)}"
 
 
 def _columns(figures: Figures, kind: str) -> list[str]:
@@ -191,12 +191,6 @@ def _columns(figures: Figures, kind: str) -> list[str]:
 
 def _read(figures: Figures, kind: str) -> list[Any]:
     return [found for read in figures[kind].values() for found in read.values()]
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def percent(share: float | None, digits: int = 1) -> str:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..files import save_text
+from ..markdown import markdown_table
 from .efficiency import OVER_THE_VIEW
 from .measurement import Measurement
 
@@ -140,15 +141,9 @@ def write_markdown(sections: Sequence[Section], command: str, file: Path) -> Non
     ]
     for section in sections:
         for grid in grids(section.measurements):
-            lines += [
-                "",
-                f"**{section.title}: {grid.metric}**",
-                "",
-                f"| method | NFE | {' | '.join(grid.columns)} |",
-            ]
-            lines.append("|---" * (len(grid.columns) + 2) + "|")
-            for method, nfe, row in grid.rows:
-                lines.append(f"| {method} | {nfe} | {' | '.join(map(_plain, row))} |")
+            rows = [[method, nfe, *map(_plain, row)] for method, nfe, row in grid.rows]
+            shown = markdown_table(["method", "NFE", *grid.columns], rows)
+            lines += ["", f"**{section.title}: {grid.metric}**", "", shown]
     save_text("\n".join(lines) + "\n", file)
 
 
