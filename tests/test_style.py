@@ -3,7 +3,16 @@
 import warnings
 
 import pytest
-from threestudio_msd.style import METHODS, families_for, fitted, new_figure, write_text
+from threestudio_msd.style import (
+    METHODS,
+    OTHERS,
+    as_svg,
+    colour_of,
+    families_for,
+    fitted,
+    new_figure,
+    write_text,
+)
 
 
 def test_a_short_text_stays_and_a_long_one_is_broken_and_cut():
@@ -43,3 +52,13 @@ def test_a_figure_needs_no_backend():
     figure = new_figure(3, 2)
     assert figure.get_size_inches().tolist() == [3, 2]
     assert figure.canvas.manager is None
+
+
+def test_a_row_has_its_methods_colour_or_one_of_its_place():
+    assert colour_of("SDS", 3) == METHODS["SDS"]
+    assert colour_of("mine", 1) == colour_of("mine", 1 + len(OTHERS)) == OTHERS[1]
+
+
+def test_a_figure_is_an_svg_element_without_ground():
+    svg = as_svg(new_figure(1, 1))
+    assert svg.startswith("<svg") and "white" not in svg and "#ffffff" not in svg

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from PIL import Image
 
 from ..files import save_text, write_whole
-from ..style import METHODS, new_figure
+from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 from .compare import Comparison
 from .costs import KINDS
 from .results import Point, Results, Row, Table
@@ -22,8 +22,6 @@ from .tables import LABELS, SPENT, against_ddim, columns, convergence_lines, mar
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "assets" / "report.html.j2"
 AXES = {"steps": "optimiser steps", "nfe": "network function evaluations an image", "flop": "FLOP an image"}
-OTHERS = ("#3d7dca", "#2a9d4a", "#d1495b", "#8f5bc4", "#7a7a7a")  # of rows that bear no method's name
-GREY = "#808890"  # reads on light and on dark ground
 
 
 def write_report(comparison: Comparison, results: Results, title: str, ours: str) -> Path:
@@ -103,10 +101,7 @@ def curves_svg(table: Table) -> str:
         axes[row, 0].set_ylabel(f"Fréchet distance to {LABELS[name]}", color=GREY, fontsize=8)
     axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
     figure.tight_layout()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True)
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return as_svg(figure)
 
 
 def _spent(row: Row, point: Point, against: str) -> float:
@@ -116,7 +111,7 @@ def _spent(row: Row, point: Point, against: str) -> float:
 
 def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:
     for i, (label, row) in enumerate(table.items()):
-        colour = METHODS.get(label, OTHERS[i % len(OTHERS)])
+        colour = colour_of(label, i)
         points = [point for point in row.curve if figure in point.figures]
         x = np.array([_spent(row, point, against) for point in points])
         mean = np.array([point.figures[figure].mean for point in points])
@@ -125,6 +120,4 @@ def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:
         low = np.maximum(mean - std, mean / 10)  # the axis is logarithmic
         axes.fill_between(x, low, mean + std, color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
-    axes.set_xlabel(AXES[against], color=GREY, fontsize=8)
-    axes.tick_params(colors=GREY, which="both", labelsize=8)
-    axes.spines[:].set_color(GREY)
+    frame_in_grey(axes, AXES[against])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,7 +16,8 @@ from ..assets_path import ASSETS
 from ..evaluation.images import Run
 from ..evaluation.metrics import Spread
 from ..files import save_text, write_whole
-from ..style import METHODS, new_figure
+from ..markdown import markdown_table
+from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 from .comparison import TURN, Figures, Measured, SceneCell
 
 TEMPLATE = ASSETS / "scenes.html.j2"
@@ -38,8 +38,6 @@ COLUMNS = {  # figure: heading, decimals
 }
 CURVES = {"iou": "IoU", "l1": "L1", "frechet": "Fréchet distance"}
 AGAINST = {"nfe": "network function evaluations", "seconds": "seconds"}
-OTHERS = ("#3d7dca", "#2a9d4a", "#d1495b", "#8f5bc4", "#7a7a7a")
-GREY = "#808890"  # reads on light and on dark ground
 FPS = 12
 GAP = 4  # pixels between scenes
 EQUAL = 0.01  # relative difference up to which evaluations are called equal
@@ -116,9 +114,7 @@ def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
 
 def markdown(rows: Mapping[str, Sequence[Figures]]) -> str:
     """The table and its notes."""
-    lines = [head(rows), ["---"] * len(head(rows)), *table_rows(rows)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
-    return "\n\n".join([table, *notes(rows)]) + "\n"
+    return "\n\n".join([markdown_table(head(rows), table_rows(rows)), *notes(rows)]) + "\n"
 
 
 def first_seed(results: Results) -> dict[str, list[SceneCell | None]]:
@@ -187,20 +183,15 @@ def curves_svg(results: Results) -> str:
     for row, (name, title) in enumerate(CURVES.items()):
         for column, against in enumerate(AGAINST):
             for i, (label, runs) in enumerate(results.items()):
-                colour = METHODS.get(label, OTHERS[i % len(OTHERS)])
+                colour = colour_of(label, i)
                 _draw_curve(
                     axes[row, column], [one.curve for one in runs.values()], name, against, label, colour
                 )
-            axes[row, column].set_xlabel(AGAINST[against], color=GREY, fontsize=8)
-            axes[row, column].tick_params(colors=GREY, which="both", labelsize=8)
-            axes[row, column].spines[:].set_color(GREY)
+            frame_in_grey(axes[row, column], AGAINST[against])
         axes[row, 0].set_ylabel(title, color=GREY, fontsize=8)
     axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
     figure.tight_layout()
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True)
-    svg = buffer.getvalue()
-    return svg[svg.index("<svg") :]
+    return as_svg(figure)
 
 
 def _draw_curve(
