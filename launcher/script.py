@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from threestudio_msd.errors import UserError, of_file
+from threestudio_msd.errors import UserError, status_of
 
 from launcher.host import find_host, import_extensions, import_host, user_errors
 
@@ -29,16 +29,10 @@ def with_host(work: Callable[[], int]) -> int:
 def in_one_line(work: Callable[[], int]) -> int:
     """Do the work, and tell errors that the user can mend in one line; see `with_host`."""
     try:
-        return work()
+        return status_of(work)
     except KeyboardInterrupt:
         print("Interrupted; the same command goes on with what is left.", file=sys.stderr)
         return 130
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:  # a file that cannot be read or written
-        print(f"error: {of_file(error)}", file=sys.stderr)
-        return UserError.status
 
 
 def _takes_files(folder: Path) -> bool:

@@ -1,5 +1,5 @@
 import pytest
-from threestudio_msd.errors import NonFiniteError, UserError, did_you_mean, first_line
+from threestudio_msd.errors import NonFiniteError, UserError, did_you_mean, first_line, status_of
 
 
 def test_a_near_word_is_suggested_and_a_far_one_is_not():
@@ -15,3 +15,21 @@ def test_the_first_line_says_something(text, line):
 def test_what_a_user_can_mend_ends_with_2_and_a_number_that_is_none_with_1():
     assert (UserError.status, NonFiniteError.status) == (2, 1)
     assert issubclass(NonFiniteError, ArithmeticError)
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (UserError("steps: expected 1"), 2, "error: steps: expected 1\n"),
+        (NonFiniteError("latents: NaN"), 1, "error: latents: NaN\n"),
+        (FileNotFoundError(2, "No such file or directory", "x"), 2, "error: x: No such file or directory\n"),
+    ],
+    ids=["user", "number", "file"],
+)
+def test_what_a_user_can_mend_is_one_line_and_a_status(error, status, line, capsys):
+    def work():
+        raise error
+
+    assert status_of(work) == status
+    assert capsys.readouterr() == ("", line)
+    assert status_of(lambda: 7) == 7

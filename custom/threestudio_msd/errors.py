@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import errno
 import os
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
@@ -46,6 +47,22 @@ def of_file(error: OSError) -> str:
     if error.filename is None or error.strerror is None:
         return first_line(error)
     return f"{os.fsdecode(error.filename)}: {error.strerror}"
+
+
+def status_of(work: Callable[[], int]) -> int:
+    """Do the work, and tell errors that the user can mend in one line on stderr.
+
+    Returns:
+        The exit status: that of `work`, or of the error.
+    """
+    try:
+        return work()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.status
+    except OSError as error:  # a file that cannot be read or written
+        print(f"error: {of_file(error)}", file=sys.stderr)
+        return UserError.status
 
 
 def is_of_disk(error: BaseException) -> bool:

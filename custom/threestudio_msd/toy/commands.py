@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from ..errors import UserError, first_line, of_file
+from ..errors import UserError, first_line, status_of
 from .figures import bandwidth, figure1, landscape, paths, points
 from .measurement import Measurement
 from .report import Section, show, write_json, write_markdown, write_page
@@ -72,21 +72,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 1 where a number is not finite, 2 for other errors of the user's, 130 when stopped.
     """
     arguments, console = parser().parse_args(argv), Console()
-    try:
+
+    def work() -> int:
         _require_folders(arguments)
         done = list(_sections(arguments, console))
         _write(arguments, done, sys.argv[1:] if argv is None else argv, console)
+        return 0
+
+    try:
+        return status_of(work)
     except KeyboardInterrupt:
         kept = "finished figures are in the JSON file, " if arguments.json else ""
         console.print(f"stopped; {kept}trained networks in the cache")
         return 130
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.status
-    except OSError as error:  # a file that cannot be read or written
-        print(f"error: {of_file(error)}", file=sys.stderr)
-        return UserError.status
-    return 0
 
 
 def _write(
