@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Protocol
 
 import numpy as np
@@ -12,9 +13,9 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
-from ..tinyworld.judge import Judge, turn_between
+from ..tinyworld.judge import Judge
 from ..tinyworld.render import RESOLUTION, Cameras, render
-from ..tinyworld.world import Caption, parse_prompt
+from ..tinyworld.world import Caption, parse_prompt, turn_between
 from .metrics import frechet_distance
 from .views import GREY, SIZE, evaluation_cameras, project, true_views, turned
 
@@ -93,7 +94,7 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
     return {
         "iou": float((both / either.clamp(min=1)).mean()),
         "l1": float((colour - views.colour).abs().mean()),
-        "yaw_error": abs((yaw + 180) % 360 - 180),
+        "yaw_error": turn_between(yaw, 0.0),
     }
 
 
@@ -116,14 +117,10 @@ def judged(caption: Caption, cameras: Cameras, views: Views, judge: Judge) -> di
         distance of its features to those of true renders by the same cameras; `azimuth`: see
         `azimuth_consistency`.
     """
-    verdict = judge.classify(views.colour)
-    objects = np.array(verdict.object) == caption.object
-    colours = np.array(verdict.colour) == caption.colour
+    right = judge.classify(views.colour).right([caption] * len(views.colour))
     truth = render(caption.object, caption.colour, cameras, LIGHT_SEED, RESOLUTION)
     return {
-        "object": float(objects.mean()),
-        "colour": float(colours.mean()),
-        "both": float((objects & colours).mean()),
+        **{name: fmean(hits) for name, hits in right.items()},
         "frechet": frechet_distance(judge.features(truth).numpy(), judge.features(views.colour).numpy()),
         "azimuth": azimuth_consistency(judge, cameras, views.colour),
     }

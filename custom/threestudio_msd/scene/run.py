@@ -14,18 +14,16 @@ from threestudio.systems.base import BaseLift3DSystem
 from threestudio.utils.config import load_config
 from torch import Tensor
 
-from ..assets_path import ASSETS
 from ..errors import UserError, first_line
 from ..evaluation.features import Features
 from ..evaluation.meshes import census, load_mesh, render_mesh
 from ..evaluation.scene import Views, psnr, scene_figures
 from ..evaluation.t3bench import Score, t3_scores
 from ..evaluation.views import GREY, SIZE, evaluation_cameras
-from ..tinyworld.judge import Judge, load_judge
+from ..tinyworld.judge import JUDGES, Judge, load_judge
 from ..tinyworld.render import Cameras
 
 EXPORTED = "save/it*-export/model.*"
-JUDGES = ("judge", "second-judge")
 AT_ONCE = 4  # views rendered together
 
 
@@ -127,7 +125,8 @@ def run_figures(folder: Path, features: Mapping[str, Features] | None = None) ->
     scene = TrainedScene.load(folder)
     found = scene_figures(scene, scene.prompt, load_judges())
     meshes = [path for path in sorted(folder.glob(EXPORTED)) if path.suffix in (".glb", ".obj")]
-    readers = {name: model for name, model in (features or {}).items() if name not in JUDGES}
+    own = {folder.name for folder in JUDGES.values()}  # they have looked
+    readers = {name: model for name, model in (features or {}).items() if name not in own}
     if not meshes:
         if readers:
             raise UserError(f"{folder}: no mesh was exported, which {', '.join(readers)} could score")
@@ -160,4 +159,4 @@ def scorer(model: Features, prompt: str) -> Score:
 
 def load_judges() -> list[Judge]:
     """The judges that ship, the first and the second."""
-    return [load_judge(ASSETS / name) for name in JUDGES]
+    return [load_judge(name) for name in JUDGES]

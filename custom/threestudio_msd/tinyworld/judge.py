@@ -27,7 +27,7 @@ from .data import Images
 from .details import DETAILS
 from .negatives import KINDS, blurred, mixtures, negatives, other_objects, painted
 from .training import Loss, TrainConfig, fit
-from .world import COLOURS, OBJECTS, VIEWS, Caption
+from .world import COLOURS, OBJECTS, VIEWS, Caption, turn_between
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 JUDGES: dict[str, Path] = {"a": ASSETS / "judge", "b": ASSETS / "second-judge"}
@@ -132,14 +132,12 @@ class Judge(nn.Module):
         features: Of the embedding.
 
     Attributes:
-        accuracy: What it is worth on fresh true renders, as recorded when it was trained: fractions right by
-            head and for details, median errors of the camera in degrees.
-        record: All else that was recorded: its training, details one by one, what it took negatives for.
+        record: What was recorded when it was trained: its `accuracy`, details one by one, what it took
+            negatives for, its training.
     """
 
     def __init__(self, trunk: str, width: int, features: int = 128) -> None:
         super().__init__()
-        self.accuracy: dict[str, float] = {}
         self.record: dict[str, Any] = {}
         self.trunk = TRUNKS[trunk](width)
         self.embed = nn.Linear(self.trunk.size, features)
@@ -148,6 +146,13 @@ class Judge(nn.Module):
             "details": 2 * len(OBJECTS),
         }
         self.heads = nn.ModuleDict({head: nn.Linear(features, size) for head, size in sizes.items()})
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """What it is worth on fresh true renders: fractions right by head and for details, and median errors
+        of the camera in degrees.
+        """
+        return self.record["accuracy"]
 
     def features(self, images: Tensor) -> Tensor:
         """Penultimate features, ``[n, 128]``, for the Fréchet distance, precision and recall.
@@ -193,8 +198,7 @@ class Judge(nn.Module):
             images: ``[n, h, w, 3]`` in [0, 1]. Those of a round body seen from where nothing tells its front
                 have an azimuth that means nothing.
         """
-        sine, cosine, elevation = self(images)["camera"].unbind(-1)
-        return torch.rad2deg(torch.atan2(sine, cosine)), ELEVATION_CENTRE + ELEVATION_SCALE * elevation
+        return camera_angles(self(images)["camera"])
 
     @torch.no_grad()
     def details(self, images: Tensor, objects: Sequence[str]) -> Tensor:
@@ -206,6 +210,12 @@ class Judge(nn.Module):
         """
         own = torch.tensor([OBJECTS.index(name) for name in objects])
         return self(images)["details"][torch.arange(len(own)), own] > 0
+
+
+def camera_angles(read: Tensor) -> tuple[Tensor, Tensor]:
+    """Azimuth in (-180, 180] and elevation in degrees, two ``[n]``, of what the head for the camera says."""
+    sine, cosine, elevation = read.unbind(-1)
+    return torch.rad2deg(torch.atan2(sine, cosine)), ELEVATION_CENTRE + ELEVATION_SCALE * elevation
 
 
 def load_judge(name: str | Path = "a") -> Judge:
@@ -230,7 +240,7 @@ def load_judge(name: str | Path = "a") -> Judge:
         raise ValueError(f"the judge in {folder} was trained for another world: {settings['heads']}")
     judge = Judge(settings["trunk"], settings["width"], settings["features"])
     judge.load_state_dict(load_file(weights))
-    judge.accuracy, judge.record = settings["accuracy"], settings
+    judge.record = settings
     return judge.eval().requires_grad_(False)
 
 
@@ -409,11 +419,6 @@ def judge_loss(logits: dict[str, Tensor], truth: Images) -> Tensor:
     return loss + F.binary_cross_entropy_with_logits(own[known], truth.details[known].float())
 
 
-def turn_between(a: Tensor, b: Tensor) -> Tensor:
-    """The angle between azimuths, degrees in [0, 180]."""
-    return ((a - b + 180) % 360 - 180).abs()
-
-
 @torch.no_grad()
 def measure_judge(judge: Judge, images: Images) -> dict[str, Any]:
     """What a judge is worth on true renders that it was not trained on.
@@ -426,9 +431,8 @@ def measure_judge(judge: Judge, images: Images) -> dict[str, Any]:
     parts = [judge(images[slice(i, i + 256)].float.permute(0, 2, 3, 1)) for i in range(0, len(images), 256)]
     logits = {head: torch.cat([part[head] for part in parts]) for head in parts[0]}
     right = {head: (logits[head].argmax(-1) == getattr(images, head)).float().mean().item() for head in HEADS}
-    sine, cosine, elevation = logits["camera"].unbind(-1)
-    error = turn_between(torch.rad2deg(torch.atan2(sine, cosine)), images.azimuth)
-    risen = (ELEVATION_CENTRE + ELEVATION_SCALE * elevation - images.elevation).abs()
+    azimuth, elevation = camera_angles(logits["camera"])
+    error, risen = turn_between(azimuth, images.azimuth), (elevation - images.elevation).abs()
     found = (logits["details"][torch.arange(len(images)), images.object] > 0) == (images.details == 1)
     known = images.details >= 0
     details = {

@@ -10,6 +10,7 @@ import difflib
 import re
 from dataclasses import dataclass
 from itertools import product
+from typing import Any
 
 OBJECTS: tuple[str, ...] = (
     "airplane", "boat", "car", "cat", "chair", "duck", "fish", "house", "mug", "robot", "rocket", "teapot",
@@ -143,6 +144,11 @@ def describe_world() -> str:
     )
 
 
+def turn_between(a: Any, b: Any) -> Any:
+    """The angle between azimuths, numbers or tensors, degrees in [0, 180]."""
+    return abs((a - b + 180) % 360 - 180)
+
+
 def view_name(elevation: float, azimuth: float) -> str:
     """The view that threestudio's prompt processor names for a camera, with its default thresholds.
 
@@ -152,5 +158,5 @@ def view_name(elevation: float, azimuth: float) -> str:
     """
     if elevation > 60:
         return "overhead"
-    turn = abs((azimuth + 180) % 360 - 180)
+    turn = turn_between(azimuth, 0.0)
     return "front" if turn < 45 else "back" if turn > 135 else "side"
