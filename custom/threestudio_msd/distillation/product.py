@@ -53,12 +53,10 @@ def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
     Raises:
         FieldError: It acts at none.
     """
-    low, high = getattr(sampler, "kernel_interval", (0.0, float("inf")))
-    if high == float("inf") and not isinstance(sampler, Split):
-        return  # its levels follow the bandwidth
-    most = getattr(sampler, "sigma_max", None) or schedule.sigma_max
-    rho = sampler.rho if isinstance(sampler, Split) else 7.0
-    levels = karras_sigmas(sampler.steps, schedule.sigma_min, most, rho)[:-1]
+    sampled = sampler.levels(schedule) if hasattr(sampler, "levels") else None
+    if sampled is None:
+        return  # they follow the bandwidth
+    levels, (low, high) = sampled[:-1], sampler.kernel_interval
     if not ((low <= levels) & (levels <= high)).any():
         raise FieldError(
             f"kernel_interval: expected one that holds some of the sampler's {len(levels)} noise levels, "
@@ -97,12 +95,11 @@ class Split:
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         """Draw from the product density; see `ProductSampler`."""
-        sigma_max = self.sigma_max or prior.schedule.sigma_max
-        levels = karras_sigmas(self.steps, prior.schedule.sigma_min, sigma_max, self.rho)
+        levels = self.levels(prior.schedule)
         low, high = self.kernel_interval
         acts = [low <= level <= high for level in levels.tolist()]
         sigmas, lam = on_device(levels, y.device), on_device(lam, y.device)
-        centres = self._centres(y, prior, sigma_max)
+        centres = self._centres(y, prior)
         step, memory = SOLVERS[self.solver], None
         z = expand(sigmas[0], y) * noise(y)
         for acting, (sigma, sigma_next, last) in zip(acts, rungs(sigmas), strict=False):
@@ -111,10 +108,18 @@ class Split:
                 z = kernel_step(z, centres.at(sigma_next) if centres else y, lam, sigma, sigma_next)
         return Product(z, solver_nfe(self.solver, self.steps) + (self.inversion_steps if centres else 0))
 
-    def _centres(self, y: Batch, prior: Prior, sigma_max: float) -> Inversion | None:
+    def levels(self, schedule: Schedule) -> torch.Tensor:
+        """The solver's noise levels, descending, a last 0 included."""
+        return karras_sigmas(self.steps, schedule.sigma_min, self._most(schedule), self.rho)
+
+    def _most(self, schedule: Schedule) -> float:
+        return self.sigma_max or schedule.sigma_max
+
+    def _centres(self, y: Batch, prior: Prior) -> Inversion | None:
         if self.centre == "render":
             return None
-        levels = ladder(self.inversion_steps, prior.schedule.sigma_min, sigma_max, self.rho)
+        schedule = prior.schedule
+        levels = ladder(self.inversion_steps, schedule.sigma_min, self._most(schedule), self.rho)
         return invert(y, prior.denoiser, on_device(levels, y.device), self.inversion_limit)
 
 
@@ -228,8 +233,8 @@ class ExactScore:
         """Draw from the product density; see `ProductSampler`."""
         lam = on_device(lam, y.device)
         denoiser = ProductDenoiser(prior.denoiser, y, lam, self.kernel_interval)
-        if self.kernel_interval[1] < float("inf"):
-            levels = karras_sigmas(self.steps, prior.schedule.sigma_min, prior.schedule.sigma_max, 7.0)
+        levels = self.levels(prior.schedule)
+        if levels is not None:
             sigmas = on_device(levels, y.device)
             z = expand(sigmas[0], y) * noise(y)
             return Product(sample(denoiser, z, sigmas, self.solver), solver_nfe(self.solver, self.steps))
@@ -238,6 +243,12 @@ class ExactScore:
         z = prior.denoiser(y, lam) + expand(sigmas[0], y) * noise(y)
         rest = solver_nfe(self.solver, self.steps - 1) if self.steps > 1 else 0
         return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
+
+    def levels(self, schedule: Schedule) -> torch.Tensor | None:
+        """The solver's noise levels where `kernel_interval` is bounded above; else they follow lambda."""
+        if self.kernel_interval[1] == float("inf"):
+            return None
+        return karras_sigmas(self.steps, schedule.sigma_min, schedule.sigma_max, 7.0)
 
 
 @dataclass(frozen=True)
