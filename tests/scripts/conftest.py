@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -45,7 +44,8 @@ def script(
 @pytest.fixture
 def runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of a grid in this process: one of their own would take longer to start than they take."""
+    # what `executor` takes at every call: a program that imports it meanwhile must not keep another one
     monkeypatch.setattr(
-        "threestudio_msd.evaluation.grid.executor",
-        lambda launcher, jobs, ray=None: partial(one_by_one, launcher=launcher),
+        "threestudio_msd.evaluation.grid.run_locally",
+        lambda cells, launcher, jobs: one_by_one(cells, launcher=launcher),
     )
