@@ -12,7 +12,7 @@ from .bias import biases
 from .efficiency import efficiencies
 from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, built
 from .report import Section
-from .scan import TOLERANCES, reached, split_scan
+from .scan import TOLERANCES, misses, nearest, scanned, set_ups, verdict
 from .settings import Scale, Settings
 
 ALL_METHODS = ("DDIM", *METHODS)
@@ -129,13 +129,17 @@ def annealing(settings: Settings) -> Section:
 
 
 def scan(settings: Settings) -> Section:
-    """The paper's sampler over the settings that the paper leaves open, against its Table 1."""
-    scale = replace(settings.scale, grid=min(settings.scale.grid, 16))
-    measurements = split_scan(Problem("fractal"), scale, settings.save)
-    marks = ", ".join(f"{metric} {width:g}" for metric, width in TOLERANCES.items())
+    """Every method of the paper's Table 1 over the settings that the paper leaves open, against it."""
+    problem, small = Problem("fractal"), replace(settings.scale, grid=min(settings.scale.grid, 16))
+    tried, mark = set_ups(), ", nearest"
+    first = scanned(tried, problem, 1, small, settings.save)
+    chosen = nearest(tried, first)
+    again = scanned(chosen, problem, settings.seeds, small, settings.save, mark)
+    marks, missed = ", ".join(f"{metric} {width:g}" for metric, width in TOLERANCES.items()), misses(again)
     text = (
-        f"MSD by `split` with a linear λ and Adam, {scale.grid**2} points, one seed: which set-ups are "
-        f"within {marks} of the paper's MSD on the fractal under its exact denoiser: "
-        f"{'; '.join(reached(measurements)) or 'none'}."
+        f"{len(tried)} set-ups under the fractal's exact denoiser, Adam, {small.grid**2} points, one seed; "
+        "each method's nearest to the paper over all seeds. "
+        f"Tolerances: {marks} (NLL a tenth where that is more). "
+        f"{'; '.join(verdict(s, tried, missed[f'{s}{mark}']) for s in chosen)}."
     )
-    return Section("scan", "The paper's set-up", text, measurements)
+    return Section("scan", "The paper's set-up", text, [*first, *again])
