@@ -9,7 +9,9 @@ import pytest
 from evaluation.fakes import BROKEN, GOOD
 from PIL import Image
 from threestudio_msd.evaluation.compare import Budget
-from threestudio_msd.evaluation.report import write_report
+from threestudio_msd.evaluation.metrics import Spread
+from threestudio_msd.evaluation.report import frontier_svg, write_report
+from threestudio_msd.evaluation.results import Row
 
 
 def test_the_report_is_one_page_with_everything_in_it(comparison, measured, tmp_path):
@@ -71,3 +73,15 @@ def test_the_report_works_in_a_browser_on_a_phone(comparison, measured, tmp_path
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=True)
     opened, _, fits = done.stdout.split("<title>")[1].split("</title>")[0].split(",")
     assert (opened, fits) == ("true", "true")
+
+
+def test_a_frontier_has_a_line_a_knob_and_is_drawn_for_knobs_alone():
+    def row(distance, diversity):
+        figures = {"frechet_ddim": Spread((distance,)), "diversity": Spread((diversity,))}
+        return Row(8, 32.0, 1, 1, figures, ())
+
+    ddim = row(50.0, 20.0).figures
+    table = {"default": row(80.0, 18.0), "draws at 2": row(90.0, 15.0), "draws at 4": row(95.0, 12.0)}
+    drawn = frontier_svg(table, ddim)
+    assert all(f"<!-- {text} -->" in drawn for text in ("draws", "default", "DDIM", "2", "4"))
+    assert frontier_svg({"MSD": row(80.0, 18.0)}, ddim) == ""

@@ -67,6 +67,13 @@ GROUPS: dict[str, dict[str, Settings]] = {
     "noise": {
         name: {f"{GUIDANCE}.fixed_noise": fixed} for name, fixed in (("fresh", False), ("fixed", True))
     },
+    # what trades fidelity for diversity; of rows "KNOB at VALUE" the report draws a frontier
+    "diversity": {
+        "default": split(),
+        **{f"upper bound at {high:g}": split(kernel_interval=[0.3, high]) for high in (2.0, 10.0, 20.0)},
+        **{f"last λ at {end:g}": bandwidth("exponential", end=end) for end in (0.3, 3.0)},
+        **{f"draws at {draws}": {f"{GUIDANCE}.draws_per_estimate": draws} for draws in (2, 4)},
+    },
     "scale": {str(scale): {f"{GUIDANCE}.guidance_scale": scale} for scale in (1.0, 2.0, 4.0, 7.5)},
 }
 """Variants by label, by group."""

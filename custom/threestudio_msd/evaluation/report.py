@@ -16,7 +16,8 @@ from ..files import save_text, write_whole
 from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 from .compare import Comparison
 from .costs import KINDS
-from .results import Point, Results, Row, Table
+from .grid import DDIM
+from .results import Figures, Point, Results, Row, Table
 from .sheet import Sheet, contact_sheet, draw_sheet
 from .tables import LABELS, SPENT, against_ddim, columns, convergence_lines, markdown, table_rows
 
@@ -64,6 +65,7 @@ def page(results: Results, sheets: Mapping[str, Sheet], particles: int, title: s
                 "relative": (table_rows(against, floor, relative), relative),
                 "convergence": convergence_lines(table, results.ddim, ours),
                 "curves": curves_svg(table),
+                "frontier": frontier_svg(table, results.ddim),
                 "sheet": sheets[name],
             }
         )
@@ -121,3 +123,46 @@ def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:
         axes.fill_between(x, low, mean + std, color=colour, alpha=0.15, linewidth=0)
     axes.set_yscale("log")
     frame_in_grey(axes, AXES[against])
+
+
+KNOB = " at "
+"""In a label, what stands between a knob and its value."""
+
+
+def frontier_svg(table: Table, ddim: Figures) -> str:
+    """Fréchet distance over diversity as a part of DDIM's: a point a row, a line a knob.
+
+    Empty where no row's label is that of a knob, "KNOB at VALUE".
+    """
+    rows, floor, _ = against_ddim(table, ddim, "")
+    knobs: dict[str, list[str]] = {}
+    for label in table:
+        if {"frechet_ddim", "diversity"} <= table[label].figures.keys():
+            knobs.setdefault(label.partition(KNOB)[0], []).append(label)
+    if not any(KNOB in label for labels in knobs.values() for label in labels):
+        return ""
+    figure = new_figure(6.5, 4.2)
+    axes = figure.subplots()
+    for i, (knob, labels) in enumerate(knobs.items()):
+        points = {
+            label.partition(KNOB)[2]: (
+                rows[label].figures["diversity"].mean,
+                table[label].figures["frechet_ddim"].mean,
+            )
+            for label in labels
+        }
+        _draw_knob(axes, knob, points, colour_of(knob, i))
+    if {"frechet_ddim", "diversity"} <= ddim.keys():
+        at = floor["diversity"].mean, ddim["frechet_ddim"].mean
+        axes.plot(*at, "x", color=colour_of(DDIM, 0), label=DDIM)
+    axes.set_ylabel("Fréchet distance to DDIM images", color=GREY, fontsize=8)
+    axes.legend(frameon=False, labelcolor=GREY, fontsize=8)
+    frame_in_grey(axes, "diversity, as a part of DDIM's")
+    figure.tight_layout()
+    return as_svg(figure)
+
+
+def _draw_knob(axes: Axes, knob: str, points: Mapping[str, tuple[float, float]], colour: str) -> None:
+    axes.plot(*zip(*points.values(), strict=True), color=colour, marker="o", markersize=4, label=knob)
+    for value, point in points.items():
+        axes.annotate(value, point, (4, 4), textcoords="offset points", color=GREY, fontsize=8)
