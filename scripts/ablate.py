@@ -88,8 +88,14 @@ def search(args: argparse.Namespace, others: Sequence[str]) -> int:
     if status == 2:
         return status
     table = read_table(args.out / "search" / "results.json")
-    chosen = [best(method, own, table).word for method, own in tried.items()]
-    return compare("The best of each search", args.out / "best", chosen, prompts, others)
+    chosen = [best(method, own, table) for method, own in tried.items()]
+    for method in chosen:
+        print(
+            f"{method.label}: chosen of {args.search} trials: {', '.join(method.overrides) or 'as it is'}",
+            flush=True,
+        )
+    words = [method.word for method in chosen]
+    return compare("The best of each search", args.out / "best", words, prompts, others)
 
 
 def run(argv: list[str] | None = None) -> int:

@@ -44,7 +44,7 @@ def test_every_group_is_a_comparison_and_the_worst_status_counts(asked, tmp_path
     assert made[0][3:] == (["a red mug"], ["--seeds", "2"])
 
 
-def test_a_search_tries_on_prompts_and_seeds_of_its_own_and_compares_the_best(asked, tmp_path):
+def test_a_search_tries_on_prompts_and_seeds_of_its_own_and_compares_the_best(asked, tmp_path, capsys):
     words = ["--search", 3, "--search-prompts", "a red car", "--config", MSD, SDS, "--prompts", "a red mug"]
     status, made = asked(*words, "--out", tmp_path, "--budget", "nfe=32")
     assert status == 1
@@ -59,6 +59,7 @@ def test_a_search_tries_on_prompts_and_seeds_of_its_own_and_compares_the_best(as
     ]
     assert (apart, others) == (["a red car"], ["--budget", "nfe=32", "--first-seed", FIRST_SEED])
     assert (prompts, last) == (["a red mug"], ["--budget", "nfe=32"])
+    assert capsys.readouterr().out.count(": chosen of 3 trials: system.guidance.guidance_scale=") == 2
     # the last trial of either has the least distance here
     assert [word.partition("=")[2] for word in best] == [tried[i].partition("=")[2] for i in (2, 5)]
 
