@@ -41,6 +41,18 @@ def test_normals_of_the_initial_ball_point_outwards():
     assert torch.allclose(normal, points / 0.3, atol=5e-3)
 
 
+def test_an_exported_colour_is_what_is_seen_from_outside():
+    """A dense ball of one colour under a skin of another: points in the skin and below it show the skin."""
+    made = grid(sizes=[41], init_scale=0.0, density_blob_scale=0.0)
+    axis = torch.linspace(-0.5, 0.5, 41)
+    radius = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")).norm(dim=0)
+    made.grids[0].data[0, 0] = torch.where(radius < 0.3, 50.0, -50.0)
+    made.grids[0].data[0, 1] = torch.where(radius < 0.2, -5.0, 5.0)
+    points = torch.nn.functional.normalize(torch.randn(20, 3), dim=-1) * 0.3
+    assert torch.allclose(made.export(points)["features"][:, 0], torch.tensor(5.0), atol=1e-3)
+    assert made.export(torch.zeros(1, 3) + 0.45)["features"].abs().max() == 0  # nothing there sends light
+
+
 def test_total_variation_counts_the_surface_in_cells():
     made = grid(sizes=[21], init_scale=0.0, density_blob_scale=0.0)
     made.grids[0].data[:, 0] = -50.0

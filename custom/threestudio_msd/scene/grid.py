@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from ..distillation.noise import seed_from
 
+OUTSIDE, INSIDE, PER_CELL = 1, 4, 4  # cells of the finest lattice that an exported colour is seen through
+EXPORTED_TOGETHER = 2**15  # points
 
 @threestudio.register("msd-multiscale-grid")
 class MultiscaleGrid(BaseImplicitGeometry):
@@ -122,8 +124,20 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return threshold - field
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:
-        """Features at points."""
-        return {"features": self(points)["features"]}
+        """Features of surface points `[N, 3]` as they are seen from outside, `[N, 3]`.
+
+        A surface is some cells of growing density, whose colours a renderer mixes: those along the normal,
+        each weighed by the light that it sends out.
+        """
+        return {"features": torch.cat([self._seen(chunk) for chunk in points.split(EXPORTED_TOGETHER)])}
+
+    def _seen(self, points: Tensor) -> Tensor:
+        cell = 2 * self.cfg.radius / (self.cfg.sizes[-1] - 1)
+        depths = torch.linspace(-OUTSIDE, INSIDE, PER_CELL * (OUTSIDE + INSIDE) + 1, device=points.device)
+        field = self(points[:, None] - cell * depths[:, None] * self._normal(points)[:, None])
+        thickness = field["density"] * cell / PER_CELL
+        light = (thickness - thickness.cumsum(1)).exp() * -torch.expm1(-thickness)
+        return (light * field["features"]).sum(1) / light.sum(1).clamp(min=1e-6)
 
     def total_variation(self) -> Tensor:
         """Sum over the lattice of |differences| of sigmoid(raw density): about the surface in cells."""

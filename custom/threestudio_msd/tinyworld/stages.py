@@ -78,6 +78,7 @@ FULL = Recipe(
     prior=(
         TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
         TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97),
+        TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
     ),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
