@@ -45,7 +45,7 @@ def arguments() -> argparse.ArgumentParser:
         nargs="+",
         default=["judge", "second-judge"],
         metavar="NAME[=WEIGHTS]",
-        help="judge, second-judge, inception, clip; the first gives the curves",
+        help="judge, second-judge, probe, inception, clip; the first gives the curves",
     )
     add("--frames", type=int, default=8, help="points of the curves")
     add("--reference-particles", type=int, default=16, help="reference images a prompt")

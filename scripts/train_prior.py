@@ -24,7 +24,10 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--stage", choices=(*STAGES, "all"), default="all", help="one stage, or all in this order"
+        "--stage",
+        choices=(*STAGES, "probe", "all"),
+        default="all",
+        help="one stage, or all in this order but the probe, which needs the extra `probe`",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "custom" / "threestudio_msd" / "assets")

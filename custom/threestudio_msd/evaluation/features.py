@@ -1,6 +1,6 @@
-"""Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: the judge, Inception and CLIP.
+"""Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: judges, probe, Inception, CLIP.
 
-The judge ships with the package and works offline. Inception and CLIP take their weights from the hub or a
+The judges ship with the package and work offline. Inception and CLIP take their weights from the hub or a
 local path.
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -19,10 +20,12 @@ from torch import Tensor
 from ..assets_path import ASSETS
 from ..errors import UserError, did_you_mean, first_line
 from ..tinyworld.judge import load_judge
+from ..tinyworld.probe import SIZE, Probe
 from ..tinyworld.world import Caption, parse_prompt
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 BATCH = 64
+PROBE = "probe.safetensors"
 
 
 class Features(Protocol):
@@ -81,26 +84,66 @@ class JudgeFeatures:
         Raises:
             UserError: If a prompt is not of the tiny world.
         """
-        right = self.judge.classify(images).right([self._asked(prompt) for prompt in prompts])
+        right = self.judge.classify(images).right([asked_of(self.name, prompt) for prompt in prompts])
         found = {name: np.array(hits, dtype=float) for name, hits in right.items()}
         return {"alignment": found["both"], "object": found["object"], "colour": found["colour"]}
 
     def check_prompts(self, prompts: Sequence[str]) -> None:
         """See `Features`."""
         for prompt in prompts:
-            self._asked(prompt)
-
-    def _asked(self, prompt: str) -> Caption:
-        try:
-            return parse_prompt(prompt)
-        except ValueError as error:
-            raise UserError(f"features {self.name}: {error}") from error
+            asked_of(self.name, prompt)
 
 
 class SecondJudgeFeatures(JudgeFeatures):
     """A judge trained apart from the first, so that no figure hangs on one's blind spots; see there."""
 
     name = "second-judge"
+
+
+class ProbeFeatures:
+    """A linear probe on ImageNet features, which reads object and colour but knows no "nothing"; see
+    `tinyworld.probe`.
+
+    Args:
+        weights: File of a probe; the one that ships by default.
+
+    Raises:
+        UserError: If there is none, or its backbone is not installed.
+    """
+
+    def __init__(self, weights: str | None = None) -> None:
+        try:
+            self.probe = Probe.load(Path(weights or ASSETS / PROBE))
+        except (OSError, KeyError, SafetensorError) as error:
+            raise UserError(f"features probe: {first_line(error)}") from error
+        own = ", ".join(f"{head} {100 * part:.1f} %" for head, part in self.probe.accuracy.items())
+        self.description = (
+            f"linear probe on EfficientNet-Lite0's ImageNet features, {SIZE} px bilinear "
+            f"(its accuracy on fresh renders: {own})"
+        )
+
+    def __call__(self, images: Tensor) -> np.ndarray:
+        """See `Features`."""
+        return self.probe.features(images).numpy()
+
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """1 where the probe reads object and colour as asked; see `Features`.
+
+        Raises:
+            UserError: If a prompt is not of the tiny world.
+        """
+        asked = [asked_of("probe", prompt) for prompt in prompts]
+        read = self.probe.read(self.probe.features(images))
+        right = {
+            head: np.array([getattr(a, head) == name for a, name in zip(asked, names, strict=True)], float)
+            for head, names in read.items()
+        }
+        return {"alignment": right["object"] * right["colour"], **right}
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """See `Features`."""
+        for prompt in prompts:
+            asked_of("probe", prompt)
 
 
 class CLIPFeatures:
@@ -207,6 +250,7 @@ class InceptionFeatures:
 FEATURES: dict[str, type] = {
     "judge": JudgeFeatures,
     "second-judge": SecondJudgeFeatures,
+    "probe": ProbeFeatures,
     "inception": InceptionFeatures,
     "clip": CLIPFeatures,
 }
@@ -236,6 +280,18 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
             raise UserError(f"--features: expected {name}=WEIGHTS, got none")
         found[name] = FEATURES[name](weights or None)
     return found
+
+
+def asked_of(name: str, prompt: str) -> Caption:
+    """What a prompt asks extractor `name` to read.
+
+    Raises:
+        UserError: It is not of the tiny world.
+    """
+    try:
+        return parse_prompt(prompt)
+    except ValueError as error:
+        raise UserError(f"features {name}: {error}") from error
 
 
 def _resized(images: Tensor, size: int, mode: str) -> Tensor:

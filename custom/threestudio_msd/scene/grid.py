@@ -16,6 +16,7 @@ from ..distillation.noise import seed_from
 OUTSIDE, INSIDE, PER_CELL = 1, 4, 4  # cells of the finest lattice that an exported colour is seen through
 EXPORTED_TOGETHER = 2**15  # points
 
+
 @threestudio.register("msd-multiscale-grid")
 class MultiscaleGrid(BaseImplicitGeometry):
     """Lattices of several sizes over one box, summed: coarse ones move large parts, fine ones add detail.

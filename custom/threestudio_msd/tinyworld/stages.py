@@ -17,10 +17,13 @@ from .data import VERSION, DataConfig, Images, cached_images
 from .figures import Measures, measure_prior, save_sheet
 from .judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
 from .prior import PriorConfig, load_prior, train_prior
+from .probe import train_probe
 from .training import TrainConfig
 
 FRESH_SEED = 1_000_003
 """Seed of the renders that measure: far from those that train."""
+PROBED = 2400
+"""Renders that the probe learns from."""
 VERSIONS = {"judges": 2, "vae": 2, "unet": 2}
 """Of what each stage trains: raised when its program changes so that an old state must not go on."""
 
@@ -138,6 +141,7 @@ class Training:
             "vae": self.autoencoder,
             "unet": self.prior,
             "sheet": self.sheet,
+            "probe": self.probe,
         }
 
     def state(self, stage: str, *settings: object) -> Path:
@@ -217,6 +221,12 @@ class Training:
             self.recipe.sizes,
             self.progress,
         )
+
+    def probe(self) -> None:
+        """Fits the linear probe, and prints what it is worth on fresh renders; needs the extra `probe`."""
+        probe = train_probe(self.data()[slice(0, PROBED)], self.fresh())
+        probe.save(self.out / "probe.safetensors")
+        print(", ".join(f"probe: {head} {100 * part:.1f} %" for head, part in probe.accuracy.items()))
 
     def sheet(self) -> None:
         """Measures what is in `out`: the model card's figures, and the sample sheet."""
