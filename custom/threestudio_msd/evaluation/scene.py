@@ -20,7 +20,7 @@ from .metrics import frechet_distance
 from .views import GREY, SIZE, evaluation_cameras, project, true_views, turned
 
 YAWS = 24  # turns of the truth that are tried
-DENSE = 5.0  # density from which on space is inside, as of an exported mesh
+DENSE = 4.0  # density from which on space is inside, as of an exported mesh
 LATTICE = 64
 LIGHT_SEED = 11
 ENDINGS = ("", "_second")  # of the judges' figures

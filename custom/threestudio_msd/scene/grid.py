@@ -42,7 +42,7 @@ class MultiscaleGrid(BaseImplicitGeometry):
         density_blob_scale: float = 10.0
         density_blob_std: float = 0.25
         # what lies above is inside of an exported mesh
-        isosurface_threshold: Any = 5.0
+        isosurface_threshold: Any = 4.0
 
         def __post_init__(self) -> None:
             if not self.sizes or min(self.sizes) < 2 or sorted(self.sizes) != list(self.sizes):
