@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -49,9 +50,14 @@ def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(compa
     assert {cell.method for cell in ran} == {BROKEN}
 
 
-def test_a_method_whose_steps_cannot_be_counted_ends_the_comparison(comparison, measured):
-    with pytest.raises(UserError, match=r"nfe=48: BROKEN: .* could not be counted: .*something went wrong"):
-        measured(comparison(GOOD, BROKEN, budgets=[Budget("nfe", 48)]))
+def test_a_method_whose_steps_cannot_be_counted_is_reported_and_the_others_run(comparison, measured):
+    told = r"nfe=48: BROKEN: .* could not be counted: .*something went wrong"
+    results = measured(comparison(GOOD, BROKEN, budgets=[Budget("nfe", 48)]))
+    assert set(results.budgets["nfe=48"]) == {"GOOD"}
+    (failure,) = results.failed
+    assert re.search(told, failure.error)
+    with pytest.raises(UserError, match=told):
+        measured(comparison(BROKEN, budgets=[Budget("nfe", 48)]))
 
 
 def test_few_images_have_dashes_for_figures_not_a_crash(comparison, measured):

@@ -122,12 +122,13 @@ class Comparison:
         return Cell(method, prompt, seed, steps, str(self.out / "runs"), self.particles, self.frames)
 
     def cells(self, steps: Mapping[str, int]) -> list[Cell]:
-        """All runs of a budget that gives the methods these steps; methods innermost: a part has all."""
+        """All runs of a budget that gives methods these steps; methods innermost: a part has all."""
         return [
             self.cell(method, prompt, seed, steps[method.label])
             for seed in self.seed_range
             for prompt in self.prompts
             for method in self.methods
+            if method.label in steps
         ]
 
 
@@ -173,7 +174,9 @@ def compare(comparison: Comparison, config: DictConfig, extractors: Extractors, 
         grids: dict[str, list[Cell]] = {}
         costs = _costs(comparison, execute)
         for budget in comparison.budgets:
-            grids[str(budget)] = comparison.cells(_steps(comparison, budget, costs))
+            steps, uncounted = _steps(comparison, budget, costs)
+            grids[str(budget)] = comparison.cells(steps)
+            failed |= uncounted
             failed |= run_grid(grids[str(budget)], execute)
         references, sampled = _references(comparison, config, extractors)
         results = Results(
@@ -214,14 +217,21 @@ def _costs(comparison: Comparison, execute: Execute) -> dict[str, Costs]:
     return step_costs(cells, execute, timed, comparison.probes)
 
 
-def _steps(comparison: Comparison, budget: Budget, costs: Mapping[str, Costs]) -> dict[str, int]:
-    found = {}
-    for label in (method.label for method in comparison.methods):
+def _steps(
+    comparison: Comparison, budget: Budget, costs: Mapping[str, Costs]
+) -> tuple[dict[str, int], dict[Cell, str]]:
+    """Every method's steps and, by a cell that stands for it, why a method's cannot be told; not if all."""
+    found: dict[str, int] = {}
+    failed: dict[Cell, str] = {}
+    for method in comparison.methods:
         try:
-            found[label] = costs[label].steps(budget.kind, budget.amount)
+            found[method.label] = costs[method.label].steps(budget.kind, budget.amount)
         except UserError as error:
-            raise UserError(f"--budget {budget}: {label}: {error}") from error
-    return found
+            cell = comparison.cell(method, comparison.prompts[0], comparison.first_seed, steps=1)
+            failed[cell] = f"--budget {budget}: {method.label}: {error}"
+    if not found:
+        raise UserError(next(iter(failed.values())))
+    return found, failed
 
 
 def _references(
