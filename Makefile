@@ -27,7 +27,7 @@ demo-3d: $(READY)
 compare: $(READY)
 	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml \
 		"SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" configs/sdi-tiny.yaml configs/vsd-tiny.yaml \
-		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget steps=80 nfe=320 --scale 3 \
+		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
 
 table4: $(READY)
