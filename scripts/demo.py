@@ -4,6 +4,7 @@ Trains `configs/msd-tiny.yaml` and says where the images are. Further `key=value
 of that file.
 """
 
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from launcher.demo import demo_arguments
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return its exit status, that of `launch.main`."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # beside other work a second thread costs far more
     return launch.main([*demo_arguments(__doc__, "msd-tiny", "demo", "a green car", argv), "--train"])
 
 

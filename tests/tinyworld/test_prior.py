@@ -138,4 +138,4 @@ def test_assets_are_small_and_nothing_in_them_is_pickled():
     files = [path for path in ASSETS.rglob("*") if path.is_file()]
     assert sum(path.stat().st_size for path in files) <= 25_000_000
     assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".png", ".md", ".j2"}
-    assert sum(path.suffix == ".safetensors" for path in files) == 5
+    assert sum(path.suffix == ".safetensors" for path in files) == 6
