@@ -58,7 +58,8 @@ def _picture(cell: Cell) -> Picture:
 
 def draw_sheet(sheet: Sheet) -> Figure:
     """Methods down and prompts across."""
-    figure = new_figure(0.8 * len(sheet.rows) + 0.7, 0.8 * len(sheet.labels) + 0.3)
+    margin = max(0.7, 0.08 * max(map(len, sheet.labels)))  # inches
+    figure = new_figure(0.8 * len(sheet.rows) + margin, 0.8 * len(sheet.labels) + 0.3)
     axes = figure.subplots(len(sheet.labels), len(sheet.rows), squeeze=False)
     for column, (prompt, pictures) in enumerate(sheet.rows.items()):
         heading = prompt.removeprefix("a ").removeprefix("an ")
@@ -69,6 +70,6 @@ def draw_sheet(sheet: Sheet) -> Figure:
                 axes[row, column].imshow(picture.image)
     for row, label in enumerate(sheet.labels):
         axes[row, 0].set_ylabel(label, fontsize=9, rotation=0, ha="right", va="center", parse_math=False)
-    left, top = 0.7 / figure.get_figwidth(), 1 - 0.25 / figure.get_figheight()
+    left, top = margin / figure.get_figwidth(), 1 - 0.25 / figure.get_figheight()
     figure.subplots_adjust(left=left, right=0.995, top=top, bottom=0.01, wspace=0.04, hspace=0.04)
     return figure
