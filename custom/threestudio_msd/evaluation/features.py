@@ -20,12 +20,11 @@ from torch import Tensor
 from ..assets_path import ASSETS
 from ..errors import UserError, did_you_mean, first_line
 from ..tinyworld.judge import load_judge
-from ..tinyworld.probe import SIZE, Probe
-from ..tinyworld.world import Caption, parse_prompt
+from ..tinyworld.probe import PROBE, SIZE, Probe
+from ..tinyworld.world import Caption, Reading, parse_prompt
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 BATCH = 64
-PROBE = "probe.safetensors"
 
 
 class Features(Protocol):
@@ -47,11 +46,42 @@ class Features(Protocol):
         """Raise a `UserError` for a prompt that `alignment` could not read."""
 
 
-class JudgeFeatures:
-    """The tiny world's judge: its penultimate layer, and whether it reads object and colour as asked.
+class Reader:
+    """What reads the tiny world's objects and colours; a subclass says how, `_read`.
 
     Attributes:
         name: As `--features` names it.
+    """
+
+    name: str
+
+    def _read(self, images: Tensor) -> Reading:
+        raise NotImplementedError
+
+    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
+        """1 where it reads the object, the colour, both; see `Features`.
+
+        Raises:
+            UserError: If a prompt is not of the tiny world.
+        """
+        right = self._read(images).right([self._asked(prompt) for prompt in prompts])
+        found = {name: np.array(hits, dtype=float) for name, hits in right.items()}
+        return {"alignment": found["both"], "object": found["object"], "colour": found["colour"]}
+
+    def check_prompts(self, prompts: Sequence[str]) -> None:
+        """See `Features`."""
+        for prompt in prompts:
+            self._asked(prompt)
+
+    def _asked(self, prompt: str) -> Caption:
+        try:
+            return parse_prompt(prompt)
+        except ValueError as error:
+            raise UserError(f"features {self.name}: {error}") from error
+
+
+class JudgeFeatures(Reader):
+    """The tiny world's judge: its penultimate layer, and whether it reads object and colour as asked.
 
     Args:
         weights: Folder of a judge; the one of this name that ships by default.
@@ -78,20 +108,8 @@ class JudgeFeatures:
         """See `Features`."""
         return np.concatenate([self.judge.features(batch).numpy() for batch in images.split(BATCH)])
 
-    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
-        """1 where the judge reads the object, the colour, both; see `Features`.
-
-        Raises:
-            UserError: If a prompt is not of the tiny world.
-        """
-        right = self.judge.classify(images).right([asked_of(self.name, prompt) for prompt in prompts])
-        found = {name: np.array(hits, dtype=float) for name, hits in right.items()}
-        return {"alignment": found["both"], "object": found["object"], "colour": found["colour"]}
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """See `Features`."""
-        for prompt in prompts:
-            asked_of(self.name, prompt)
+    def _read(self, images: Tensor) -> Reading:
+        return self.judge.classify(images)
 
 
 class SecondJudgeFeatures(JudgeFeatures):
@@ -100,7 +118,7 @@ class SecondJudgeFeatures(JudgeFeatures):
     name = "second-judge"
 
 
-class ProbeFeatures:
+class ProbeFeatures(Reader):
     """A linear probe on ImageNet features, which reads object and colour but knows no "nothing"; see
     `tinyworld.probe`.
 
@@ -111,11 +129,13 @@ class ProbeFeatures:
         UserError: If there is none, or its backbone is not installed.
     """
 
+    name = "probe"
+
     def __init__(self, weights: str | None = None) -> None:
         try:
             self.probe = Probe.load(Path(weights or ASSETS / PROBE))
         except (OSError, KeyError, SafetensorError) as error:
-            raise UserError(f"features probe: {first_line(error)}") from error
+            raise UserError(f"features {self.name}: {first_line(error)}") from error
         own = ", ".join(f"{head} {100 * part:.1f} %" for head, part in self.probe.accuracy.items())
         self.description = (
             f"linear probe on EfficientNet-Lite0's ImageNet features, {SIZE} px bilinear "
@@ -126,24 +146,8 @@ class ProbeFeatures:
         """See `Features`."""
         return self.probe.features(images).numpy()
 
-    def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
-        """1 where the probe reads object and colour as asked; see `Features`.
-
-        Raises:
-            UserError: If a prompt is not of the tiny world.
-        """
-        asked = [asked_of("probe", prompt) for prompt in prompts]
-        read = self.probe.read(self.probe.features(images))
-        right = {
-            head: np.array([getattr(a, head) == name for a, name in zip(asked, names, strict=True)], float)
-            for head, names in read.items()
-        }
-        return {"alignment": right["object"] * right["colour"], **right}
-
-    def check_prompts(self, prompts: Sequence[str]) -> None:
-        """See `Features`."""
-        for prompt in prompts:
-            asked_of("probe", prompt)
+    def _read(self, images: Tensor) -> Reading:
+        return self.probe.read(self.probe.features(images))
 
 
 class CLIPFeatures:
@@ -280,18 +284,6 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
             raise UserError(f"--features: expected {name}=WEIGHTS, got none")
         found[name] = FEATURES[name](weights or None)
     return found
-
-
-def asked_of(name: str, prompt: str) -> Caption:
-    """What a prompt asks extractor `name` to read.
-
-    Raises:
-        UserError: It is not of the tiny world.
-    """
-    try:
-        return parse_prompt(prompt)
-    except ValueError as error:
-        raise UserError(f"features {name}: {error}") from error
 
 
 def _resized(images: Tensor, size: int, mode: str) -> Tensor:

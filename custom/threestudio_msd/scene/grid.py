@@ -9,6 +9,7 @@ import threestudio
 import torch
 import torch.nn.functional as F
 from threestudio.models.geometry.base import BaseImplicitGeometry
+from threestudio.utils.ops import chunk_batch
 from torch import Tensor, nn
 
 from ..distillation.noise import seed_from
@@ -130,7 +131,7 @@ class MultiscaleGrid(BaseImplicitGeometry):
         A surface is some cells of growing density, whose colours a renderer mixes: those along the normal,
         each weighed by the light that it sends out.
         """
-        return {"features": torch.cat([self._seen(chunk) for chunk in points.split(EXPORTED_TOGETHER)])}
+        return {"features": chunk_batch(self._seen, EXPORTED_TOGETHER, points)}
 
     def _seen(self, points: Tensor) -> Tensor:
         cell = 2 * self.cfg.radius / (self.cfg.sizes[-1] - 1)

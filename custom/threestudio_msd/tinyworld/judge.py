@@ -27,7 +27,7 @@ from .data import Images
 from .details import DETAILS
 from .negatives import KINDS, blurred, mixtures, negatives, other_objects, painted
 from .training import Loss, TrainConfig, fit
-from .world import COLOURS, OBJECTS, VIEWS, Caption, turn_between
+from .world import COLOURS, OBJECTS, VIEWS, Reading, turn_between
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 JUDGES: dict[str, Path] = {"a": ASSETS / "judge", "b": ASSETS / "second-judge"}
@@ -41,27 +41,16 @@ ELEVATION_CENTRE, ELEVATION_SCALE = 30.0, 40.0
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verdict(Reading):
     """What a judge sees in a batch: for each head the name and its probability, lists of length ``n``.
 
     An object may be ``"nothing"``; colour and view then mean little.
     """
 
-    object: list[str]
-    colour: list[str]
     view: list[str]
     object_probability: list[float]
     colour_probability: list[float]
     view_probability: list[float]
-
-    def right(self, asked: Sequence[Caption]) -> dict[str, list[bool]]:
-        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``,
-        ``both``.
-        """
-        objects = [a.object == name for a, name in zip(asked, self.object, strict=True)]
-        colours = [a.colour == name for a, name in zip(asked, self.colour, strict=True)]
-        both = [a and b for a, b in zip(objects, colours, strict=True)]
-        return {"object": objects, "colour": colours, "both": both}
 
 
 class Convolutions(nn.Sequential):

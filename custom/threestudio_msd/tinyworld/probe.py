@@ -6,7 +6,7 @@ The features here are those of EfficientNet-Lite0 (Tan and Le 2019), whose weigh
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from ..errors import UserError
 from ..files import save_tensors
 from .data import Images
-from .world import COLOURS, OBJECTS
+from .world import COLOURS, OBJECTS, Reading
 
+PROBE = "probe.safetensors"
+"""The file among the assets."""
+HEADS = ("object", "colour")
 SIZE = 128
 BATCH = 50
 INVERSE_PENALTY = 0.01
@@ -83,7 +86,7 @@ class Probe:
         """
         with safe_open(path, "pt") as file:
             heads = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-        accuracy = {name: float(heads.pop(f"{name}.accuracy")) for name in ("object", "colour")}
+        accuracy = {name: float(heads.pop(f"{name}.accuracy")) for name in HEADS}
         return cls(load_backbone(), heads, accuracy)
 
     def save(self, path: Path) -> None:
@@ -97,14 +100,14 @@ class Probe:
         """Of images ``[n, h, w, 3]`` in [0, 1]: ``[n, 1280]``."""
         return backbone_features(self.backbone, images.permute(0, 3, 1, 2))
 
-    def read(self, features: Tensor) -> dict[str, list[str]]:
-        """What is seen, by ``object`` and ``colour``: names, one an image."""
-        names = {"object": OBJECTS, "colour": tuple(COLOURS)}
-        return {
-            head: [names[head][i] for i in self._scores(head, features).argmax(1).tolist()] for head in names
-        }
+    def read(self, features: Tensor) -> Reading:
+        """What is seen, of features ``[n, 1280]``."""
+        objects, colours = (self.scores(head, features).argmax(1).tolist() for head in HEADS)
+        names = tuple(COLOURS)
+        return Reading([OBJECTS[i] for i in objects], [names[i] for i in colours])
 
-    def _scores(self, head: str, features: Tensor) -> Tensor:
+    def scores(self, head: str, features: Tensor) -> Tensor:
+        """Logits of a head, ``[n, classes]``."""
         return F.linear(features, self.heads[f"{head}.weight"], self.heads[f"{head}.bias"])
 
 
@@ -119,13 +122,13 @@ def train_probe(images: Images, fresh: Images) -> Probe:
     backbone = load_backbone()
     known, unknown = (backbone_features(backbone, part.float) for part in (images, fresh))
     mean, std = known.mean(0), known.std(0) + 1e-6
-    heads, accuracy = {}, {}
-    for head in ("object", "colour"):
+    heads: dict[str, Tensor] = {}
+    for head in HEADS:
         fit = LogisticRegression(C=INVERSE_PENALTY, max_iter=500)
         fit.fit(((known - mean) / std).numpy(), getattr(images, head).numpy())
         weight = (torch.from_numpy(fit.coef_).float() / std).contiguous()
         heads[f"{head}.weight"] = weight
         heads[f"{head}.bias"] = torch.from_numpy(fit.intercept_).float() - weight @ mean
-        read = F.linear(unknown, weight, heads[f"{head}.bias"]).argmax(1)
-        accuracy[head] = float((read == getattr(fresh, head)).float().mean())
-    return Probe(backbone, heads, accuracy)
+    probe = Probe(backbone, heads, {})
+    right = {head: probe.scores(head, unknown).argmax(1) == getattr(fresh, head) for head in HEADS}
+    return replace(probe, accuracy={head: float(hits.float().mean()) for head, hits in right.items()})

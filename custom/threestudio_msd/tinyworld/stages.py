@@ -17,7 +17,7 @@ from .data import VERSION, DataConfig, Images, cached_images
 from .figures import Measures, measure_prior, save_sheet
 from .judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
 from .prior import PriorConfig, load_prior, train_prior
-from .probe import train_probe
+from .probe import PROBE, train_probe
 from .training import TrainConfig
 
 FRESH_SEED = 1_000_003
@@ -225,7 +225,7 @@ class Training:
     def probe(self) -> None:
         """Fits the linear probe, and prints what it is worth on fresh renders; needs the extra `probe`."""
         probe = train_probe(self.data()[slice(0, PROBED)], self.fresh())
-        probe.save(self.out / "probe.safetensors")
+        probe.save(self.out / PROBE)
         print(", ".join(f"probe: {head} {100 * part:.1f} %" for head, part in probe.accuracy.items()))
 
     def sheet(self) -> None:

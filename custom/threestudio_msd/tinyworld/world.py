@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
@@ -66,6 +67,23 @@ class Caption:
     def held_out(self) -> bool:
         """Whether the prior never saw this object in this colour."""
         return (self.object, self.colour) in HELD_OUT
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The object and the colour that something reads in each image of a batch, lists of length ``n``."""
+
+    object: list[str]
+    colour: list[str]
+
+    def right(self, asked: Sequence[Caption]) -> dict[str, list[bool]]:
+        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``,
+        ``both``.
+        """
+        objects = [a.object == name for a, name in zip(asked, self.object, strict=True)]
+        colours = [a.colour == name for a, name in zip(asked, self.colour, strict=True)]
+        both = [a and b for a, b in zip(objects, colours, strict=True)]
+        return {"object": objects, "colour": colours, "both": both}
 
 
 def all_pairs() -> list[tuple[str, str]]:
