@@ -189,7 +189,8 @@ def curves_svg(results: Results) -> str:
                 )
             frame_in_grey(axes[row, column], AGAINST[against])
         axes[row, 0].set_ylabel(title, color=GREY, fontsize=8)
-    axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
+    if any(results.values()):
+        axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
     figure.tight_layout()
     return as_svg(figure)
 

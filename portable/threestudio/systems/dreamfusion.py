@@ -29,8 +29,9 @@ class SceneSystem(BaseLift3DSystem):
         """
         loss: Any = 0.0
         for name, value in guidance_out.items():
-            if isinstance(value, (int, float)) or (isinstance(value, Tensor) and value.numel() == 1):
-                self.log(f"train/{name}", float(value))
+            number = value.detach() if isinstance(value, Tensor) else value
+            if isinstance(number, (int, float)) or (isinstance(number, Tensor) and number.numel() == 1):
+                self.log(f"train/{name}", float(number))
             if name.startswith("loss_"):
                 loss = loss + value * self.C(self._lambda(name.removeprefix("loss_")))
         return loss
