@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import nan
+from pathlib import Path
 
 import pytest
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.grid import Method
 from threestudio_msd.evaluation.metrics import Spread
 from threestudio_msd.evaluation.results import About, Results, Row, to_json
-from threestudio_msd.evaluation.search import FIGURE, SPACE, best, read_table, require_apart, trials
+from threestudio_msd.evaluation.search import FIGURE, SPACE, best, read_table, require_apart, space, trials
 
-SDS, MSD = Method("SDS", "sds.yaml", ("data.width=32",)), Method("MSD", "msd.yaml")
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+SDS = Method("SDS", str(CONFIGS / "sds-tiny.yaml"), ("data.width=32",))
+MSD = Method("MSD", str(CONFIGS / "msd-tiny.yaml"))
 
 
 def row(value):
@@ -21,12 +25,19 @@ def row(value):
 
 def test_every_method_has_the_same_trials_within_the_bounds_and_its_own_settings_among_them():
     ours, theirs = trials(MSD, 8), trials(SDS, 8)
-    assert [trial.overrides for trial in ours] == [trial.overrides[1:] for trial in theirs]
+    shared = [[word for word in trial.overrides if word.partition("=")[0] in SPACE] for trial in ours]
+    assert shared == [
+        [word for word in trial.overrides if word.partition("=")[0] in SPACE] for trial in theirs
+    ]
     assert ours[0].overrides == ()
     assert len({trial.overrides for trial in ours}) == len({trial.label for trial in ours}) == 8
-    for trial in ours[1:]:
-        settings = dict(setting.split("=") for setting in trial.overrides)
-        assert all(low < float(settings[key]) < high for key, (low, high) in SPACE.items())
+    for method, own in ((MSD, ours), (SDS, [replace(one, overrides=one.overrides[1:]) for one in theirs])):
+        for trial in own[1:]:
+            settings = {key: float(value) for key, value in (word.split("=") for word in trial.overrides)}
+            bounds = space(method)
+            assert settings.keys() == bounds.keys()
+            assert len(bounds) == 3
+            assert all(low < settings[key] < high for key, (low, high) in bounds.items())
 
 
 def test_the_best_trial_gives_the_settings_and_unknown_ones_none():

@@ -1,4 +1,4 @@
-"""The same search for every method: as many trials, on prompts and seeds of their own."""
+"""The same search for every method: as many trials of as many settings, on prompts and seeds of their own."""
 
 from __future__ import annotations
 
@@ -8,17 +8,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from omegaconf import OmegaConf
 from torch.quasirandom import SobolEngine
 
 from ..errors import UserError
 from .grid import Method
 from .results import Results, Table, from_json
 
-SPACE: Mapping[str, tuple[float, float]] = {
+Space = Mapping[str, tuple[float, float]]
+"""Settings and their bounds, on logarithmic axes."""
+
+SPACE: Space = {
     "system.guidance.guidance_scale": (1.0, 101.0),
     "system.optimizer.args.lr": (0.003, 0.1),
 }
-"""What is searched, between which bounds, on logarithmic axes: the settings that every method has."""
+"""What every method has."""
+
+OWN: Mapping[str, Space] = {"msd-guidance": {"system.guidance.bandwidth.end": (0.3, 3.0)}}
+"""What a method is searched for beside, its finest or coarsest scale, by guidance type."""
+
+TIMES: Space = {"system.guidance.max_step_percent": (0.3, 0.98)}
+"""The same of methods that look at renders at noise levels."""
 
 FIRST_SEED = 500
 """Of the search, so that its seeds are not those of the comparison that follows."""
@@ -28,18 +38,19 @@ FIGURE = "frechet_ddim"
 
 
 def trials(method: Method, count: int) -> list[Method]:
-    """A method as it is, and `count - 1` times with settings of `SPACE`: the same ones for every method.
+    """A method as it is, and `count - 1` times with settings of its `space`: the same points for every method.
 
     Raises:
         UserError: There would be nothing to choose from.
     """
     if count < 2:
         raise UserError(f"--search: expected 2 or more trials of a method, got {count}")
-    points = SobolEngine(len(SPACE)).draw(count)[1:].tolist()  # the first is the corner of all least values
+    axes = space(method)
+    points = SobolEngine(len(axes)).draw(count)[1:].tolist()  # the first is the corner of all least values
     settings = [()] + [
         tuple(
             f"{key}={math.exp(math.log(low) + part * math.log(high / low)):.3g}"
-            for (key, (low, high)), part in zip(SPACE.items(), point, strict=True)
+            for (key, (low, high)), part in zip(axes.items(), point, strict=True)
         )
         for point in points
     ]
@@ -47,6 +58,12 @@ def trials(method: Method, count: int) -> list[Method]:
         replace(method, label=f"{method.label} {i}", overrides=(*method.overrides, *chosen))
         for i, chosen in enumerate(settings)
     ]
+
+
+def space(method: Method) -> Space:
+    """What is searched for a method: as many settings for each."""
+    guidance = OmegaConf.select(OmegaConf.load(method.config), "system.guidance_type")
+    return {**SPACE, **OWN.get(guidance, TIMES)}
 
 
 def best(method: Method, tried: Sequence[Method], table: Table) -> Method:

@@ -277,7 +277,7 @@ class LatentGuidance(SystemCalls):
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, size: tuple[int, int]
     ) -> dict[str, Tensor]:
         """What a step would do with renders that belong to no step: nothing is kept or counted."""
-        return self.shown(self._apart(latents, self.conditioned(prompt_utils, view)), tuple(size))
+        return self.shown(self.apart(latents, prompt_utils, view), tuple(size))
 
     @torch.no_grad()
     def edit(self, rgb: Renders, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
@@ -288,14 +288,21 @@ class LatentGuidance(SystemCalls):
         """
         latents, front = self.latents(rgb, False), rgb.new_zeros(len(rgb))
         before = self.evaluations
-        prior = self.conditioned(prompt_utils, View(front, front, front), view_dependent=False)
-        target = self._apart(latents, prior).target
+        view = View(front, front, front)
+        target = self.apart(latents, prompt_utils, view, view_dependent=False).target
         self.nfe += (self.evaluations - before) / len(rgb)
         images = fitted(self.model.decode(target), tuple(rgb.shape[1:3]))
         return {"edit_images": images.permute(0, 2, 3, 1)}
 
-    def _apart(self, latents: Batch, prior: Prior) -> Estimate:
-        """An estimate that nothing is remembered for or of."""
+    def apart(
+        self,
+        latents: Batch,
+        prompt_utils: PromptProcessorOutput,
+        view: View,
+        view_dependent: bool | None = None,
+    ) -> Estimate:
+        """An estimate that nothing is remembered for or of; see `conditioned` for `view_dependent`."""
+        prior = self.conditioned(prompt_utils, view, view_dependent)
         noise = self.noise(len(latents), None, self.step)
         return self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
 

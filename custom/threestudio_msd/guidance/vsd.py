@@ -93,12 +93,16 @@ class VSDGuidance(TimedGuidance, BaseModule):
         self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
         return super().estimate(latents, prompt_utils, view, index)
 
-    def look(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, size: tuple[int, int]
-    ) -> dict[str, Tensor]:
-        """See `LatentGuidance.look`; with phi as it is."""
+    def apart(
+        self,
+        latents: Batch,
+        prompt_utils: PromptProcessorOutput,
+        view: View,
+        view_dependent: bool | None = None,
+    ) -> Estimate:
+        """See `LatentGuidance.apart`; with phi as it is."""
         self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
-        return super().look(latents, prompt_utils, view, size)
+        return super().apart(latents, prompt_utils, view, view_dependent)
 
     def phi_denoiser(self, prompt_utils: PromptProcessorOutput, view: View) -> Denoiser:
         """phi under the prompt and the camera, with guidance towards the camera where there is one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from functools import partial
 
@@ -11,11 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..distillation import MSD, SDI, Constant, Estimator, SharedNoise, Split, Tweedie, seed_from
+from ..distillation.efficiency import efficiency, log_ratio
 from ..jobs import Job
 from .densities import GaussianMixture, Points
 from .ends import train_networks
 from .gradients import estimator_at, gradient_draws
-from .measurement import Measured, Measurement, Save, Values, gather
+from .measurement import Measured, Measurement, Save, gather
 from .problems import BANDWIDTH, METHODS, TABLE3, Problem, msd
 from .settings import Scale
 
@@ -66,7 +66,11 @@ def gradient_efficiency(
         estimator = estimator_at(efficiency_rows()[method], phi_from, y, noise, scale)
         tell = lambda done, of, index=index: progress(index * of + done, 2 * of)  # noqa: E731
         g, nfe = gradient_draws(estimator, y, prior, noise, scale.draws, tell)
-        found = efficiency(g, y - density.denoise(y, BANDWIDTH(0.5)), nfe)
+        exact = y - density.denoise(y, BANDWIDTH(0.5))
+        found = {
+            "efficiency": efficiency(g, nfe),
+            "oracle efficiency": oracle_efficiency(g, exact, nfe),
+        }
         measured |= {name + where: value for name, value in found.items()}
     return measured, nfe
 
@@ -80,12 +84,8 @@ def _places(density: GaussianMixture, seed: int, count: int) -> dict[str, Points
     return {"": density.sample(count, generator, BANDWIDTH(0.5)), OVER_THE_VIEW: anywhere}
 
 
-def efficiency(g: Float[Tensor, "draws N d"], exact: Float[Tensor, "N d"], nfe: int) -> Values:
-    """Efficiency and oracle efficiency, in natural logarithms.
-
-    Eq. 17 in ratios of means over y: ln( mean ||E g||^2 / (mean E ||g - E g||^2 cost) ); the squared norm of
-    the mean is corrected for the draws' own variance. The oracle efficiency is
-    ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the exact mean shift m and the one scale s that
+def oracle_efficiency(g: Float[Tensor, "draws N d"], exact: Float[Tensor, "N d"], nfe: int) -> float:
+    """ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the exact mean shift m and the one scale s that
     serves the estimator best, since a step size is free.
 
     Args:
@@ -93,18 +93,6 @@ def efficiency(g: Float[Tensor, "draws N d"], exact: Float[Tensor, "N d"], nfe: 
         exact: The exact gradient, -m.
         nfe: Cost of one draw.
     """
-    mean, variance = g.mean(0), g.var(0).sum(-1)
-    signal = (mean.square().sum(-1) - variance / len(g)).mean()
-    dot, square = (mean * exact).sum(-1).mean(), g.square().sum(-1).mean()
+    dot, square = (g.mean(0) * exact).sum(-1).mean(), g.square().sum(-1).mean()
     error = exact.square().sum(-1).mean() - dot**2 / square
-    return {
-        "efficiency": _log_ratio(float(signal), float(variance.mean()) * nfe),
-        "oracle efficiency": _log_ratio(float(exact.square().sum(-1).mean()), float(error) * nfe),
-    }
-
-
-def _log_ratio(numerator: float, denominator: float) -> float:
-    """Natural logarithm of a ratio; infinite over 0, minus infinite where the numerator is not positive."""
-    if numerator <= 0:
-        return -math.inf
-    return math.log(numerator / denominator) if denominator > 0 else math.inf
+    return log_ratio(float(exact.square().sum(-1).mean()), float(error) * nfe)
