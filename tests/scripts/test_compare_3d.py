@@ -38,7 +38,7 @@ def test_scenes_are_made_measured_and_shown_and_kept(script, runs_here, figures,
 
 
 def test_a_failed_run_is_told_by_the_status(script, monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison, "run_grid", lambda cells, execute: {cell: "it failed" for cell in cells})
+    monkeypatch.setattr(comparison, "run_grid", lambda cells, execute: dict.fromkeys(cells, "it failed"))
     words = ["--configs", f"A=configs/truth-nerf-tiny.yaml,{SMALL}", "--prompts", "a red mug", "--seeds", 1]
     script("compare_3d", *words, "--out", tmp_path, status=1)
     assert (tmp_path / "index.html").is_file()

@@ -38,7 +38,7 @@ FIGURE = "frechet_ddim"
 
 
 def trials(method: Method, count: int) -> list[Method]:
-    """A method as it is, and `count - 1` times with settings of its `space`: the same points for every method.
+    """A method as it is, and `count - 1` times with settings of its `space`, the same points for each.
 
     Raises:
         UserError: There would be nothing to choose from.
