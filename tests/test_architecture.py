@@ -85,6 +85,10 @@ class Halved:
 
     start: float
 
+    @property
+    def last(self):
+        return self.start / 2
+
     def init(self, y):
         return {}
 

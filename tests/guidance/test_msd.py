@@ -8,6 +8,7 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.errors import UserError
+from threestudio_msd.fields import FieldError
 
 
 def guidance(folder, **cfg):
@@ -137,11 +138,53 @@ def test_adaptive_bandwidth_falls_and_its_state_is_kept(random_pipeline):
     assert float(out["bandwidth"]) == pytest.approx(1.024)
 
 
+CONSTANT = {"type": "constant", "start": 1.0, "end": 1.0}
+
+
 def test_finished_is_told(random_pipeline):
-    out = guidance(random_pipeline, stop_threshold=1e6)(renders(), PromptUtils(), **cameras(2))
+    settings = {"bandwidth": CONSTANT, "stop_threshold": 1e6}
+    out = guidance(random_pipeline, **settings)(renders(), PromptUtils(), **cameras(2))
     assert out["finished"] == 1.0
     out = guidance(random_pipeline)(renders(), PromptUtils(), **cameras(2))
     assert out["finished"] == 0.0
+
+
+def test_a_converged_particle_costs_no_further_calls_and_the_run_ends_when_all_have(random_pipeline):
+    adaptive = {"type": "adaptive", "start": 1.0, "end": 0.7, "patience": 1}
+    settings = {"bandwidth": adaptive, "stop_threshold": 1e6, "refresh_every": 2}
+    g, index = guidance(random_pipeline, **settings), torch.arange(2)
+
+    def step(at, rows):
+        g.update_step(0, at)
+        return g(renders(2)[rows], PromptUtils(), **cameras(len(rows)), index=index[rows])
+
+    spent, ended = [], []
+    for at in range(10):
+        out = step(at, [0])
+        spent.append(out["nfe"])
+        ended.append(out["finished"])
+    # estimates at lambda 1, .8, .7 and .7: two at the end make an average, which is then fitted twice
+    assert [b > a for a, b in zip([0.0, *spent], spent, strict=False)] == [
+        i in (0, 2, 4, 6) for i in range(10)
+    ]
+    assert ended == [0.0] * 7 + [1.0] * 3
+    assert step(10, [0, 1])["finished"] == 0.0  # the other one has only begun
+    resumed = guidance(random_pipeline, **settings)
+    resumed.load_checkpoint_state(g.checkpoint_state())
+    assert [resumed.kept[key].finished for key in (0, 1)] == [True, False]
+
+
+def test_a_shift_above_the_threshold_does_not_stop(random_pipeline):
+    g = guidance(random_pipeline, bandwidth=CONSTANT, stop_threshold=1e-6)
+    for _ in range(4):
+        out = g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))
+    assert out["finished"] == 0.0
+    assert out["nfe"] == 4 * g.estimator.sampler.steps * 2
+
+
+def test_a_bandwidth_that_ends_with_the_run_has_nothing_to_stop(random_pipeline):
+    with pytest.raises(FieldError, match="stop_threshold: expected 0 with a bandwidth of type linear"):
+        guidance(random_pipeline, stop_threshold=0.1, bandwidth={"type": "linear", "start": 2.0, "end": 1.0})
 
 
 NUMBERS = [

@@ -31,6 +31,11 @@ class Falling:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def last(self) -> float:
+        """Lambda that it ends at."""
+        return self.at(1.0)
+
     def init(self, y: Batch) -> State:
         """Nothing is remembered."""
         return {}
@@ -102,6 +107,11 @@ class Adaptive(Falling):
     rate: float = number(0.8, above=0, below=1)
     tau: float = number(0.2, least=0)
     patience: int = number(20, least=1)
+
+    @property
+    def last(self) -> float:
+        """Lambda that it ends at."""
+        return self.end
 
     def init(self, y: Batch) -> State:
         """Lambda is `start`, and no shift was seen."""

@@ -171,6 +171,10 @@ class ProductSampler(Protocol):
 class Bandwidth(Protocol):
     """The kernel's bandwidth lambda, in the units of the space it lives in, as the optimisation goes on."""
 
+    @property
+    def last(self) -> float:
+        """Lambda that it ends at."""
+
     def init(self, y: Batch) -> State:
         """What is remembered of renders like `y` before their first estimate."""
 

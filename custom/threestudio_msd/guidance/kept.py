@@ -18,12 +18,16 @@ class KeptTarget:
         sigma: The bandwidth it was estimated at, 0-d.
         images: x' decoded, `[3, H, W]`, once that was asked for.
         age: Steps that have fitted it.
+        shift: The mean-shift vector, averaged over the estimates at the last lambda; None before those.
+        finished: Whether it is estimated no more.
     """
 
     latents: Tensor
     sigma: Tensor
     images: Tensor | None = None
     age: int = 0
+    shift: Tensor | None = None
+    finished: bool = False
 
     def older(self) -> KeptTarget:
         """The same after one more step has fitted it."""
@@ -31,9 +35,15 @@ class KeptTarget:
 
     def checkpoint(self) -> dict[str, Any]:
         """What restores it; the decoded images are made anew."""
-        return {"latents": self.latents, "sigma": self.sigma, "age": self.age}
+        names = ("latents", "sigma", "age", "shift", "finished")
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def restored(cls, state: dict[str, Any], device: torch.device | str) -> KeptTarget:
         """From `checkpoint`."""
-        return cls(state["latents"].to(device), state["sigma"].to(device), age=state["age"])
+        return cls(
+            **{
+                name: value.to(device) if isinstance(value, Tensor) else value
+                for name, value in state.items()
+            }
+        )

@@ -10,8 +10,9 @@ import threestudio
 import torch
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
+from torch import Tensor
 
-from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, rms
+from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, converged, rms
 from ..distillation.product import require_acting
 from ..distillation.protocols import Batch
 from ..errors import UserError
@@ -20,6 +21,8 @@ from .base import Index, LatentGuidance, View
 from .kept import KeptTarget
 from .parts import build_part
 
+KEEP = 0.5
+"""Part of the averaged shift that the next estimate leaves."""
 NEVER_AGAIN = "random-camera-datamodule"
 """Whose cameras are drawn anew at every step."""
 
@@ -31,7 +34,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     Returns, beside what every guidance returns (see `LatentGuidance.__call__`):
     `loss_msd`; `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`, lambda;
-    `finished`, 1 once every sample's shift is at most `stop_threshold`.
+    `finished`, 1 once every sample has converged, see `stop_threshold`.
     """
 
     @dataclass
@@ -50,13 +53,19 @@ class MSDGuidance(LatentGuidance, BaseObject):
         fixed_noise: bool = False
         # estimate a particle's x' at every k-th of its steps only and fit it in between, the network at rest
         refresh_every: int = number(1, least=1)
-        # stop once the root mean square of every sample's shift is at most this, in units of latents; 0 never
-        # stops
+        # a particle has converged, and costs no further calls, once lambda is at its end and the root mean
+        # square of m, averaged over estimates, is at most this part of lambda; the run ends when all have; 0
+        # never stops
         stop_threshold: float = number(0.0, least=0)
 
         def __post_init__(self) -> None:
             build_estimator(self.sampler, self.bandwidth, self.draws_per_estimate)
             super().__post_init__()
+            if self.stop_threshold > 0 and self.follows_progress:
+                raise FieldError(
+                    f"stop_threshold: expected 0 with a bandwidth of type {self.bandwidth['type']}, which is "
+                    "at its end when the run is; adaptive and constant get there before"
+                )
 
         @property
         def follows_progress(self) -> bool:
@@ -133,7 +142,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
         return Estimate(target, latents - target, 0, sigma, denoised=target)
 
     def _is_due(self, key: int) -> bool:
-        return key not in self.kept or self.kept[key].age >= self.cfg.refresh_every
+        one = self.kept.get(key)
+        return one is None or (one.age >= self.cfg.refresh_every and not one.finished)
 
     def _refresh(self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index) -> None:
         """Estimate x' of some particles, and keep it with what the bandwidth remembers of them."""
@@ -141,10 +151,21 @@ class MSDGuidance(LatentGuidance, BaseObject):
         noise = self.noise(len(keys), index, 0 if self.cfg.fixed_noise else self.step)
         state = self._gathered(latents, keys)
         estimate = self.estimator(latents, prior, noise, self.progress, state)
-        sigmas = estimate.sigma.expand(len(keys))
+        sigmas, shifts = estimate.sigma.expand(len(keys)), -estimate.gradient
         for row, key in enumerate(keys):
-            self.kept[key] = KeptTarget(estimate.target[row], sigmas[row])
+            self.kept[key] = self._kept(key, estimate.target[row], sigmas[row], shifts[row])
             self.states[key] = {name: tensor[row] for name, tensor in estimate.state.items()}
+
+    def _kept(self, key: int, target: Tensor, sigma: Tensor, shift: Tensor) -> KeptTarget:
+        """What is kept of a particle's new estimate; one at the last lambda alone is no average of shifts."""
+        before, lam = self.kept.get(key), self.estimator.bandwidth.last
+        if self.cfg.stop_threshold == 0 or sigma > lam:
+            return KeptTarget(target, sigma)
+        if before is None or before.shift is None:
+            return KeptTarget(target, sigma, shift=shift)
+        shift = KEEP * before.shift + (1 - KEEP) * shift
+        finished = bool(converged(shift[None], lam, self.cfg.stop_threshold))
+        return KeptTarget(target, sigma, shift=shift, finished=finished)
 
     def _gathered(self, latents: Batch, keys: list[int]) -> State:
         """What the estimator remembers of the particles of a batch, row by row."""
@@ -169,11 +190,20 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     def report(self, estimate: Estimate) -> dict[str, Any]:
         """Shift, bandwidth and whether the optimisation may stop."""
-        shift = rms(estimate.gradient)
-        finished = self.cfg.stop_threshold > 0 and bool((shift <= self.cfg.stop_threshold).all())
+        shift, finished = rms(estimate.gradient), self._all_converged(estimate)
         if finished:
             self._note_end()
         return {"shift_norm": shift.mean(), "bandwidth": estimate.sigma.mean(), "finished": float(finished)}
+
+    def _all_converged(self, estimate: Estimate) -> bool:
+        """Whether every particle has, and its last target was fitted; of random views, whether these have."""
+        if self.cfg.stop_threshold == 0:
+            return False
+        if self.kept:
+            return all(one.finished and one.age >= self.cfg.refresh_every for one in self.kept.values())
+        lam = self.estimator.bandwidth.last
+        small = converged(estimate.gradient, lam, self.cfg.stop_threshold)
+        return bool((small & (estimate.sigma <= lam)).all())
 
     def _note_end(self) -> None:
         """Say so once where the system goes on although the run may stop."""
