@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import nan
 
 from threestudio_msd.evaluation.metrics import Spread
-from threestudio_msd.evaluation.results import About, Results, Row
-from threestudio_msd.evaluation.tables import against_ddim, columns, markdown, number, table_rows
+from threestudio_msd.evaluation.results import About, Point, Results, Row
+from threestudio_msd.evaluation.tables import against_ddim, columns, end_lines, markdown, number, table_rows
 
 
 def row(**figures):
@@ -109,3 +109,13 @@ def test_figures_stand_against_ddims():
 def test_nothing_is_measured_in_units_of_a_distance_below_ddims():
     rows, _, _ = against_ddim({"OURS": row(frechet_ddim=40.0)}, {"frechet_ddim": Spread((50.0,))}, "OURS")
     assert str(rows["OURS"].figures["frechet_ddim"].mean) == "nan"
+
+
+def test_the_end_of_a_path_is_measured_by_its_best_seed_by_seed():
+    path = [
+        Point(step, 1.0, {"frechet_ddim": Spread(own)})
+        for step, own in enumerate([(9.0, 8.0), (4.0, 8.0), (6.0, 8.0)])
+    ]
+    table = {"A": Row(2, 1.0, 1, 1, {}, tuple(path)), "B": row(frechet_ddim=1.0)}
+    (line,) = end_lines(table)
+    assert line == "Fréchet distance to DDIM images at the end, in the least on the path: A 1.25 ± 0.354."

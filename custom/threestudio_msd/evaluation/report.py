@@ -19,7 +19,7 @@ from .costs import KINDS
 from .grid import DDIM
 from .results import Figures, Point, Results, Row, Table
 from .sheet import Sheet, contact_sheet, draw_sheet
-from .tables import LABELS, SPENT, against_ddim, columns, convergence_lines, markdown, table_rows
+from .tables import LABELS, SPENT, against_ddim, columns, markdown, sentences, table_rows
 
 TEMPLATE = Path(__file__).resolve().parent.parent / "assets" / "report.html.j2"
 AXES = {"steps": "optimiser steps", "nfe": "network function evaluations an image", "flop": "FLOP an image"}
@@ -63,7 +63,7 @@ def page(results: Results, sheets: Mapping[str, Sheet], particles: int, title: s
                 "table": table,
                 "rows": table_rows(table, results.ddim, shown),
                 "relative": (table_rows(against, floor, relative), relative),
-                "convergence": convergence_lines(table, results.ddim, ours),
+                "convergence": sentences(table, results.ddim, ours),
                 "curves": curves_svg(table),
                 "frontier": frontier_svg(table, results.ddim),
                 "sheet": sheets[name],

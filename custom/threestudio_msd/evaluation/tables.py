@@ -200,6 +200,11 @@ def _scaled(spread: Spread, zero: float, unit: float) -> Spread:
     return Spread(tuple((value - zero) / unit if unit > 0 else math.nan for value in spread.values))
 
 
+def sentences(table: Table, ddim: Figures, ours: str) -> list[str]:
+    """What is said under a table."""
+    return [*convergence_lines(table, ddim, ours), *end_lines(table)]
+
+
 def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
     """How our method stands to the best other's Fréchet distance, one sentence a reference."""
     lines = []
@@ -223,6 +228,27 @@ def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
     return lines
 
 
+def end_lines(table: Table) -> list[str]:
+    """Whether the last images are the best: Fréchet distances at the end over the least on the path, seed by
+    seed; one sentence a reference.
+    """
+    lines = []
+    for name, label in LABELS.items():
+        ends = {method: end_over_best(row, f"frechet_{name}") for method, row in table.items()}
+        told = [f"{method} {TableCell(spread)}" for method, spread in ends.items() if spread.values]
+        if told:
+            lines.append(
+                f"Fréchet distance to {label} at the end, in the least on the path: {', '.join(told)}."
+            )
+    return lines
+
+
+def end_over_best(row: Row, figure: str) -> Spread:
+    """A figure of which less is better, at a path's end over its least, seed by seed; of no curve, nothing."""
+    path = [point.figures[figure].values for point in row.curve if figure in point.figures]
+    return Spread(tuple(own[-1] / min(own) for own in zip(*path, strict=True)))
+
+
 def markdown(results: Results, ours: str) -> str:
     """The tables as Markdown: figures in brief, mean ± standard deviation; under each the one against DDIM's.
 
@@ -233,7 +259,7 @@ def markdown(results: Results, ours: str) -> str:
     shown = [column for column in columns(results.ddim) if in_brief(column.figure)]
     blocks = []
     for budget, table in results.budgets.items():
-        told = convergence_lines(table, results.ddim, ours)
+        told = sentences(table, results.ddim, ours)
         first = _markdown_table(table_rows(table, results.ddim, shown), shown, SPENT)
         rows, floor, relative = against_ddim(table, results.ddim, ours)
         blocks += [f"`{budget}`", first, *told]
