@@ -244,7 +244,7 @@ def end_lines(table: Table) -> list[str]:
 
 
 def end_over_best(row: Row, figure: str) -> Spread:
-    """A figure of which less is better, at a path's end over its least, seed by seed; of no curve, nothing."""
+    """A figure at a path's end over its least, seed by seed; of no curve, nothing."""
     path = [point.figures[figure].values for point in row.curve if figure in point.figures]
     return Spread(tuple(own[-1] / min(own) for own in zip(*path, strict=True)))
 
