@@ -87,8 +87,8 @@ def search(args: argparse.Namespace, others: Sequence[str]) -> int:
     status = compare("Search", args.out / "search", words, apart, seeded)
     if status == 2:
         return status
-    table = read_table(args.out / "search" / "results.json")
-    chosen = [best(method, own, table) for method, own in tried.items()]
+    table, ddim = read_table(args.out / "search" / "results.json")
+    chosen = [best(method, own, table, ddim) for method, own in tried.items()]
     for method in chosen:
         print(
             f"{method.label}: chosen of {args.search} trials: {', '.join(method.overrides) or 'as it is'}",

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 CONFIGS = {file.stem: file for file in sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))}
 METHOD = {  # keys by the words that the first comment has for them
     "guidance": ("system.guidance_type", "system.guidance.", "system.loss."),
+    "learning rate": ("system.optimizer.args.lr",),
     "adapters": ("system.optimizer.params.guidance.",),
     "the system": ("system_type",),
     "cameras": ("data_type", "data.n_cameras", "data.seed"),

@@ -43,10 +43,22 @@ def test_every_method_has_the_same_trials_within_the_bounds_and_its_own_settings
 def test_the_best_trial_gives_the_settings_and_unknown_ones_none():
     tried = trials(SDS, 4)
     table = {tried[0].label: row(9.0), tried[1].label: row(nan), tried[2].label: row(4.0)}
-    found = best(SDS, tried, table)
+    ddim = {FIGURE: Spread((2.0,))}
+    found = best(SDS, tried, table, ddim)
     assert (found.label, found.overrides) == ("SDS", tried[2].overrides)
     with pytest.raises(UserError, match="SDS: no trial was finished"):
-        best(SDS, tried, {tried[1].label: row(nan)})
+        best(SDS, tried, {tried[1].label: row(nan)}, ddim)
+
+
+def test_every_extractor_counts_alike_for_the_best():
+    tried, other = trials(SDS, 2), f"{FIGURE}@second-judge"
+    values = [(10.0, 100.0), (11.0, 20.0)]  # the first one is a little better by the first judge alone
+    table = {
+        trial.label: Row(8, 32.0, 1, 1, {FIGURE: Spread((a,)), other: Spread((b,))}, ())
+        for trial, (a, b) in zip(tried, values, strict=True)
+    }
+    ddim = {FIGURE: Spread((5.0,)), other: Spread((10.0,))}
+    assert best(SDS, tried, table, ddim).overrides == tried[1].overrides
 
 
 def test_a_search_of_one_and_prompts_that_are_not_apart_are_refused():
@@ -61,4 +73,6 @@ def test_the_table_is_read_from_what_a_comparison_wrote(tmp_path):
     about = About("judge", 2, 1, (0,), ("a red mug",), {"ddim": 16})
     results = Results(about, {}, {"steps=8": {"SDS 0": row(4.0)}})
     (tmp_path / "results.json").write_text(json.dumps(to_json(results)))
-    assert read_table(tmp_path / "results.json")["SDS 0"].figures[FIGURE].mean == 4.0
+    table, ddim = read_table(tmp_path / "results.json")
+    assert ddim == {}
+    assert table["SDS 0"].figures[FIGURE].mean == 4.0

@@ -27,7 +27,9 @@ def asked(load_script, monkeypatch):
         }
         about = About("judge", 1, 1, (0,), (), {})
         out.mkdir(parents=True, exist_ok=True)
-        (out / "results.json").write_text(json.dumps(to_json(Results(about, {}, {"nfe=32": rows}))))
+        (out / "results.json").write_text(
+            json.dumps(to_json(Results(about, {FIGURE: Spread((1.0,))}, {"nfe=32": rows})))
+        )
         return len(made) - 1
 
     made = []

@@ -13,7 +13,7 @@ from torch.quasirandom import SobolEngine
 
 from ..errors import UserError
 from .grid import Method
-from .results import Results, Table, from_json
+from .results import Figures, Results, Table, from_json
 
 Space = Mapping[str, tuple[float, float]]
 """Settings and their bounds, on logarithmic axes."""
@@ -34,7 +34,9 @@ FIRST_SEED = 500
 """Of the search, so that its seeds are not those of the comparison that follows."""
 
 FIGURE = "frechet_ddim"
-"""What the best trial has least of."""
+"""What the best trial has least of: by every extractor, in units of DDIM's own, and averaged over them, so
+that no method is tuned to one network.
+"""
 
 
 def trials(method: Method, count: int) -> list[Method]:
@@ -66,14 +68,14 @@ def space(method: Method) -> Space:
     return {**SPACE, **OWN.get(guidance, TIMES)}
 
 
-def best(method: Method, tried: Sequence[Method], table: Table) -> Method:
-    """A method with the settings of the best of its trials.
+def best(method: Method, tried: Sequence[Method], table: Table, ddim: Figures) -> Method:
+    """A method with the settings of the best of its trials; `ddim` are the figures of DDIM images.
 
     Raises:
         UserError: None of them was finished and measured.
     """
     found = {
-        trial: table[trial.label].figures[FIGURE].mean
+        trial: _distance(table[trial.label].figures, ddim)
         for trial in tried
         if trial.label in table and FIGURE in table[trial.label].figures
     }
@@ -81,6 +83,11 @@ def best(method: Method, tried: Sequence[Method], table: Table) -> Method:
     if not known:
         raise UserError(f"--search: {method.label}: no trial was finished and has a figure {FIGURE}")
     return replace(method, overrides=min(known, key=found.__getitem__).overrides)
+
+
+def _distance(figures: Figures, ddim: Figures) -> float:
+    names = [name for name in figures if name.partition("@")[0] == FIGURE]
+    return sum(figures[name].mean / ddim[name].mean for name in names) / len(names)
 
 
 def require_apart(prompts: Sequence[str], others: Sequence[str]) -> None:
@@ -96,7 +103,7 @@ def require_apart(prompts: Sequence[str], others: Sequence[str]) -> None:
         )
 
 
-def read_table(results: Path) -> Table:
-    """The first table of a `results.json`."""
+def read_table(results: Path) -> tuple[Table, Figures]:
+    """The first table of a `results.json`, and the figures of DDIM images."""
     found = from_json(Results, json.loads(results.read_text(encoding="utf-8")))
-    return next(iter(found.budgets.values()))
+    return next(iter(found.budgets.values())), found.ddim
