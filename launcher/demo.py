@@ -1,6 +1,7 @@
 """What the demos of `scripts/` share: a prompt and settings on a bundled config."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from threestudio_msd.evaluation.prompts import OVERRIDE
@@ -10,7 +11,9 @@ from launcher.config import read
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
-def demo_arguments(doc: str, config: str, name: str, prompt: str, argv: list[str] | None) -> list[str]:
+def demo_arguments(
+    doc: str, config: str, name: str, prompt: str, argv: list[str] | None, own: Sequence[str] = ()
+) -> list[str]:
     """The launcher's arguments for a demo, but for what to do.
 
     Args:
@@ -19,6 +22,7 @@ def demo_arguments(doc: str, config: str, name: str, prompt: str, argv: list[str
         name: Of the run.
         prompt: Where none is given.
         argv: The demo's command line.
+        own: Settings of the demo, which those on the command line replace.
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
@@ -28,7 +32,7 @@ def demo_arguments(doc: str, config: str, name: str, prompt: str, argv: list[str
     given = [args.prompt, *args.overrides]
     if OVERRIDE.match(args.prompt):  # settings alone
         given = [prompt, *given]
-    settings = [f"name={name}", f"system.prompt_processor.prompt={given[0]}", *given[1:]]
+    settings = [f"name={name}", f"system.prompt_processor.prompt={given[0]}", *own, *given[1:]]
     return ["--config", str(CONFIGS / f"{config}.yaml"), *settings]
 
 

@@ -1,7 +1,7 @@
 """Text to 3D by mean-shift distillation on the embedded prior: `python scripts/demo_3d.py "a blue house"`.
 
-Trains `configs/msd-nerf-tiny.yaml`, exports the mesh, measures both against the truth, and says where
-pictures and figures are. Further `key=value` arguments replace settings of that file.
+Trains `configs/msd-nerf-tiny.yaml` for half its steps, exports the mesh, measures both against the truth, and
+says where pictures and figures are. Further `key=value` arguments replace settings of that file.
 """
 
 import json
@@ -15,11 +15,13 @@ import launch
 from launcher.demo import demo_arguments, newest_run
 from launcher.script import with_host
 
+HALF = ("trainer.max_steps=480", "trainer.val_check_interval=120")
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the demo and return its exit status, that of the launcher."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # networks as small as these only wait for a second thread
-    arguments = demo_arguments(__doc__, "msd-nerf-tiny", "demo-3d", "a yellow duck", argv)
+    arguments = demo_arguments(__doc__, "msd-nerf-tiny", "demo-3d", "a yellow duck", argv, HALF)
     status = launch.main([*arguments, "--train"])
     if status:
         return status

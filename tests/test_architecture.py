@@ -159,7 +159,8 @@ ADDITIONS = {
         GEOMETRY,
         ("msd-multiscale-grid", "my-ball"),
         ("    seed: ${seed}\n    density_blob_std: 0.25", "    size: 0.25"),
-        ("lambda_sparsity: 82.0", "lambda_sparsity: 0.0"),
+        ("    sharpness: 40.0", ""),
+        ("lambda_sparsity: 20.0", "lambda_sparsity: 0.0"),
         ("lambda_tv: 0.005", "lambda_tv: 0.0"),
     ),
 }

@@ -35,8 +35,8 @@ def method(label="MSD", *overrides):
 
 
 def test_steps_are_a_part_of_the_configs_own():
-    assert steps_of(read(method().config, []), 0.5) == 120
-    assert steps_of(read(method("SDS").config, []), 0.5) == 480
+    assert steps_of(read(method().config, []), 0.5) == 480
+    assert steps_of(read(method("SDI").config, []), 0.25) == 40
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def runs(monkeypatch):
 
 def test_a_comparison_measures_what_ran_once_and_shows_it(tmp_path, runs):
     def compare():
-        return compare_scenes([method(), method("SDS")], ["a red mug"], 1, 0.5, tmp_path, None, read)
+        return compare_scenes([method(), method("SDS")], ["a red mug"], 1, 0.125, tmp_path, None, read)
 
     results = compare()
     (one,) = results["MSD"].values()
@@ -175,7 +175,7 @@ def test_a_real_run_is_measured_where_it_was_made(tmp_path, random_pipeline, mon
     small = (
         *("system.geometry.sizes=[4,8]", "system.renderer.num_samples_per_ray=16", "data.batch_size=2"),
         *("data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
-        *("data.n_cameras=4", "system.guidance.sampler.steps=1"),
+        "data.n_cameras=4",
         f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}",
     )
     figures = {"iou": 0.5, "l1": 0.1, "frechet": 3.0}

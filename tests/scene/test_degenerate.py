@@ -11,7 +11,7 @@ from threestudio_msd.evaluation.meshes import load_mesh
 
 import launch
 
-TINY = ("data.n_cameras=4", "system.guidance.sampler.steps=1", "trainer.max_steps=2")
+TINY = ("data.n_cameras=4", "trainer.max_steps=2")
 
 
 def told(capsys):

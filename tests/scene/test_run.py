@@ -15,7 +15,7 @@ from threestudio_msd.scene.run import TrainedScene, run_figures
 
 
 def test_a_run_is_seen_by_any_camera(train):
-    folder = train("msd-nerf-tiny.yaml", "data.n_cameras=4", "system.guidance.sampler.steps=1")
+    folder = train("msd-nerf-tiny.yaml", "data.n_cameras=4")
     scene = TrainedScene.load(folder)
     assert scene.prompt == "a red mug"
     cameras = evaluation_cameras(5)

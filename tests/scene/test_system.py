@@ -17,7 +17,7 @@ from threestudio_msd.scene import SceneMixin
 import launch
 from launcher.viewer import Look
 
-MSD = ("data.n_cameras=4", "system.guidance.sampler.steps=1")
+MSD = ("data.n_cameras=4",)
 
 
 def logged(run):

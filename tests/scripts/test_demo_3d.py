@@ -15,7 +15,7 @@ def small(pipeline):
         f"system.prompt_processor.pretrained_model_name_or_path={pipeline}",
         *("trainer.max_steps=2", "trainer.val_check_interval=2", "data.n_test_views=3"),
         *("data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
-        *("system.guidance.sampler.steps=1", "system.geometry.isosurface_resolution=24"),
+        "system.geometry.isosurface_resolution=24",
     ]
 
 
