@@ -24,13 +24,13 @@ demo-3d: PROMPT := $(if $(filter file,$(origin PROMPT)),a yellow duck,$(PROMPT))
 demo-3d: $(READY)
 	$(BIN)/python scripts/demo_3d.py "$(PROMPT)"
 
-PUBLISHED := system.guidance.max_step_percent=0.98,system.optimizer.args.lr=0.03
-
 compare: $(READY)
 	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml \
 		"SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" \
-		configs/sdi-tiny.yaml "SDI published=configs/sdi-tiny.yaml,system.guidance.guidance_scale=8.5,$(PUBLISHED)" \
-		configs/vsd-tiny.yaml "VSD published=configs/vsd-tiny.yaml,system.guidance.guidance_scale=7.5,$(PUBLISHED)" \
+		configs/sdi-tiny.yaml \
+		"SDI published=configs/sdi-tiny.yaml,system.guidance.guidance_scale=8.5,system.guidance.max_step_percent=0.98,system.optimizer.args.lr=0.03" \
+		configs/vsd-tiny.yaml \
+		"VSD searched=configs/vsd-tiny.yaml,system.guidance.guidance_scale=10,system.guidance.max_step_percent=0.542,system.optimizer.args.lr=0.0173" \
 		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
 
