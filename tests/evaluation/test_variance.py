@@ -56,3 +56,5 @@ def test_the_table_has_a_row_a_method_and_all_its_costs():
     _, _, a, b = table.splitlines()
     assert a.startswith("| A | 8, 4 | 0.60 ± 0.14 |")
     assert b.startswith("| B | 8 | 0.50 | 0.50 | 0.50 | 0.50 | 2.00 |")
+    sure = Quality(1.0, 0.0, math.inf, 2.0)
+    assert as_markdown({"C": [[sure, sure]] * PLACES}).endswith("| ∞ | ∞ | ∞ | ∞ |")

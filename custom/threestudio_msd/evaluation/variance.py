@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,4 +236,6 @@ def as_markdown(found: Found) -> str:
 def spread_of(values: Sequence[float]) -> str:
     """A mean, and its deviation where there is one."""
     spread = Spread(tuple(values))
+    if math.isinf(spread.mean):
+        return "∞" if spread.mean > 0 else "-∞"
     return f"{spread.mean:.2f}" + (f" ± {spread.std:.2f}" if len(values) > 1 else "")
