@@ -126,18 +126,22 @@ def refresh(model: PretrainedModel) -> Alternatives:
     import threestudio
 
     def steps(refresh_every: int) -> Timed:
-        cfg = {"pretrained_model_name_or_path": asset(TINY_PRIOR), "refresh_every": refresh_every}
+        cfg = {
+            "pretrained_model_name_or_path": asset(TINY_PRIOR),
+            "trainer_max_steps": 100,
+            "refresh_every": refresh_every,
+        }
         guidance, embeddings, index = (
             threestudio.find("msd-guidance")(cfg),
             Embeddings(model),
             torch.arange(8),
         )
-        rgb, camera = torch.rand(8, 64, 64, 3).requires_grad_(), torch.zeros(8)
+        rgb = torch.rand(8, 64, 64, 3).requires_grad_()
 
         def run() -> None:
             for step in range(4):
                 guidance.update_step(0, step)
-                guidance(rgb, embeddings, camera, camera, camera, index=index)["loss_msd"].backward()
+                guidance(rgb, embeddings, index=index)["loss_msd"].backward()
 
         return run
 
