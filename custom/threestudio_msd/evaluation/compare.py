@@ -20,7 +20,7 @@ from ..files import save_text
 from .costs import KINDS, Costs, step_costs
 from .curves import curve
 from .evaluate import Extractors, ImageSet, described, figures, image_set
-from .grid import LOCK, Cell, Execute, Method, run_grid
+from .grid import LOCK, Cell, Execute, Method, require_different_names, run_grid
 from .images import Run
 from .references import Sampling, render_prompts, sample_prompts
 from .results import Failure, Results, Row, Table, to_json
@@ -95,9 +95,7 @@ class Comparison:
     probes: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        labels = [method.label for method in self.methods]
-        if len(set(labels)) < len(labels):
-            raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+        require_different_names(self.methods)
         for name in ("seeds", "particles", "frames", "reference_particles"):
             if getattr(self, name) < 1:
                 option = f"--{name.replace('_', '-')}"

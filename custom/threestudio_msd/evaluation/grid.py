@@ -107,6 +107,17 @@ class Method:
         raise UserError(f"--configs: no such file: {file.partition('=')[2] or file}")
 
 
+def require_different_names(methods: Sequence[Method]) -> None:
+    """Check that every row of a table has a name of its own.
+
+    Raises:
+        UserError: Two share one.
+    """
+    labels = [method.label for method in methods]
+    if len(set(labels)) < len(labels):
+        raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+
+
 @dataclass(frozen=True)
 class Cell:
     """One run: a method on a prompt with a seed for a number of steps.

@@ -19,7 +19,7 @@ from ..errors import UserError
 from ..guidance.base import LatentGuidance, View
 from ..markdown import markdown_table
 from .compare import alone_in
-from .grid import Cell, Execute, Method, run_grid
+from .grid import Cell, Execute, Method, require_different_names, run_grid
 from .images import Run
 from .metrics import Spread
 
@@ -55,15 +55,11 @@ def quality(g: Float[Tensor, "draws N ..."], nfe: float) -> Quality:
         nfe: Evaluations a draw.
     """
     g = g.flatten(2)
-    mean, variance = g.mean(0), g.var(0).sum(-1)
-    others = (mean * len(g) - g) / (len(g) - 1)
-    signal = (mean.square().sum(-1) - variance / len(g)).mean().clamp(min=0)
-    return Quality(
-        float(F.cosine_similarity(g, others, dim=-1).mean()),
-        float((variance.mean() / signal).sqrt()),
-        efficiency(g, nfe),
-        nfe,
-    )
+    others = (g.mean(0) * len(g) - g) / (len(g) - 1)
+    cosine = float(F.cosine_similarity(g, others, dim=-1).mean())
+    found = efficiency(g, nfe)
+    deviation = math.exp(-(found + math.log(nfe)) / 2)  # Eq. 17 without its cost, and its root
+    return Quality(cosine, deviation, found, nfe)
 
 
 @dataclass(frozen=True)
@@ -93,9 +89,7 @@ class Study:
         for name, least in (("seeds", 1), ("particles", 1), ("draws", 3)):
             if getattr(self, name) < least:
                 raise UserError(f"--{name}: expected {least} or more, got {getattr(self, name)}")
-        labels = [method.label for method in self.methods]
-        if len(set(labels)) < len(labels):
-            raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+        require_different_names(self.methods)
 
     def cells(self, read: Read) -> list[Cell]:
         """The runs whose renders are looked at, in the order of seeds."""
@@ -119,21 +113,19 @@ def measure(study: Study, execute: Execute, read: Read) -> Found:
     Raises:
         UserError: A run failed, or other programs are at work in the folder.
     """
+    cells = study.cells(read)
     with alone_in(study.out):
-        failed = run_grid(study.cells(read), execute)
+        failed = run_grid(cells, execute)
     if failed:
         raise UserError(f"{study.methods[0].label}: a run failed; {next(iter(failed.values()))}")
-    paths = [[renders_along(Run(cell.folder)) for cell in own] for own in by_seed(study, read)]
+    paths = [
+        [renders_along(Run(cell.folder)) for cell in cells if cell.seed == seed]
+        for seed in range(study.seeds)
+    ]
     return {
         method.label: [list(of_place) for of_place in zip(*_by_seed(study, method, read, paths), strict=True)]
         for method in study.methods
     }
-
-
-def by_seed(study: Study, read: Read) -> list[list[Cell]]:
-    """The cells of every seed, one a prompt."""
-    cells, count = study.cells(read), len(study.prompts)
-    return [cells[i : i + count] for i in range(0, len(cells), count)]
 
 
 def renders_along(run: Run) -> list[Tensor]:
@@ -180,7 +172,6 @@ class Gradients:
             raise UserError(f"system.guidance_type: {system.guidance_type}: not a guidance of this package")
         self.prompt_utils = threestudio.find(system.prompt_processor_type)(system.prompt_processor)()
         self.steps = int(config.trainer.max_steps)
-        self.loss = system.loss
         self.rates = (system.optimizer.get("params") or {}).get("guidance")
 
     def at(self, images: Tensor, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:

@@ -299,12 +299,13 @@ class LatentGuidance(SystemCalls):
         latents: Batch,
         prompt_utils: PromptProcessorOutput,
         view: View,
+        index: Index | None = None,
         view_dependent: bool | None = None,
     ) -> Estimate:
         """An estimate that nothing is remembered for or of; see `conditioned` for `view_dependent`."""
         prior = self.conditioned(prompt_utils, view, view_dependent)
-        noise = self.noise(len(latents), None, self.step)
-        return self.estimator(latents, prior, noise, self.progress, self.estimator.init(latents))
+        noise = self.noise(len(latents), index, self.step)
+        return self.estimator(latents, prior, noise, self.progress)
 
     def timesteps(self, sigma: PerSample) -> PerSample:
         """Noise levels as training timesteps."""
@@ -391,9 +392,8 @@ class LatentGuidance(SystemCalls):
     def estimate(
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
     ) -> Estimate:
-        """Ask the estimator."""
-        prior, noise = self.conditioned(prompt_utils, view), self.noise(len(latents), index, self.step)
-        return self.estimator(latents, prior, noise, self.progress)
+        """A step's estimate; a method that remembers has one of its own."""
+        return self.apart(latents, prompt_utils, view, index)
 
     def further_losses(
         self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None

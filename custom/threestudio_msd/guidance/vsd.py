@@ -86,23 +86,17 @@ class VSDGuidance(TimedGuidance, BaseModule):
         """Rows of the pretrained model and of phi."""
         return super().evaluations + self.phi.evaluations
 
-    def estimate(
-        self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index | None
-    ) -> Estimate:
-        """Ask the estimator, with phi under the prompt and the camera."""
-        self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
-        return super().estimate(latents, prompt_utils, view, index)
-
     def apart(
         self,
         latents: Batch,
         prompt_utils: PromptProcessorOutput,
         view: View,
+        index: Index | None = None,
         view_dependent: bool | None = None,
     ) -> Estimate:
-        """See `LatentGuidance.apart`; with phi as it is."""
+        """See `LatentGuidance.apart`; with phi as it is, under the prompt and the camera."""
         self.estimator = VSD(self.phi_denoiser(prompt_utils, view), self.time_range)
-        return super().apart(latents, prompt_utils, view, view_dependent)
+        return super().apart(latents, prompt_utils, view, index, view_dependent)
 
     def phi_denoiser(self, prompt_utils: PromptProcessorOutput, view: View) -> Denoiser:
         """phi under the prompt and the camera, with guidance towards the camera where there is one."""

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from ..errors import UserError
 from ..evaluation.compare import alone_in
-from ..evaluation.grid import DONE, Cell, Execute, Method, check_cells, run_grid
+from ..evaluation.grid import DONE, Cell, Execute, Method, check_cells, require_different_names, run_grid
 from ..evaluation.images import Run
 from ..evaluation.scene import scene_figures
 from ..files import save_text
@@ -122,9 +122,7 @@ def require_comparable(methods: Sequence[Method], seeds: int, share: float) -> N
     Raises:
         UserError: Methods share a name, or a number is out of range.
     """
-    labels = [method.label for method in methods]
-    if len(set(labels)) < len(labels):
-        raise UserError(f"--configs: methods need different names (LABEL=FILE), got {', '.join(labels)}")
+    require_different_names(methods)
     if seeds < 1:
         raise UserError(f"--seeds: expected 1 or more, got {seeds}")
     if not 0 < share <= MOST_SHARE:
