@@ -16,6 +16,7 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
+from functools import cache
 from numbers import Real
 from types import NoneType, UnionType
 from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -103,7 +104,7 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
     Raises:
         FieldError: For the first value that does not fit, or a name that the dataclass does not have.
     """
-    hints = get_type_hints(settings if isinstance(settings, type) else type(settings))
+    hints = _hints(settings if isinstance(settings, type) else type(settings))
     known = {field.name: field for field in dataclasses.fields(settings) if field.init}
     if values is None:
         values = {name: getattr(settings, name) for name in known}
@@ -130,8 +131,8 @@ def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -
             return None
         return _check_scheduled(name, metadata["range"], value)
     kinds = _kinds(hint)
-    expected = _expected(kinds, metadata)
-    if expected and not any(_fits(kind, metadata, value) for kind in kinds):
+    if _is_checked(kinds) and not any(_fits(kind, metadata, value) for kind in kinds):
+        expected = _expected(kinds, metadata)
         raise FieldError(f"{name}: expected {expected}, got {shown(value)}{_nearest(metadata, value)}")
 
 
@@ -184,6 +185,10 @@ def _is_schedule(value: Any, bounds: Range) -> bool:
     return steps == sorted(steps) and all(v in bounds for v in values)
 
 
+_hints = cache(get_type_hints)
+"""A class's annotations, which take long to resolve and are the same for all its instances."""
+
+
 def _kinds(hint: Any) -> tuple[Any, ...]:
     """The alternatives of a union, or the type itself."""
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
@@ -230,10 +235,13 @@ def _is_sized(kind: Any) -> bool:
     return get_origin(kind) is tuple and bool(get_args(kind)) and Ellipsis not in get_args(kind)
 
 
+def _is_checked(kinds: tuple[Any, ...]) -> bool:
+    """Whether these are kinds that a value can be checked against."""
+    return all(kind in NAMES or _is_sized(kind) or _is_listed(kind) or _is_choice(kind) for kind in kinds)
+
+
 def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
-    """What a message says is expected; empty where a kind is not checked."""
-    if not all(kind in NAMES or _is_sized(kind) or _is_listed(kind) or _is_choice(kind) for kind in kinds):
-        return ""
+    """What a message says is expected."""
     if "options" in metadata:
         words = [f"one of {listed(metadata['options'])}"]
     else:

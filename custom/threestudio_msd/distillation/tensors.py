@@ -66,7 +66,8 @@ def require_all_finite(tensors: Mapping[str, Tensor], hint: str = "") -> None:
     Raises:
         NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.
     """
-    counts = torch.stack([(~torch.isfinite(tensor)).sum() for tensor in tensors.values()])
-    for (name, tensor), bad in zip(tensors.items(), counts.tolist(), strict=True):
-        if bad:
+    whole = torch.stack([tensor.isfinite().all() for tensor in tensors.values()])
+    for (name, tensor), finite in zip(tensors.items(), whole.tolist(), strict=True):
+        if not finite:
+            bad = int((~tensor.isfinite()).sum())
             raise NonFiniteError(f"{name}: {bad} of {tensor.numel()} values are NaN or Inf. {hint}".rstrip())

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import threestudio
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
 from ..distillation import SAMPLERS, SCHEDULES, Estimate
@@ -235,9 +236,8 @@ class SystemCalls:
             )
         super().__init__(settings, *args, **kwargs)
         self._prompt_utils: Any = None
-        with open_dict(self.cfg):
-            for key, value in TIME_RANGE.items():
-                self.cfg.setdefault(key, value)
+        # systems and steps read it, and a DictConfig takes long to be read
+        self.cfg = SimpleNamespace(**TIME_RANGE | {key: self.cfg[key] for key in self.cfg})
 
     def prompted(self, prompt_utils: Any) -> Any:
         """What a system gives as its prompt; where it gives none, what its config says, made once.
