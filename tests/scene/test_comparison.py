@@ -17,13 +17,22 @@ from threestudio_msd.files import save_text
 from threestudio_msd.scene import comparison, report
 from threestudio_msd.scene.comparison import (
     MEASURED,
+    Measured,
     SceneCell,
     checkpoint_every,
     compare_scenes,
     require_comparable,
     steps_of,
 )
-from threestudio_msd.scene.report import COLUMNS, markdown, notes, write_report
+from threestudio_msd.scene.report import (
+    COLUMNS,
+    markdown,
+    notes,
+    paired_head,
+    paired_markdown,
+    paired_rows,
+    write_report,
+)
 
 from launcher.config import read
 
@@ -89,6 +98,31 @@ def test_figures_that_nobody_has_have_no_column_and_unequal_evaluations_are_told
     assert "second judge" not in markdown(rows)
     assert any("not evaluated equally often: MSD 100, SDS 120" in note for note in notes(rows))
     assert len(notes({"MSD": [{"nfe": 100.0}], "T": [{"nfe": 0.0}]})) == 1
+
+
+def test_differences_are_taken_prompt_by_prompt_over_the_seeds_means():
+    def runs(label, values):
+        cells = {
+            SceneCell(method(label), prompt, seed, 8, "root", 12): {"iou": iou, "l1": 1 - iou}
+            for prompt, found in values.items()
+            for seed, iou in enumerate(found)
+        }
+        return {cell: Measured(figures, []) for cell, figures in cells.items()}
+
+    results = {
+        "MSD": runs("MSD", {"a red mug": [0.5, 0.7], "a blue cat": [0.2], "a green car": [0.9]}),
+        "SDS": runs("SDS", {"a red mug": [0.5], "a blue cat": [0.4, 0.4]}),
+        "SDI": {},
+    }
+    (sds,) = paired_rows(results)
+    shown = dict(zip(paired_head(), sds, strict=True))
+    assert shown["method"] == "SDS"
+    assert shown["IoU ↑"] == "+0.050 ± 0.212 (1 of 2)"
+    assert shown["L1 ↓"] == "-0.050 ± 0.212 (1 of 2)"
+    assert shown["yaw error, ° ↓"] == "–"
+    assert "NFE" not in shown
+    assert "Less MSD, prompt by prompt" in paired_markdown(results)
+    assert paired_rows({}) == paired_rows({"MSD": runs("MSD", {"a red mug": [0.5]})}) == []
 
 
 def fake_run(cell):

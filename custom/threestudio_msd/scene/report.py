@@ -48,7 +48,8 @@ Results = Mapping[str, Mapping[SceneCell, Measured]]
 def write_report(results: Results, out: Path) -> Path:
     """Write `tables.md`, `sheet.png`, `turntables.mp4` and `index.html`; returns the page's path."""
     rows = {label: [one.figures for one in runs.values()] for label, runs in results.items()}
-    save_text(markdown(rows), out / "tables.md")
+    pairs = paired_rows(results)
+    save_text(markdown(rows) + (f"\n{paired_markdown(results)}" if pairs else ""), out / "tables.md")
     grid = first_seed(results)
     frames = turntables(grid)
     if frames:
@@ -61,6 +62,9 @@ def write_report(results: Results, out: Path) -> Path:
         heads=head(rows),
         rows=table_rows(rows),
         notes=notes(rows),
+        paired_heads=paired_head(),
+        paired_rows=pairs,
+        paired_note=paired_note(results),
         labels=list(results),
         prompts=list(grid),
         video=data_url(out / "turntables.mp4", "video/mp4") if frames else "",
@@ -115,6 +119,61 @@ def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
 def markdown(rows: Mapping[str, Sequence[Figures]]) -> str:
     """The table and its notes."""
     return "\n\n".join([markdown_table(head(rows), table_rows(rows)), *notes(rows)]) + "\n"
+
+
+def ranked() -> dict[str, bool]:
+    """The figures of which one is better than another: whether more of it is."""
+    return {name: head.endswith("↑") for name, (head, _) in COLUMNS.items() if head[-1] in "↑↓"}
+
+
+def by_prompt(runs: Mapping[SceneCell, Measured], figure: str) -> dict[str, float]:
+    """A figure's mean over the seeds of every prompt that has it."""
+    found: dict[str, list[float]] = {}
+    for cell, one in runs.items():
+        if figure in one.figures:
+            found.setdefault(cell.prompt, []).append(one.figures[figure])
+    return {prompt: Spread(tuple(values)).mean for prompt, values in found.items()}
+
+
+def paired_head() -> list[str]:
+    """Headings of the differences."""
+    return ["method", *(COLUMNS[name][0] for name in ranked())]
+
+
+def paired_rows(results: Results) -> list[list[str]]:
+    """Every further method less the first, prompt by prompt, so that what prompts differ by is left out."""
+    (first, *others) = results.items() if results else [("", {})]
+    return [
+        [label, *(_paired(first[1], runs, name, more) for name, more in ranked().items())]
+        for label, runs in others
+        if runs and first[1]
+    ]
+
+
+def _paired(
+    first: Mapping[SceneCell, Measured], runs: Mapping[SceneCell, Measured], name: str, more: bool
+) -> str:
+    ours, theirs = by_prompt(first, name), by_prompt(runs, name)
+    differences = Spread(tuple(theirs[prompt] - ours[prompt] for prompt in ours if prompt in theirs))
+    if not differences.values:
+        return "–"
+    digits, ahead = COLUMNS[name][1], sum((one < 0) == more and one != 0 for one in differences.values)
+    deviation = f" ± {differences.std:.{digits}f}" if len(differences.values) > 1 else ""
+    return f"{differences.mean:+.{digits}f}{deviation} ({ahead} of {len(differences.values)})"
+
+
+def paired_note(results: Results) -> str:
+    """How the differences are to be read."""
+    first = next(iter(results), "")
+    return (
+        f"Less {first}, prompt by prompt, each the mean of its seeds; ± is the standard deviation over the "
+        f"prompts, in brackets in how many of them {first} is ahead."
+    )
+
+
+def paired_markdown(results: Results) -> str:
+    """The differences and how they are to be read."""
+    return f"{markdown_table(paired_head(), paired_rows(results))}\n\n{paired_note(results)}\n"
 
 
 def first_seed(results: Results) -> dict[str, list[SceneCell | None]]:
