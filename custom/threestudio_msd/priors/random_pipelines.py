@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import torch
@@ -121,13 +122,11 @@ def on_meta(part: Part) -> nn.Module:
 
 def save_tokenizer(folder: Path, encoder: str, tokens: int) -> Any:
     """A tokenizer of single letters for a text encoder's class: any lower-case prompt tokenises."""
-    from transformers import CLIPTokenizer, T5Tokenizer
+    from transformers import CLIPTokenizer
 
     folder.mkdir(parents=True, exist_ok=True)
     if encoder.startswith("T5"):
-        special = [(word, 0.0) for word in ("<pad>", "</s>", "<unk>")]
-        letters = [(chr(c), -3.0) for c in range(97, 123)]
-        tokenizer = T5Tokenizer(vocab=[*special, *letters, ("\u2581", -2.0)], extra_ids=0)
+        tokenizer = t5_tokenizer(folder)
     else:
         letters = [chr(c) for c in range(33, 127)]
         words = [*letters, *[f"{letter}</w>" for letter in letters], "<|startoftext|>", "<|endoftext|>"]
@@ -137,6 +136,31 @@ def save_tokenizer(folder: Path, encoder: str, tokens: int) -> Any:
         tokenizer = CLIPTokenizer(*files, model_max_length=tokens)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+def t5_tokenizer(folder: Path) -> Any:
+    """T5's tokenizer with single letters; before transformers 5 it reads them from a file, written here.
+
+    Raises:
+        ImportError: transformers is older and sentencepiece, which writes that file, is missing.
+    """
+    from transformers import T5Tokenizer, __version__
+
+    special = ("<pad>", "</s>", "<unk>")
+    if int(__version__.partition(".")[0]) >= 5:
+        letters = [(letter, -3.0) for letter in ascii_lowercase]
+        vocabulary = [*((word, 0.0) for word in special), *letters, ("\u2581", -2.0)]
+        return T5Tokenizer(vocab=vocabulary, extra_ids=0)
+    from sentencepiece import SentencePieceTrainer
+
+    SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(ascii_lowercase)]),
+        model_prefix=str(folder / "spiece"),
+        model_type="char",
+        vocab_size=len(special) + len(ascii_lowercase) + 1,
+        **{"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1, "minloglevel": 1},
+    )
+    return T5Tokenizer(str(folder / "spiece.model"), extra_ids=0, legacy=False)
 
 
 def with_tokenizer(config: Mapping[str, Any], tokenizer: Any, encoder: str, tokens: int) -> dict[str, Any]:

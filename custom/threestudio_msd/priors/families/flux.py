@@ -78,7 +78,7 @@ def condition(parts: Parts, embeddings: Embeddings) -> Condition:
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     """T5's hidden states and CLIP's pooled embedding."""
-    tokens, pooled, _ = pipeline.encode_prompt(prompts, device=pipeline.device, num_images_per_prompt=1)
+    tokens, pooled, _ = pipeline.encode_prompt(prompts, None, device=pipeline.device, num_images_per_prompt=1)
     return with_pooled(tokens, pooled)
 
 
