@@ -270,7 +270,9 @@ def test_a_system_trains_and_leaves_pictures_video_and_mesh(tmp_path, kind):
     assert mesh.is_watertight
 
 
-def test_nan_density_stops_with_one_line(tmp_path):
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_nan_density_stops_with_one_line(tmp_path, seed):
+    torch.manual_seed(seed)
     made = system(tmp_path)
     with torch.no_grad():
         made.geometry.grid.fill_(math.nan)

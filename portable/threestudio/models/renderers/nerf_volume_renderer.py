@@ -247,7 +247,8 @@ class NeRFVolumeRenderer(VolumeRenderer):
             return samples
         _, transmittance, alpha = samples.weights(self._chunked(self.geometry.forward_density, points)[:, 0])
         least = min(ALPHA, self.estimator.occs.mean().item())
-        return samples.keep((alpha >= least) & (transmittance >= TRANSMITTANCE))
+        hidden = (alpha < least) | (transmittance < TRANSMITTANCE)  # not so NaN, which must be seen
+        return samples.keep(~hidden)
 
     @staticmethod
     def _along(samples: Samples, weights: Tensor, colours: Tensor, rays: int) -> dict[str, Tensor]:
