@@ -58,6 +58,7 @@ SAMPLER = '''
 from dataclasses import dataclass
 
 from threestudio_msd.distillation import SAMPLERS, Product
+from threestudio_msd.distillation.tensors import expand
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Nearby:
     boost: float = 1.0
 
     def __call__(self, y, lam, prior, noise):
-        return Product(prior.denoiser(y + self.boost * lam * noise(y), lam), 1)
+        return Product(prior.denoiser(y + self.boost * expand(lam, y) * noise(y), lam), 1)
 
 
 SAMPLERS["nearby"] = Nearby
@@ -152,7 +153,7 @@ ADDITIONS = {
     ),
     "bandwidth": (
         BANDWIDTH,
-        ("type: exponential", "type: halved"),
+        ("type: adaptive", "type: halved"),
         ("end: 1.0", "# end"),
     ),
     "geometry": (

@@ -8,7 +8,6 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.errors import UserError
-from threestudio_msd.fields import FieldError
 
 
 def guidance(folder, **cfg):
@@ -182,9 +181,13 @@ def test_a_shift_above_the_threshold_does_not_stop(random_pipeline):
     assert out["nfe"] == 4 * g.estimator.sampler.steps * 2
 
 
-def test_a_bandwidth_that_ends_with_the_run_has_nothing_to_stop(random_pipeline):
-    with pytest.raises(FieldError, match="stop_threshold: expected 0 with a bandwidth of type linear"):
-        guidance(random_pipeline, stop_threshold=0.1, bandwidth={"type": "linear", "start": 2.0, "end": 1.0})
+def test_of_a_threshold_that_ends_nothing_a_warning_tells(random_pipeline, caplog):
+    linear = {"type": "linear", "start": 2.0, "end": 1.0}
+    guidance(random_pipeline, stop_threshold=0.1, bandwidth=linear)
+    assert "stop_threshold ends nothing with a bandwidth of type linear" in caplog.text
+    caplog.clear()
+    guidance(random_pipeline, stop_threshold=0.1, bandwidth=CONSTANT)
+    assert "ends nothing" not in caplog.text
 
 
 NUMBERS = [

@@ -23,6 +23,8 @@ from .parts import build_part
 
 KEEP = 0.5
 """Part of the averaged shift that the next estimate leaves."""
+OF_NO_LENGTH = ("constant", "adaptive")
+"""Bandwidths that are at their end by themselves, and not because the run is."""
 NEVER_AGAIN = "random-camera-datamodule"
 """Whose cameras are drawn anew at every step."""
 
@@ -55,22 +57,17 @@ class MSDGuidance(LatentGuidance, BaseObject):
         refresh_every: int = number(1, least=1)
         # a particle has converged, and costs no further calls, once lambda is at its end and the root mean
         # square of m, averaged over estimates, is at most this part of lambda; the run ends when all have; 0
-        # never stops
+        # never stops, nor does a bandwidth that falls until the run's end
         stop_threshold: float = number(0.0, least=0)
 
         def __post_init__(self) -> None:
             build_estimator(self.sampler, self.bandwidth, self.draws_per_estimate)
             super().__post_init__()
-            if self.stop_threshold > 0 and self.follows_progress:
-                raise FieldError(
-                    f"stop_threshold: expected 0 with a bandwidth of type {self.bandwidth['type']}, which is "
-                    "at its end when the run is; adaptive and constant get there before"
-                )
 
         @property
         def follows_progress(self) -> bool:
             """A bandwidth that is constant, or follows the shifts, does not."""
-            return self.bandwidth["type"] not in ("constant", "adaptive")
+            return self.bandwidth["type"] not in OF_NO_LENGTH
 
     cfg: Config
     name = "msd"
@@ -103,6 +100,11 @@ class MSDGuidance(LatentGuidance, BaseObject):
         super().configure()
         self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
         self._require_acting()
+        if self.cfg.stop_threshold > 0 and self.cfg.bandwidth["type"] not in OF_NO_LENGTH:
+            threestudio.warn(
+                f"system.guidance.stop_threshold ends nothing with a bandwidth of type "
+                f"{self.cfg.bandwidth['type']}, which is at its end when the run is"
+            )
         self.kept: dict[int, KeptTarget] = {}
         self.states: dict[int, State] = {}
         self.ended: int | None = None
