@@ -5,7 +5,7 @@
 made of. Everything is in variance-exploding form, z = x + sigma n.
 """
 
-from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged
+from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged, smoothed
 from .csd import CSD
 from .guided import GuidedPrior, PairPrior, PlainPrior
 from .inversion import Inversion, invert, ladder
@@ -84,6 +84,7 @@ __all__ = [
     "sample",
     "sds_weight",
     "seed_from",
+    "smoothed",
     "uniform",
     "uniform_sigma",
 ]

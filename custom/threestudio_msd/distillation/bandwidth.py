@@ -13,6 +13,8 @@ from ..fields import check_fields, number
 from .protocols import Bandwidth, Batch, Level, PerSample, State
 from .tensors import expand, on_device, rms
 
+KEEP = 0.5
+"""Part of the averaged shift that the next estimate leaves; see `smoothed`."""
 NARROWEST, WIDEST = 1e-6, 1e6
 """Far beyond any space that a kernel may live in."""
 
@@ -155,3 +157,10 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
         Booleans, `[B]`.
     """
     return rms(shift) <= tau * on_device(lam, shift.device, shift.dtype)
+
+
+def smoothed(before: Batch | None, shift: Batch) -> Batch:
+    """The shifts seen at the last lambda, averaged with weights that fall by `KEEP` from one to the one
+    before; the first stands for itself. It is what `converged` is asked of when a run may stop.
+    """
+    return shift if before is None else KEEP * before + (1 - KEEP) * shift

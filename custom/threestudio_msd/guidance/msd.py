@@ -12,7 +12,7 @@ from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from threestudio.utils.base import BaseObject
 from torch import Tensor
 
-from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, converged, rms
+from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, State, converged, rms, smoothed
 from ..distillation.product import require_acting
 from ..distillation.protocols import Batch
 from ..errors import UserError
@@ -21,8 +21,6 @@ from .base import Index, LatentGuidance, View
 from .kept import KeptTarget
 from .parts import build_part
 
-KEEP = 0.5
-"""Part of the averaged shift that the next estimate leaves."""
 OF_NO_LENGTH = ("constant", "adaptive")
 """Bandwidths that are at their end by themselves, and not because the run is."""
 NEVER_AGAIN = "random-camera-datamodule"
@@ -165,7 +163,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
             return KeptTarget(target, sigma)
         if before is None or before.shift is None:
             return KeptTarget(target, sigma, shift=shift)
-        shift = KEEP * before.shift + (1 - KEEP) * shift
+        shift = smoothed(before.shift, shift)
         finished = bool(converged(shift[None], lam, self.cfg.stop_threshold))
         return KeptTarget(target, sigma, shift=shift, finished=finished)
 

@@ -16,7 +16,7 @@ from .figures import bandwidth, figure1, landscape, paths, points
 from .measurement import Measurement
 from .report import Section, show, write_json, write_markdown, write_page
 from .settings import QUICK, Scale, Settings
-from .tables import annealing, bias, frontier, scan, table1, table2, table3
+from .tables import annealing, bias, frontier, scan, stopping, table1, table2, table3
 
 COMMANDS: dict[str, Callable[[Settings], Section]] = {
     command.__name__: command
@@ -31,6 +31,7 @@ COMMANDS: dict[str, Callable[[Settings], Section]] = {
         bias,
         frontier,
         annealing,
+        stopping,
         scan,
         bandwidth,
     )

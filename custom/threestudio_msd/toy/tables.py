@@ -8,6 +8,7 @@ from functools import partial
 
 from . import annealing as law
 from . import drawing, ends, metrics
+from . import stopping as convergence
 from .bias import biases
 from .efficiency import efficiencies
 from .problems import BANDWIDTH, METHODS, TABLE1, TABLE2, Problem, built
@@ -126,6 +127,18 @@ def annealing(settings: Settings) -> Section:
         f"100 points. Fits: {fits}."
     )
     return Section("annealing", "Annealing law", text, measurements, [(file, "Fewest steps, by schedule.")])
+
+
+def stopping(settings: Settings) -> Section:
+    """Whether the criterion of convergence ends an optimisation, and at its best."""
+    scale = replace(settings.scale, grid=min(settings.scale.grid, 24))
+    measurements = convergence.stopping_points(settings.seeds, scale, settings.save)
+    text = (
+        f"Mean shift of {scale.grid**2} points, y becoming x', under the exact denoiser. λ falls by "
+        f"convergence from {BANDWIDTH.start:g} to {BANDWIDTH.end:g}; a point stops once λ is at its end and "
+        f"the averaged shift is at most {convergence.THRESHOLD:g} λ, or after {scale.steps} steps."
+    )
+    return Section("stopping", "Stopping by convergence", text, measurements)
 
 
 def scan(settings: Settings) -> Section:

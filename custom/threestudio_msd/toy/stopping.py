@@ -1,0 +1,98 @@
+"""Whether the method's own criterion of convergence ends an optimisation, and at its best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from ..distillation import (
+    MSD,
+    Adaptive,
+    Noise,
+    PlainPrior,
+    Posterior,
+    ProductSampler,
+    SharedNoise,
+    Split,
+    Tweedie,
+    converged,
+    seed_from,
+    smoothed,
+)
+from ..jobs import Job
+from .densities import PerPoint
+from .measurement import Measured, Measurement, Save, gather
+from .optimise import SCHEDULE
+from .problems import BANDWIDTH, Problem
+from .settings import Scale
+
+PROBLEMS = tuple(Problem(density) for density in ("fractal", "spiral", "pinwheel"))
+SAMPLERS: dict[str, tuple[ProductSampler, bool]] = {
+    "tweedie": (Tweedie(), True),
+    "posterior, fixed noise": (Posterior(), True),
+    "split, fixed noise": (Split(), True),
+    "posterior, fresh noise": (Posterior(), False),
+}
+"""Samplers of the product, and whether every estimate of a point has the same noise."""
+THRESHOLD = 0.15
+"""That of `configs/msd-tiny.yaml`."""
+WITHIN = 0.1
+"""How near the least NLL on a path its end has to be: nats, as an NLL has no zero to be a part of."""
+
+
+def stopped(name: str, problem: Problem, seed: int, scale: Scale, progress: Callable) -> Measured:
+    """Mean shift from a grid, each point by itself until it has converged, or for all steps."""
+    sampler, fixed = SAMPLERS[name]
+    density, bandwidth = problem.target(), Adaptive(BANDWIDTH.start, BANDWIDTH.end)
+    msd, prior = MSD(sampler, bandwidth), PlainPrior(density.denoise, SCHEDULE)
+    y = density.grid(scale.grid)
+    state, mean, noise = msd.init(y), None, source(seed)
+    left = torch.full((len(y),), scale.steps)  # steps that a point took
+    nll = [-density.logp(y)]
+    for step in range(scale.steps):
+        estimate = msd(y, prior, source(seed) if fixed else noise, step / scale.steps, state)
+        last = estimate.sigma.expand(len(y)) <= bandwidth.last
+        shift = -estimate.gradient
+        mean = shift if mean is None else torch.where(last[:, None], smoothed(mean, shift), shift)
+        ends = last & was_last(state, bandwidth) & converged(mean, bandwidth.last, THRESHOLD)
+        y, state = estimate.target, estimate.state
+        nll.append(-density.logp(y))
+        left = torch.where(ends & (left == scale.steps), step + 1, left)
+        progress(step + 1, scale.steps)
+    return figures(torch.stack(nll), left, scale.steps), estimate.nfe * scale.steps
+
+
+def source(seed: int) -> Noise:
+    """The noise of a seed, from its beginning."""
+    return SharedNoise(seed_from(seed, "stopping"))
+
+
+def was_last(state: dict[str, torch.Tensor], bandwidth: Adaptive) -> torch.Tensor:
+    """The points whose lambda was at its end before, so that their shift is a mean."""
+    return (state["lam"] <= bandwidth.last) & (state["count"] > 0)
+
+
+def figures(nll: torch.Tensor, left: PerPoint, steps: int) -> dict[str, float]:
+    """What is told of paths whose NLL is `[T + 1, N]` and that stop after `left` steps, `[N]`."""
+    at_stop, by_itself = nll.gather(0, left[None])[0], left < steps
+    best = nll.cummin(0).values.gather(0, left[None])[0]
+    near = at_stop <= best + WITHIN
+    return {
+        "points that stop by themselves": float(by_itself.float().mean()),
+        f"ends within {WITHIN:g} nats of the best on the path": float(near.float().mean()),
+        "calls saved": float(1 - left.float().mean() / steps),
+        "NLL where it stops": float(at_stop.mean()),
+        "NLL after all steps": float(nll[-1].mean()),
+    }
+
+
+def stopping_points(seeds: int, scale: Scale, save: Save) -> list[Measurement]:
+    """Every sampler on every density."""
+    work = [
+        (problem, name, Job(f"{name} on {problem}, seed {seed}", stopped, (name, problem, seed, scale)))
+        for problem in PROBLEMS
+        for name in SAMPLERS
+        for seed in range(seeds)
+    ]
+    return gather(work, "stopping", save)
