@@ -47,15 +47,16 @@ def stopped(name: str, problem: Problem, seed: int, scale: Scale, progress: Call
     density, bandwidth = problem.target(), Adaptive(BANDWIDTH.start, BANDWIDTH.end)
     msd, prior = MSD(sampler, bandwidth), PlainPrior(density.denoise, SCHEDULE)
     y = density.grid(scale.grid)
-    state, mean, noise = msd.init(y), None, source(seed)
+    state, noise = msd.init(y), source(seed)
+    mean, last = torch.zeros_like(y), torch.zeros(len(y), dtype=torch.bool)
     left = torch.full((len(y),), scale.steps)  # steps that a point took
     nll = [-density.logp(y)]
     for step in range(scale.steps):
         estimate = msd(y, prior, source(seed) if fixed else noise, step / scale.steps, state)
+        shift, before = -estimate.gradient, last
         last = estimate.sigma.expand(len(y)) <= bandwidth.last
-        shift = -estimate.gradient
-        mean = shift if mean is None else torch.where(last[:, None], smoothed(mean, shift), shift)
-        ends = last & was_last(state, bandwidth) & converged(mean, bandwidth.last, THRESHOLD)
+        mean = torch.where(before[:, None], smoothed(mean, shift), shift)
+        ends = before & last & converged(mean, bandwidth.last, THRESHOLD)
         y, state = estimate.target, estimate.state
         nll.append(-density.logp(y))
         left = torch.where(ends & (left == scale.steps), step + 1, left)
@@ -66,11 +67,6 @@ def stopped(name: str, problem: Problem, seed: int, scale: Scale, progress: Call
 def source(seed: int) -> Noise:
     """The noise of a seed, from its beginning."""
     return SharedNoise(seed_from(seed, "stopping"))
-
-
-def was_last(state: dict[str, torch.Tensor], bandwidth: Adaptive) -> torch.Tensor:
-    """The points whose lambda was at its end before, so that their shift is a mean."""
-    return (state["lam"] <= bandwidth.last) & (state["count"] > 0)
 
 
 def figures(nll: torch.Tensor, left: PerPoint, steps: int) -> dict[str, float]:
