@@ -161,8 +161,8 @@ ADDITIONS = {
         ("msd-multiscale-grid", "my-ball"),
         ("    seed: ${seed}\n    density_blob_std: 0.25", "    size: 0.25"),
         ("    sharpness: 40.0", ""),
-        ("lambda_sparsity: 20.0", "lambda_sparsity: 0.0"),
-        ("lambda_tv: 0.005", "lambda_tv: 0.0"),
+        ("lambda_sparsity: 2.0", "lambda_sparsity: 0.0"),
+        ("lambda_tv: 0.001", "lambda_tv: 0.0"),
     ),
 }
 BASES = {"estimator": "csd-tiny", "geometry": "msd-nerf-tiny"}  # msd-tiny for the others

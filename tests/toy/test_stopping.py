@@ -15,22 +15,24 @@ def test_the_last_shifts_weigh_most():
 
 def test_figures_tell_points_that_stop_from_those_that_do_not():
     nll = torch.tensor([[3.0, 3.0, 3.0], [1.0, 1.0, 2.0], [2.0, 0.0, 1.0]])
-    found = stopping.figures(nll, torch.tensor([1, 2, 2]), 2)
-    assert found["points that stop by themselves"] == approx(1 / 3)
-    assert found["calls saved"] == approx(1 / 6)
-    assert found["NLL where it stops"] == approx(2 / 3)
-    assert found["NLL after all steps"] == 1
-    assert found[f"ends within {stopping.WITHIN:g} nats of the best on the path"] == 1
-    late = stopping.figures(nll, torch.tensor([2, 2, 2]), 2)
-    assert late[f"ends within {stopping.WITHIN:g} nats of the best on the path"] == approx(2 / 3)
+    found = stopping.figures(nll, torch.tensor([[1, 2, 2], [2, 2, 2], [0, 0, 0]]), 2)
+    near = f"those within {stopping.WITHIN:g} nats of the best on the path"
+
+    def of(threshold):
+        names = ("points that stop by themselves", near, "calls saved", "NLL at the end")
+        return [found[f"{name}, threshold {threshold}"] for name in names]
+
+    assert of(0.15) == approx([1 / 3, 1, 1 / 6, 2 / 3])
+    assert of(0.05) == approx([0, 2 / 3, 0, 1])
+    assert of(0.02) == approx([1, 1, 1, 3])
+    assert found["NLL at the end, never stopped"] == 1
 
 
-def test_points_at_modes_stop_and_nothing_stops_before_the_last_bandwidth(settings):
-    scale = settings.scale
-    found, nfe = stopping.stopped("tweedie", Problem("fractal"), 0, scale, lambda *_: None)
-    assert nfe == scale.steps
-    assert 0 <= found["calls saved"] < 1
-    assert found["NLL where it stops"] < 0
+def test_a_smaller_threshold_stops_later(settings):
+    found, nfe = stopping.stopped("tweedie", Problem("fractal"), 0, settings.scale, lambda *_: None)
+    saved = [found[f"calls saved, threshold {threshold:g}"] for threshold in stopping.THRESHOLDS]
+    assert nfe == settings.scale.steps
+    assert 1 > saved[0] >= saved[1] >= saved[2] >= 0
 
 
 def test_the_command_has_a_row_for_every_sampler(settings, monkeypatch):

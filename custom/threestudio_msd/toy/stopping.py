@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from ..distillation import (
     MSD,
@@ -21,7 +22,6 @@ from ..distillation import (
     smoothed,
 )
 from ..jobs import Job
-from .densities import PerPoint
 from .measurement import Measured, Measurement, Save, gather
 from .optimise import SCHEDULE
 from .problems import BANDWIDTH, Problem
@@ -35,8 +35,8 @@ SAMPLERS: dict[str, tuple[ProductSampler, bool]] = {
     "posterior, fresh noise": (Posterior(), False),
 }
 """Samplers of the product, and whether every estimate of a point has the same noise."""
-THRESHOLD = 0.15
-"""That of `configs/msd-tiny.yaml`."""
+THRESHOLDS = (0.15, 0.05, 0.02)
+"""The first is that of `configs/msd-tiny.yaml`."""
 WITHIN = 0.1
 """How near the least NLL on a path its end has to be: nats, as an NLL has no zero to be a part of."""
 
@@ -49,17 +49,17 @@ def stopped(name: str, problem: Problem, seed: int, scale: Scale, progress: Call
     y = density.grid(scale.grid)
     state, noise = msd.init(y), source(seed)
     mean, last = torch.zeros_like(y), torch.zeros(len(y), dtype=torch.bool)
-    left = torch.full((len(y),), scale.steps)  # steps that a point took
+    left = torch.full((len(THRESHOLDS), len(y)), scale.steps)  # steps that a point takes
     nll = [-density.logp(y)]
     for step in range(scale.steps):
         estimate = msd(y, prior, source(seed) if fixed else noise, step / scale.steps, state)
         shift, before = -estimate.gradient, last
         last = estimate.sigma.expand(len(y)) <= bandwidth.last
         mean = torch.where(before[:, None], smoothed(mean, shift), shift)
-        ends = before & last & converged(mean, bandwidth.last, THRESHOLD)
+        small = torch.stack([converged(mean, bandwidth.last, threshold) for threshold in THRESHOLDS])
         y, state = estimate.target, estimate.state
         nll.append(-density.logp(y))
-        left = torch.where(ends & (left == scale.steps), step + 1, left)
+        left = torch.where(before & last & small & (left == scale.steps), step + 1, left)
         progress(step + 1, scale.steps)
     return figures(torch.stack(nll), left, scale.steps), estimate.nfe * scale.steps
 
@@ -69,18 +69,25 @@ def source(seed: int) -> Noise:
     return SharedNoise(seed_from(seed, "stopping"))
 
 
-def figures(nll: torch.Tensor, left: PerPoint, steps: int) -> dict[str, float]:
-    """What is told of paths whose NLL is `[T + 1, N]` and that stop after `left` steps, `[N]`."""
-    at_stop, by_itself = nll.gather(0, left[None])[0], left < steps
-    best = nll.cummin(0).values.gather(0, left[None])[0]
-    near = at_stop <= best + WITHIN
-    return {
-        "points that stop by themselves": float(by_itself.float().mean()),
-        f"ends within {WITHIN:g} nats of the best on the path": float(near.float().mean()),
-        "calls saved": float(1 - left.float().mean() / steps),
-        "NLL where it stops": float(at_stop.mean()),
-        "NLL after all steps": float(nll[-1].mean()),
-    }
+def figures(nll: Tensor, left: Tensor, steps: int) -> dict[str, float]:
+    """What is told of paths whose NLL is `[T + 1, N]` and that stop after `left` steps, `[thresholds, N]`."""
+    found = {}
+    for threshold, stops in zip(THRESHOLDS, left, strict=True):
+        at_stop, best = nll.gather(0, stops[None])[0], nll.cummin(0).values.gather(0, stops[None])[0]
+        found |= {
+            f"points that stop by themselves, threshold {threshold:g}": mean_of(stops < steps),
+            f"those within {WITHIN:g} nats of the best on the path, threshold {threshold:g}": mean_of(
+                at_stop <= best + WITHIN
+            ),
+            f"calls saved, threshold {threshold:g}": 1 - mean_of(stops) / steps,
+            f"NLL at the end, threshold {threshold:g}": mean_of(at_stop),
+        }
+    return found | {"NLL at the end, never stopped": mean_of(nll[-1])}
+
+
+def mean_of(values: Tensor) -> float:
+    """The mean of numbers or truth values."""
+    return float(values.float().mean())
 
 
 def stopping_points(seeds: int, scale: Scale, save: Save) -> list[Measurement]:

@@ -136,7 +136,7 @@ def stopping(settings: Settings) -> Section:
     text = (
         f"Mean shift of {scale.grid**2} points, y becoming x', under the exact denoiser. λ falls by "
         f"convergence from {BANDWIDTH.start:g} to {BANDWIDTH.end:g}; a point stops once λ is at its end and "
-        f"the averaged shift is at most {convergence.THRESHOLD:g} λ, or after {scale.steps} steps."
+        f"the averaged shift is at most a threshold times λ, or after {scale.steps} steps."
     )
     return Section("stopping", "Stopping by convergence", text, measurements)
 
