@@ -31,6 +31,9 @@ def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) 
     return {BANDWIDTH: {"type": kind, "start": start, "end": end, **settings}}
 
 
+BASE = {**bandwidth("exponential"), f"{GUIDANCE}.stop_threshold": 0.0}
+"""What all variants begin with: a lambda that falls over all the steps of a run, whatever they are."""
+
 GROUPS: dict[str, dict[str, Settings]] = {
     # Fig. 9: the kernel in a limited interval of noise levels, and its centre moved along the inverse ODE
     "heuristics": {
@@ -59,7 +62,8 @@ GROUPS: dict[str, dict[str, Settings]] = {
     "bandwidth": {
         **{kind: bandwidth(kind) for kind in ("exponential", "linear", "cosine")},
         "constant": bandwidth("constant", start=1.0, end=1.0),
-        "adaptive": bandwidth("adaptive", patience=4),
+        "adaptive": bandwidth("adaptive"),
+        "adaptive, stopping": {**bandwidth("adaptive"), f"{GUIDANCE}.stop_threshold": 0.15},
     },
     "bandwidth-start": {str(start): bandwidth("exponential", start=start) for start in (2.0, 4.0, 8.0, 16.0)},
     "bandwidth-end": {str(end): bandwidth("exponential", end=end) for end in (0.1, 0.3, 1.0, 3.0)},
@@ -93,7 +97,7 @@ def write_variants(config: str, group: str, folder: Path) -> list[str]:
     words = []
     for label, settings in GROUPS[group].items():
         variant = OmegaConf.load(config)
-        for key, value in settings.items():
+        for key, value in (BASE | settings).items():
             OmegaConf.update(variant, key, value, merge=False)
         save_text(OmegaConf.to_yaml(variant), folder / f"{label}.yaml")
         words.append(f"{label}={folder / f'{label}.yaml'}")

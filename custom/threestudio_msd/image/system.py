@@ -117,6 +117,7 @@ class ImageSystem(BaseSystem):
         if step % self.cfg.progress_every == 0:
             self._save_frame(batch)
         if logged.get("finished") == 1:  # in all processes
+            threestudio.info(f"All particles have converged: the run ends at step {step + 1}")
             self.finished = self.trainer.should_stop = True
         # a guidance averages over the batch, and Lightning over accumulated batches: undone, so that a
         # particle's gradient, and with it its whole path, does not depend on how many others there are (Adam
