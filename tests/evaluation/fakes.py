@@ -28,7 +28,7 @@ def launch(argv: list[str]) -> int:
     status = launch_results(argv)
     if status == 0:
         config = _config(argv)
-        steps = config.trainer.max_steps
+        steps = _steps(config)
         frames = [*range(0, steps, config.system.progress_every), steps]
         folder = Path(config.exp_root_dir, config.name, config.tag, "save/progress")
         folder.mkdir(parents=True)
@@ -43,7 +43,7 @@ def launch(argv: list[str]) -> int:
 def launch_results(argv: list[str]) -> int:
     """The same without a path, which takes other processes no time to import."""
     config = _config(argv)
-    steps, nfe = config.trainer.max_steps, int(config.get("nfe", 2))
+    steps, nfe = _steps(config), int(config.get("nfe", 2))
     for _ in range(steps + 1):
         torch.ones(SIZE, SIZE) @ torch.ones(SIZE, SIZE)
     if config.get("fail"):
@@ -67,6 +67,11 @@ def _config(argv: list[str]) -> DictConfig:
     config = OmegaConf.from_cli([word for word in argv if "=" in word])
     config.data.height = SIZE
     return config
+
+
+def _steps(config: DictConfig) -> int:
+    """What a run takes of the steps that it is given."""
+    return min(config.trainer.max_steps, int(config.get("ends", config.trainer.max_steps)))
 
 
 def _images(config: DictConfig, step: int) -> torch.Tensor:

@@ -12,6 +12,7 @@ from evaluation.fakes import BAD, BROKEN, GOOD, MeanColour
 from omegaconf import OmegaConf
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.compare import Budget, alone_in, check
+from threestudio_msd.evaluation.grid import Method
 from threestudio_msd.evaluation.results import Results, from_json
 
 
@@ -37,6 +38,14 @@ def test_a_budget_of_evaluations_gives_every_method_the_steps_it_can_pay_for(com
         "GOOD": (12, 48),
         "BAD": (24, 48),
     }
+
+
+def test_a_run_that_ends_by_itself_costs_what_it_took(comparison, measured):
+    early = Method("GOOD early", "good.yaml", ("nfe=4", "ends=40"))
+    table = measured(comparison(GOOD, early, budgets=[Budget("nfe", 256)])).budgets["nfe=256"]
+    whole, part = table["GOOD"], table["GOOD early"]
+    assert [(row.steps, row.taken, row.nfe) for row in (whole, part)] == [(64, 64, 256), (64, 40, 160)]
+    assert part.flop == pytest.approx(whole.flop * 40 / 64)
 
 
 def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(comparison, measured, capsys):

@@ -65,7 +65,7 @@ def test_markdown_shows_few_figures_of_further_extractors():
 
 def test_markdown_has_deviations_where_there_are_any():
     about = About("judge", 2, 1, (0, 1), ("a red mug",), {"ddim": 16})
-    table = {"A": Row(8, 32, 2, 2, {"alignment": Spread((0.5, 0.7))}, (), flop=1.5e9, seconds=9.0)}
+    table = {"A": Row(8, 32, 2, 2, {"alignment": Spread((0.5, 0.7))}, (), flop=1.5e9, taken=8.0, seconds=9.0)}
     text = markdown(Results(about, {"alignment": Spread((1.0,))}, {"nfe=32": table}), "A")
     assert text.splitlines() == [
         "`nfe=32`",

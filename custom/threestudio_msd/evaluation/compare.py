@@ -262,6 +262,7 @@ def _table(
         if mine:
             runs = [Run(cell.folder) for cell in mine]
             results = image_set([record for run in runs for record in run.records()], extractors)
+            taken = float(np.mean([run.steps for run in runs]))
             table[method.label] = Row(
                 steps=mine[0].steps,
                 nfe=float(np.mean([run.nfe for run in runs])),
@@ -270,7 +271,8 @@ def _table(
                 figures=figures(results, references),
                 curve=curve(runs, references, extractors),
                 command=shlex.join(["python", "launch.py", *mine[0].arguments]),
-                flop=costs[method.label].flop * mine[0].steps,
+                flop=costs[method.label].flop * taken,
+                taken=taken,
                 seconds=float(np.mean([cell.spent("seconds") for cell in mine])),
                 config=(runs[0].folder / "configs" / "parsed.yaml").read_text(encoding="utf-8"),
             )

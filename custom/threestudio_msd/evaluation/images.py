@@ -158,15 +158,27 @@ class Run:
         Raises:
             UserError: None are logged.
         """
-        spent = self.nfe_by_step()
-        if not spent:
-            raise UserError(f"{self.folder}/csv_logs: no column {NFE} in the log of this run")
-        return max(spent.values())
+        return max(self._spent().values())
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that it took, up to the last that was logged.
+
+        Raises:
+            UserError: None are logged.
+        """
+        return max(self._spent()) + 1
 
     @property
     def nfe_per_step(self) -> float:
         """What an optimiser step cost on average."""
-        return self.nfe / (max(self.nfe_by_step()) + 1)
+        return self.nfe / self.steps
+
+    def _spent(self) -> dict[int, float]:
+        spent = self.nfe_by_step()
+        if not spent:
+            raise UserError(f"{self.folder}/csv_logs: no column {NFE} in the log of this run")
+        return spent
 
 
 def read_runs(folder: Path) -> list[Run]:

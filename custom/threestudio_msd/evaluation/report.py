@@ -108,7 +108,7 @@ def curves_svg(table: Table) -> str:
 
 def _spent(row: Row, point: Point, against: str) -> float:
     """What a row had spent at a point of its curve."""
-    return {"steps": point.step, "nfe": point.nfe, "flop": row.flop * point.step / row.steps}[against]
+    return {"steps": point.step, "nfe": point.nfe, "flop": row.flop * point.step / row.taken}[against]
 
 
 def _draw_curves(axes: Axes, table: Table, figure: str, against: str) -> None:

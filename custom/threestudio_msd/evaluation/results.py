@@ -56,7 +56,7 @@ class Row:
     """A method at a budget.
 
     Attributes:
-        steps: Optimiser steps.
+        steps: Optimiser steps that its runs were given.
         nfe: Network function evaluations spent on one particle.
         finished: Runs that there are.
         asked: Runs that there should be.
@@ -65,6 +65,7 @@ class Row:
         command: That of the first run.
         config: What the first run's command stood for.
         flop: Floating point operations of one particle, the results' rendering apart.
+        taken: Optimiser steps that its runs took on average: fewer than `steps` where they end by themselves.
         seconds: Wall time of a run, all of it.
     """
 
@@ -77,6 +78,7 @@ class Row:
     command: str = ""
     config: str = ""
     flop: float = nan
+    taken: float = nan
     seconds: float = nan
 
 

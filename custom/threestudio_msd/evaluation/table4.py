@@ -52,7 +52,7 @@ def table4(results: Results) -> str:
     for label, published in PAPER.items():
         row = table.get(label)
         found = results.ddim if label == DDIM else row.figures if row else {}
-        spent = (str(row.steps), f"{row.nfe:.0f}") if row else ("–", "–")
+        spent = (f"{row.taken:.0f}", f"{row.nfe:.0f}") if row else ("–", "–")
         figures = (told(found, "frechet_ddim"), published.shown_fid)
         figures += (told(found, "clip_similarity"), f"{published.clip} ± {published.clip_std}")
         rows.append((label, *figures, *spent))

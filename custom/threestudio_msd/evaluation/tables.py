@@ -136,7 +136,7 @@ def table_rows(table: Table, ddim: Figures, shown: Sequence[Column]) -> list[Tab
 
 
 def _spent(row: Row) -> tuple[str, ...]:
-    return str(row.steps), f"{row.nfe:.0f}", number(row.flop / 1e9), number(row.seconds)
+    return f"{row.taken:.0f}", f"{row.nfe:.0f}", number(row.flop / 1e9), number(row.seconds)
 
 
 def _best(table: Table, column: Column) -> set[str]:
