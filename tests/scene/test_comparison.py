@@ -45,7 +45,7 @@ def method(label="MSD", *overrides):
 
 def test_steps_are_a_part_of_the_configs_own():
     assert steps_of(read(method().config, []), 0.5) == 480
-    assert steps_of(read(method("SDI").config, []), 0.25) == 40
+    assert steps_of(read(method("SDI").config, []), 0.25) == 28
 
 
 @pytest.mark.parametrize(
