@@ -46,6 +46,7 @@ class Frame:
         path: The picture that shows them all.
         particles: How many there are.
         height: Rows of pixels of each.
+        bandwidth: Lambda at that step; None where the guidance has none.
     """
 
     step: int
@@ -53,6 +54,7 @@ class Frame:
     path: Path
     particles: int
     height: int
+    bandwidth: float | None = None
 
     def images(self) -> Tensor:
         """The particles, `[P, H, W, 3]` in [0, 1]."""
@@ -130,14 +132,15 @@ class Run:
         height, particles = int(self.config.data.height), int(self.config.data.n_particles)
         try:
             entries: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
-            steps = [int(entry["step"]) for entry in entries]
+            shown = [(int(entry["step"]), entry["bandwidth"]) for entry in entries]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(f"{listed}: not a list of frames: {first_line(error)}") from error
         frames = []
-        for step in steps:
+        for step, bandwidth in shown:
             # a frame is taken before its step's update: what was spent up to the step before made it
             nfe = max((value for at, value in spent.items() if at < step), default=0.0)
-            frames.append(Frame(step, nfe, listed.with_name(f"{step}.png"), particles, height))
+            path = listed.with_name(f"{step}.png")
+            frames.append(Frame(step, nfe, path, particles, height, bandwidth))
         return frames
 
     def nfe_by_step(self) -> dict[int, float]:

@@ -20,7 +20,7 @@ from ..guidance.base import LatentGuidance, View
 from ..markdown import markdown_table
 from .compare import alone_in
 from .grid import Cell, Execute, Method, require_different_names, run_grid
-from .images import Run
+from .images import Frame, Run
 from .metrics import Spread
 
 PLACES = 4  # of a run's path at which gradients are drawn, evenly spread, the start and the end among them
@@ -119,8 +119,7 @@ def measure(study: Study, execute: Execute, read: Read) -> Found:
     if failed:
         raise UserError(f"{study.methods[0].label}: a run failed; {next(iter(failed.values()))}")
     paths = [
-        [renders_along(Run(cell.folder)) for cell in cells if cell.seed == seed]
-        for seed in range(study.seeds)
+        [frames_along(Run(cell.folder)) for cell in cells if cell.seed == seed] for seed in range(study.seeds)
     ]
     return {
         method.label: [list(of_place) for of_place in zip(*_by_seed(study, method, read, paths), strict=True)]
@@ -128,26 +127,26 @@ def measure(study: Study, execute: Execute, read: Read) -> Found:
     }
 
 
-def renders_along(run: Run) -> list[Tensor]:
-    """A run's renders at `PLACES` of its frames, `[P, H, W, 3]` each."""
+def frames_along(run: Run) -> list[Frame]:
+    """`PLACES` of a run's frames."""
     frames = run.frames()
     chosen = torch.linspace(0, len(frames) - 1, PLACES).round().int().tolist()
-    return [frames[i].images() for i in chosen]
+    return [frames[i] for i in chosen]
 
 
 def _by_seed(
-    study: Study, method: Method, read: Read, paths: Sequence[Sequence[Sequence[Tensor]]]
+    study: Study, method: Method, read: Read, paths: Sequence[Sequence[Sequence[Frame]]]
 ) -> list[list[Quality]]:
     """One method's quality, by seed and place; prompts and particles are together the places y."""
     found = []
-    for seed, renders in enumerate(paths):
+    for seed, runs in enumerate(paths):
         draws: list[list[Tensor]] = [[] for _ in range(PLACES)]
         nfe = [0.0] * PLACES
-        for prompt, along in zip(study.prompts, renders, strict=True):
+        for prompt, along in zip(study.prompts, runs, strict=True):
             settings = [f"seed={seed}", f"system.prompt_processor.prompt={prompt}", *method.overrides]
             gradients = Gradients(read(method.config, settings))
-            for place, images in enumerate(along):
-                g, nfe[place] = gradients.at(images, place / (PLACES - 1), study.draws)
+            for place, frame in enumerate(along):
+                g, nfe[place] = gradients.at(frame, place / (PLACES - 1), study.draws)
                 draws[place].append(g)
         found.append([quality(torch.cat(own, 1), cost) for own, cost in zip(draws, nfe, strict=True)])
     return found
@@ -174,12 +173,17 @@ class Gradients:
         self.steps = int(config.trainer.max_steps)
         self.rates = (system.optimizer.get("params") or {}).get("guidance")
 
-    def at(self, images: Tensor, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:
-        """Draw at renders `[N, H, W, 3]` as after a part of the optimisation; and what a draw cost."""
+    def at(self, frame: Frame, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:
+        """Draw at a frame's renders as after a part of the optimisation; and what a draw cost.
+
+        Lambda is that which the frame's run had there, as an adaptive one is of a run and not of a time.
+        """
         guidance = self.guidance
         guidance.update_step(0, round(part * (self.steps - 1)))
+        if frame.bandwidth is not None and hasattr(guidance, "hold_bandwidth"):
+            guidance.hold_bandwidth(frame.bandwidth)
         with torch.no_grad():
-            y = guidance.latents(images.to(guidance.device), False)
+            y = guidance.latents(frame.images().to(guidance.device), False)
         self._settle(y)
         before = guidance.evaluations
         with torch.no_grad():
