@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from threestudio_msd.errors import UserError
 from threestudio_msd.evaluation.grid import Method
-from threestudio_msd.evaluation.variance import PLACES, Quality, Study, as_markdown, quality
+from threestudio_msd.evaluation.variance import PLACES, Gradients, Quality, Study, as_markdown, quality
+
+from launcher.config import read
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def drawn(noise, draws=2000):
@@ -58,3 +64,13 @@ def test_the_table_has_a_row_a_method_and_all_its_costs():
     assert b.startswith("| B | 8 | 0.50 | 0.50 | 0.50 | 0.50 | 2.00 |")
     sure = Quality(1.0, 0.0, math.inf, 2.0)
     assert as_markdown({"C": [[sure, sure]] * PLACES}).endswith("| ∞ | ∞ | ∞ | ∞ |")
+
+
+def test_gradients_are_drawn_at_the_lambda_that_the_run_had(random_pipeline):
+    pretrained = f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}"
+    gradients = Gradients(read(str(CONFIGS / "msd-tiny.yaml"), [pretrained]))
+    for bandwidth in (3.0, 1.5):
+        frame = SimpleNamespace(bandwidth=bandwidth, images=lambda: torch.rand(1, 16, 16, 3))
+        g, _ = gradients.at(frame, 0.5, 3)
+        assert len(g) == 3
+        assert gradients.guidance.estimator.bandwidth.last == bandwidth
