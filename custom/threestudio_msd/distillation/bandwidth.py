@@ -159,8 +159,14 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
     return rms(shift) <= tau * on_device(lam, shift.device, shift.dtype)
 
 
-def smoothed(before: Batch | None, shift: Batch) -> Batch:
-    """The shifts seen at the last lambda, averaged with weights that fall by `KEEP` from one to the one
-    before; the first stands for itself. It is what `converged` is asked of when a run may stop.
+def smoothed(before: Batch, shift: Batch) -> Batch:
+    """The average of the shifts seen at the last lambda, of which `converged` is asked when a run may stop.
+
+    Args:
+        before: The average so far; of a single shift, the shift itself.
+        shift: The next one.
+
+    Returns:
+        Their average; `KEEP` of what was there is left.
     """
-    return shift if before is None else KEEP * before + (1 - KEEP) * shift
+    return KEEP * before + (1 - KEEP) * shift
