@@ -18,13 +18,13 @@ def test_figures_tell_points_that_stop_from_those_that_do_not():
     near = f"those within {stopping.WITHIN:g} nats of the best on the path"
 
     def of(threshold):
-        names = ("points that stop by themselves", near, "calls saved", "NLL at the end")
+        names = ("points that stop by themselves", near, "calls saved", "last NLL")
         return [found[f"{name}, threshold {threshold}"] for name in names]
 
     assert of(0.15) == approx([1 / 3, 1, 1 / 6, 2 / 3])
     assert of(0.05) == approx([0, 2 / 3, 0, 1])
     assert of(0.02) == approx([1, 1, 1, 3])
-    assert found["NLL at the end, never stopped"] == 1
+    assert found["last NLL, never stopped"] == 1
 
 
 def test_a_smaller_threshold_stops_later(settings):

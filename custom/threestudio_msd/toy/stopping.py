@@ -71,18 +71,18 @@ def source(seed: int) -> Noise:
 
 def figures(nll: Tensor, left: Tensor, steps: int) -> dict[str, float]:
     """What is told of paths whose NLL is `[T + 1, N]` and that stop after `left` steps, `[thresholds, N]`."""
-    found = {}
+    found, least = {}, nll.cummin(0).values
     for threshold, stops in zip(THRESHOLDS, left, strict=True):
-        at_stop, best = nll.gather(0, stops[None])[0], nll.cummin(0).values.gather(0, stops[None])[0]
+        at_stop, best = (values.gather(0, stops[None])[0] for values in (nll, least))
         found |= {
             f"points that stop by themselves, threshold {threshold:g}": mean_of(stops < steps),
             f"those within {WITHIN:g} nats of the best on the path, threshold {threshold:g}": mean_of(
                 at_stop <= best + WITHIN
             ),
             f"calls saved, threshold {threshold:g}": 1 - mean_of(stops) / steps,
-            f"NLL at the end, threshold {threshold:g}": mean_of(at_stop),
+            f"last NLL, threshold {threshold:g}": mean_of(at_stop),
         }
-    return found | {"NLL at the end, never stopped": mean_of(nll[-1])}
+    return found | {"last NLL, never stopped": mean_of(nll[-1])}
 
 
 def mean_of(values: Tensor) -> float:
