@@ -21,8 +21,6 @@ from .base import Index, LatentGuidance, View
 from .kept import KeptTarget
 from .parts import build_part
 
-OF_NO_LENGTH = ("constant", "adaptive")
-"""Bandwidths that are at their end by themselves, and not because the run is."""
 NEVER_AGAIN = "random-camera-datamodule"
 """Whose cameras are drawn anew at every step."""
 
@@ -65,7 +63,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         @property
         def follows_progress(self) -> bool:
             """A bandwidth that is constant, or follows the shifts, does not."""
-            return self.bandwidth["type"] not in OF_NO_LENGTH
+            return falls_until_the_end(self.bandwidth)
 
     cfg: Config
     name = "msd"
@@ -98,7 +96,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         super().configure()
         self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
         self._require_acting()
-        if self.cfg.stop_threshold > 0 and self.cfg.bandwidth["type"] not in OF_NO_LENGTH:
+        if self.cfg.stop_threshold > 0 and falls_until_the_end(self.cfg.bandwidth):
             threestudio.warn(
                 f"system.guidance.stop_threshold ends nothing with a bandwidth of type "
                 f"{self.cfg.bandwidth['type']}, which is at its end when the run is"
@@ -235,6 +233,11 @@ class MSDGuidance(LatentGuidance, BaseObject):
             key: {name: tensor.to(self.device) for name, tensor in one.items()}
             for key, one in state.get("states", {}).items()
         }
+
+
+def falls_until_the_end(bandwidth: Mapping[str, Any]) -> bool:
+    """Whether a bandwidth is at its end when the run is: not if it is constant or follows the shifts."""
+    return bandwidth["type"] not in ("constant", "adaptive")
 
 
 def build_estimator(sampler: Any, bandwidth: Any, draws: int) -> MSD:

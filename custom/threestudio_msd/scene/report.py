@@ -93,12 +93,14 @@ def table_rows(rows: Mapping[str, Sequence[Figures]]) -> list[list[str]]:
 
 
 def _shown(runs: Sequence[Figures], name: str) -> str:
-    digits = COLUMNS[name][1]
     spread = Spread(tuple(figures[name] for figures in runs if name in figures))
-    if not spread.values:
-        return "–"
-    deviation = f" ± {spread.std:.{digits}f}" if len(spread.values) > 1 else ""
-    return f"{spread.mean:.{digits}f}{deviation}"
+    return _told(spread, f".{COLUMNS[name][1]}f") if spread.values else "–"
+
+
+def _told(spread: Spread, style: str) -> str:
+    """A mean and, of several values, their deviation."""
+    deviation = f" ± {spread.std:{style.lstrip('+')}}" if len(spread.values) > 1 else ""
+    return f"{spread.mean:{style}}{deviation}"
 
 
 def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
@@ -157,9 +159,8 @@ def _paired(
     differences = Spread(tuple(theirs[prompt] - ours[prompt] for prompt in ours if prompt in theirs))
     if not differences.values:
         return "–"
-    digits, ahead = COLUMNS[name][1], sum((one < 0) == more and one != 0 for one in differences.values)
-    deviation = f" ± {differences.std:.{digits}f}" if len(differences.values) > 1 else ""
-    return f"{differences.mean:+.{digits}f}{deviation} ({ahead} of {len(differences.values)})"
+    ahead = sum((one < 0) == more and one != 0 for one in differences.values)
+    return f"{_told(differences, f'+.{COLUMNS[name][1]}f')} ({ahead} of {len(differences.values)})"
 
 
 def paired_note(results: Results) -> str:
