@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -127,17 +130,28 @@ def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
 
 
 def train_autoencoder(
-    images: Images, config: TrainConfig, checkpoint: Path, channels: tuple[int, ...] = (16, 32, 64),
+    images: Images,
+    rounds: Sequence[TrainConfig],
+    states: Path,
+    channels: tuple[int, ...] = (16, 32, 64),
     progress: bool = True,
-) -> AutoencoderKL:  # fmt: skip
+) -> AutoencoderKL:
     """Trains the autoencoder and sets its `scaling_factor` so that the latents of true renders have unit
     deviation.
+
+    Args:
+        images: True renders.
+        rounds: Steps and rates of one training after the other; each starts from the averaged weights of the
+            last (warm restarts), with a seed of its own.
+        states: Where the state of each round is kept, to resume from.
+        channels: Widths of the levels.
+        progress: Whether to show a bar.
     """
-    torch.manual_seed(config.seed)
+    torch.manual_seed(rounds[0].seed)
     vae = new_autoencoder(channels).to(memory_format=torch.channels_last)
 
-    def loss(generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(images), (config.batch,), generator=generator)
+    def loss(batch: int, generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (batch,), generator=generator)
         source, target = perturb(_middle(images[index].float, generator), generator)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(2 * source - 1).latent_dist
@@ -145,7 +159,9 @@ def train_autoencoder(
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return reconstruction_loss(decoded.float(), 2 * target - 1) + KL_WEIGHT * kl.float()
 
-    fit("autoencoder", vae, loss, config, checkpoint, progress)
+    for k, config in enumerate(rounds):
+        config = replace(config, seed=config.seed + k)
+        fit("autoencoder", vae, partial(loss, config.batch), config, states / f"round-{k}.pt", progress)
     mean, std = encode_images(vae, images[slice(0, 2048)])
     deviation = (mean.var() + (std**2).mean()).sqrt()
     vae.register_to_config(scaling_factor=float(1 / deviation))

@@ -286,7 +286,8 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(_chosen(0.3, b, generator), stained, images).clamp(0, 1)
 
 
-AUGMENTATIONS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+AUGMENTATIONS: dict[str, Augmentation] = {
     "degrade": degrade,
     "disturb": disturb,
 }
@@ -307,12 +308,14 @@ class Round:
         mixed: Mixtures in a batch.
         blurs: Blurs in a batch.
         painted: Other negatives in a batch.
+        bank: How many of those are painted for the round, of a kind whose part in [`PARTS`][] is 1.
     """
 
     training: TrainConfig
     mixed: int = 9
     blurs: int = 3
     painted: int = 14
+    bank: int = 1200
 
 
 @dataclass(frozen=True)
@@ -326,7 +329,6 @@ class JudgeConfig:
         rounds: Its training, one after the other.
         seed: Of everything; stands for the seeds of the rounds.
         features: Of the embedding.
-        bank: How many negatives are painted for a round, of a kind whose part in [`PARTS`][] is 1.
     """
 
     trunk: str
@@ -335,7 +337,6 @@ class JudgeConfig:
     rounds: tuple[Round, ...]
     seed: int = 0
     features: int = 128
-    bank: int = 1200
 
 
 def train_judge(images: Images, config: JudgeConfig, folder: Path, progress: bool = True) -> Judge:
@@ -351,20 +352,19 @@ def train_judge(images: Images, config: JudgeConfig, folder: Path, progress: boo
     judge = Judge(config.trunk, config.width, config.features).to(memory_format=torch.channels_last)
     for k, part in enumerate(config.rounds):
         training = replace(part.training, seed=config.seed + 500 * k)
-        loss = _loss(judge, images, config, replace(part, training=training))
+        loss = _loss(judge, images, AUGMENTATIONS[config.augmentation], replace(part, training=training))
         fit(f"judge of {config.trunk}", judge, loss, training, folder / f"round-{k}.pt", progress)
     return judge
 
 
-def _loss(judge: Judge, images: Images, config: JudgeConfig, part: Round) -> Loss:
+def _loss(judge: Judge, images: Images, augment: Augmentation, part: Round) -> Loss:
     """The loss of a random batch of a round."""
-    augment = AUGMENTATIONS[config.augmentation]
     real = part.training.batch - part.mixed - part.blurs - part.painted
 
     @cache  # a round that is done paints none
     def bank() -> Tensor:
         source = torch.Generator().manual_seed(part.training.seed)
-        counts = {kind: max(1, round(config.bank * share)) for kind, share in PARTS.items()}
+        counts = {kind: max(1, round(part.bank * share)) for kind, share in PARTS.items()}
         return torch.cat([(255 * painted(kind, n, source)).round().byte() for kind, n in counts.items()])
 
     def loss(generator: torch.Generator) -> Tensor:

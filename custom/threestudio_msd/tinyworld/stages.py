@@ -44,7 +44,7 @@ class Recipe:
 
     data: DataConfig
     judges: dict[str, JudgeConfig]
-    autoencoder: TrainConfig
+    autoencoder: tuple[TrainConfig, ...]
     prior: tuple[TrainConfig, ...]
     autoencoder_channels: tuple[int, ...]
     sizes: PriorConfig
@@ -52,12 +52,14 @@ class Recipe:
 
     def seeded(self, seed: int) -> Recipe:
         """The same with another seed everywhere; no two judges share one."""
-        parts = {name: replace(getattr(self, name), seed=seed) for name in ("data", "autoencoder")}
-        prior = tuple(replace(part, seed=seed) for part in self.prior)
+        rounds = {
+            name: tuple(replace(part, seed=seed) for part in getattr(self, name))
+            for name in ("autoencoder", "prior")
+        }
         judges = {
             name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
         }
-        return replace(self, judges=judges, prior=prior, **parts)
+        return replace(self, data=replace(self.data, seed=seed), judges=judges, **rounds)
 
 
 FULL = Recipe(
@@ -70,6 +72,7 @@ FULL = Recipe(
             (
                 Round(TrainConfig(steps, batch=64, lr=2e-3)),
                 Round(TrainConfig(1200, batch=64, lr=1e-3, warmup=50), mixed=12, blurs=2, painted=14),
+                Round(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=18, blurs=2, painted=16, bank=3000),
             ),
         )
         for name, trunk, width, augmentation, steps in (
@@ -77,11 +80,15 @@ FULL = Recipe(
             ("b", "residual", 20, "disturb", 2200),
         )
     },
-    autoencoder=TrainConfig(steps=5000, batch=16, lr=2.5e-3, gamma=16.97, save_every=100),
+    autoencoder=(
+        TrainConfig(steps=5000, batch=16, lr=2.5e-3, gamma=16.97, save_every=100),
+        TrainConfig(steps=8000, batch=16, lr=2e-3, warmup=200, gamma=16.97, save_every=500),
+    ),
     prior=(
         TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
         TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97),
         TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
+        TrainConfig(steps=9000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
     ),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
@@ -96,13 +103,12 @@ QUICK = Recipe(
             trunk,
             4,
             augmentation,
-            (Round(TrainConfig(steps=2, batch=16, lr=1e-3), mixed=2, blurs=2, painted=2),) * 2,
+            (Round(TrainConfig(steps=2, batch=16, lr=1e-3), mixed=2, blurs=2, painted=2, bank=2),) * 2,
             features=8,
-            bank=2,
         )
         for name, trunk, augmentation in (("a", "convolutions", "degrade"), ("b", "residual", "disturb"))
     },
-    autoencoder=TrainConfig(steps=2, batch=4, lr=1e-3),
+    autoencoder=(TrainConfig(steps=2, batch=4, lr=1e-3),) * 2,
     prior=(TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),) * 2,
     autoencoder_channels=(4, 4, 8),
     sizes=PriorConfig(channels=(16, 16, 16), heads=2, text_width=16, text_layers=1),
@@ -188,7 +194,7 @@ class Training:
     @property
     def vae_folder(self) -> Path:
         """Where the autoencoder's state is kept, and the trained one."""
-        return self.state("vae", asdict(self.recipe.autoencoder), self.recipe.autoencoder_channels)
+        return self.state("vae", [asdict(part) for part in self.recipe.autoencoder], self.recipe.autoencoder_channels)
 
     def autoencoder(self) -> AutoencoderKL:
         """Trains the autoencoder, or reads it if it is trained."""
@@ -197,7 +203,7 @@ class Training:
             vae = train_autoencoder(
                 self.data().seen(),
                 recipe.autoencoder,
-                folder / "state.pt",
+                folder,
                 recipe.autoencoder_channels,
                 self.progress,
             )
