@@ -73,6 +73,7 @@ FULL = Recipe(
                 Round(TrainConfig(steps, batch=64, lr=2e-3)),
                 Round(TrainConfig(1200, batch=64, lr=1e-3, warmup=50), mixed=12, blurs=2, painted=14),
                 Round(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=18, blurs=2, painted=16, bank=3000),
+                Round(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=24, blurs=2, painted=16, bank=3000),
             ),
         )
         for name, trunk, width, augmentation, steps in (
@@ -89,6 +90,7 @@ FULL = Recipe(
         TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97),
         TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
         TrainConfig(steps=9000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
+        TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
     ),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
