@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
-from torch import Tensor
+from torch import Tensor, nn
 
 from .data import Images
 from .training import TrainConfig, fit
@@ -20,6 +20,7 @@ KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
+LATENT_NOISE = 0.15
 CROP, CROP_SHARE = 32, 0.75  # most steps see the middle alone: backgrounds are quickly learned
 QUIET = (
     -6.0
@@ -166,6 +167,37 @@ def train_autoencoder(
     deviation = (mean.var() + (std**2).mean()).sqrt()
     vae.register_to_config(scaling_factor=float(1 / deviation))
     return vae
+
+
+def train_decoder(
+    vae: AutoencoderKL, images: Images, config: TrainConfig, checkpoint: Path, progress: bool = True
+) -> None:
+    """Trains the decoder on, in place, on latents with noise, so that it mends what a denoiser gets wrong.
+
+    The encoder, and so the latents, stay as they are. Half of the latents are left alone; the others get
+    noise of a deviation up to `LATENT_NOISE` in scaled latents, from image to image.
+
+    Args:
+        vae: The trained autoencoder.
+        images: True renders.
+        config: Steps and rates.
+        checkpoint: Where the state is kept, to resume from.
+        progress: Whether to show a bar.
+    """
+    decoder = nn.ModuleList((vae.decoder, vae.post_quant_conv)).to(memory_format=torch.channels_last)
+    limit = LATENT_NOISE / vae.config.scaling_factor
+
+    def loss(generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (config.batch,), generator=generator)
+        source, target = perturb(_middle(images[index].float, generator), generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                z = vae.encode(2 * source - 1).latent_dist.mode().float()
+            sigma = limit * (2 * torch.rand(len(z), 1, 1, 1, generator=generator) - 1).clamp_min(0)
+            decoded = vae.decode(z + sigma * torch.randn(z.shape, generator=generator)).sample
+        return reconstruction_loss(decoded.float(), 2 * target - 1)
+
+    fit("decoder", decoder, loss, config, checkpoint, progress)
 
 
 @torch.no_grad()

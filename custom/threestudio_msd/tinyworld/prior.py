@@ -21,7 +21,6 @@ from .training import TrainConfig, fit
 from .world import COLOURS, OBJECTS, VIEWS, Caption
 
 PRIOR_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny-prior"
-MIN_SNR_GAMMA = 5.0
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,21 @@ class PriorConfig:
     heads: int = 4
     text_width: int = 96
     text_layers: int = 2
+
+
+@dataclass(frozen=True)
+class PriorRound:
+    """A part of the denoiser's training.
+
+    Attributes:
+        training: Steps and rates.
+        min_snr_gamma: Signal-to-noise ratio above which a timestep's error of the noise weighs less.
+        skew: Timesteps are drawn as ``u ** skew`` of all, with uniform ``u``: above 1, more of little noise.
+    """
+
+    training: TrainConfig
+    min_snr_gamma: float = 5.0
+    skew: float = 1.0
 
 
 class TinyPrior(nn.Module):
@@ -129,7 +143,7 @@ def train_prior(
     vae: AutoencoderKL,
     images: Images,
     folder: Path,
-    rounds: Sequence[TrainConfig],
+    rounds: Sequence[PriorRound],
     states: Path,
     sizes: PriorConfig | None = None,
     progress: bool = True,
@@ -138,28 +152,27 @@ def train_prior(
     """Trains the denoiser and the text encoder on the autoencoder's latents of captioned renders.
 
     The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion
-    Training via Min-SNR Weighting Strategy", gamma = 5). The pipeline folder is written afresh, with averaged
+    Training via Min-SNR Weighting Strategy"). The pipeline folder is written afresh, with averaged
     weights, at every save.
 
     Args:
         vae: The trained autoencoder.
         images: Labelled true renders, without the held-out pairs.
         folder: Where the pipeline is saved.
-        rounds: Steps and rates of one training after the other; each starts from the averaged weights of the
-            last (warm restarts), with a seed of its own.
+        rounds: One training after the other; each starts from the averaged weights of the last (warm
+            restarts), with a seed of its own.
         states: Where the state of each round is kept, to resume from.
         sizes: Sizes of the networks; the defaults if ``None``.
         progress: Whether to show a bar.
         on_save: Called with the step after each save.
     """
-    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, rounds[0].seed)
+    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, rounds[0].training.seed)
     prior.unet.to(memory_format=torch.channels_last)
     mean, std = encode_images(vae, images)
     scale = vae.config.scaling_factor
     scheduler = noise_schedule()
     alphas = scheduler.alphas_cumprod
     snr = alphas / (1 - alphas)
-    weight = snr.clamp_max(MIN_SNR_GAMMA) / snr
     names = list(zip(images.object.tolist(), images.colour.tolist(), images.view.tolist(), strict=True))
 
     def tokenise(captions: list[str]) -> Tensor:
@@ -167,28 +180,30 @@ def train_prior(
             captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
         ).input_ids
 
-    def loss(batch: int, generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(images), (batch,), generator=generator)
+    def loss(part: PriorRound, generator: torch.Generator) -> Tensor:
+        index = torch.randint(len(images), (part.training.batch,), generator=generator)
         captions = [
             write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
             for o, c, v in (names[i] for i in index.tolist())
         ]
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
-        t = torch.randint(scheduler.config.num_train_timesteps, (batch,), generator=generator)
+        drawn = torch.rand(len(z), generator=generator) ** part.skew
+        t = (scheduler.config.num_train_timesteps * drawn).long()
         with torch.autocast("cpu", torch.bfloat16):
             text = prior.text_encoder(tokenise(captions))[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
-        return (weight[t] * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
+        weight = snr[t].clamp_max(part.min_snr_gamma) / snr[t]
+        return (weight * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
 
     def save(step: int) -> None:
         save_prior(folder, vae, prior, tokenizer, scheduler)
         if on_save is not None:
             on_save(step)
 
-    for k, config in enumerate(rounds):
-        config = replace(config, seed=config.seed + k)
-        fit("prior", prior, partial(loss, config.batch), config, states / f"round-{k}.pt", progress, save)
+    for k, part in enumerate(rounds):
+        training = replace(part.training, seed=part.training.seed + k)
+        fit("prior", prior, partial(loss, part), training, states / f"round-{k}.pt", progress, save)
     save_prior(folder, vae, prior, tokenizer, scheduler)
     return prior
 

@@ -12,11 +12,11 @@ from diffusers import AutoencoderKL
 
 from ..files import save_text
 from . import card
-from .autoencoder import train_autoencoder
+from .autoencoder import train_autoencoder, train_decoder
 from .data import VERSION, DataConfig, Images, cached_images
 from .figures import Measures, measure_prior, save_sheet
 from .judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
-from .prior import PriorConfig, load_prior, train_prior
+from .prior import PriorConfig, PriorRound, load_prior, train_prior
 from .probe import PROBE, train_probe
 from .training import TrainConfig
 
@@ -35,7 +35,8 @@ class Recipe:
     Attributes:
         data: The renders that train everything.
         judges: By name, as in [`JUDGES`][threestudio_msd.tinyworld.judge.JUDGES].
-        autoencoder: Its training.
+        autoencoder: Its training, one round after the other.
+        decoder: The decoder's further training, on latents with noise.
         prior: That of the denoiser and the text encoder.
         autoencoder_channels: The autoencoder's widths.
         sizes: Of the denoiser and the text encoder.
@@ -45,21 +46,24 @@ class Recipe:
     data: DataConfig
     judges: dict[str, JudgeConfig]
     autoencoder: tuple[TrainConfig, ...]
-    prior: tuple[TrainConfig, ...]
+    decoder: TrainConfig
+    prior: tuple[PriorRound, ...]
     autoencoder_channels: tuple[int, ...]
     sizes: PriorConfig
     measures: Measures
 
     def seeded(self, seed: int) -> Recipe:
         """The same with another seed everywhere; no two judges share one."""
-        rounds = {
-            name: tuple(replace(part, seed=seed) for part in getattr(self, name))
-            for name in ("autoencoder", "prior")
-        }
+        autoencoder = tuple(replace(part, seed=seed) for part in self.autoencoder)
+        decoder = replace(self.decoder, seed=seed + len(autoencoder))
+        prior = tuple(replace(part, training=replace(part.training, seed=seed)) for part in self.prior)
         judges = {
             name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
         }
-        return replace(self, data=replace(self.data, seed=seed), judges=judges, **rounds)
+        data = replace(self.data, seed=seed)
+        return replace(
+            self, data=data, judges=judges, autoencoder=autoencoder, decoder=decoder, prior=prior
+        )
 
 
 FULL = Recipe(
@@ -85,12 +89,14 @@ FULL = Recipe(
         TrainConfig(steps=5000, batch=16, lr=2.5e-3, gamma=16.97, save_every=100),
         TrainConfig(steps=8000, batch=16, lr=2e-3, warmup=200, gamma=16.97, save_every=500),
     ),
+    decoder=TrainConfig(steps=5000, batch=16, lr=1.5e-3, warmup=200, gamma=16.97, save_every=500),
     prior=(
-        TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97),
-        TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97),
-        TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
-        TrainConfig(steps=9000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
-        TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
+        PriorRound(TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97)),
+        PriorRound(TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97)),
+        PriorRound(TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97)),
+        PriorRound(
+            TrainConfig(steps=14000, batch=32, lr=8e-4, warmup=200, gamma=16.97), min_snr_gamma=100.0, skew=1.5
+        ),
     ),
     autoencoder_channels=(16, 32, 64),
     sizes=PriorConfig(),
@@ -111,7 +117,8 @@ QUICK = Recipe(
         for name, trunk, augmentation in (("a", "convolutions", "degrade"), ("b", "residual", "disturb"))
     },
     autoencoder=(TrainConfig(steps=2, batch=4, lr=1e-3),) * 2,
-    prior=(TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97),) * 2,
+    decoder=TrainConfig(steps=2, batch=4, lr=1e-3),
+    prior=(PriorRound(TrainConfig(steps=2, batch=4, lr=1e-3, gamma=16.97)),) * 2,
     autoencoder_channels=(4, 4, 8),
     sizes=PriorConfig(channels=(16, 16, 16), heads=2, text_width=16, text_layers=1),
     measures=Measures(
@@ -196,7 +203,9 @@ class Training:
     @property
     def vae_folder(self) -> Path:
         """Where the autoencoder's state is kept, and the trained one."""
-        return self.state("vae", [asdict(part) for part in self.recipe.autoencoder], self.recipe.autoencoder_channels)
+        recipe = self.recipe
+        rounds = [asdict(part) for part in (*recipe.autoencoder, recipe.decoder)]
+        return self.state("vae", rounds, recipe.autoencoder_channels)
 
     def autoencoder(self) -> AutoencoderKL:
         """Trains the autoencoder, or reads it if it is trained."""
@@ -209,6 +218,7 @@ class Training:
                 recipe.autoencoder_channels,
                 self.progress,
             )
+            train_decoder(vae, self.data().seen(), recipe.decoder, folder / "decoder.pt", self.progress)
             vae.save_pretrained(folder)
         vae = AutoencoderKL.from_pretrained(folder).eval()
         vae.register_to_config(
