@@ -61,9 +61,7 @@ class Recipe:
             name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
         }
         data = replace(self.data, seed=seed)
-        return replace(
-            self, data=data, judges=judges, autoencoder=autoencoder, decoder=decoder, prior=prior
-        )
+        return replace(self, data=data, judges=judges, autoencoder=autoencoder, decoder=decoder, prior=prior)
 
 
 FULL = Recipe(
@@ -95,7 +93,9 @@ FULL = Recipe(
         PriorRound(TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97)),
         PriorRound(TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97)),
         PriorRound(
-            TrainConfig(steps=14000, batch=32, lr=8e-4, warmup=200, gamma=16.97), min_snr_gamma=100.0, skew=1.5
+            TrainConfig(steps=14000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
+            min_snr_gamma=100.0,
+            skew=1.5,
         ),
     ),
     autoencoder_channels=(16, 32, 64),
