@@ -12,8 +12,16 @@ from threestudio_msd.tinyworld.autoencoder import new_autoencoder, perturb, psnr
 from threestudio_msd.tinyworld.data import DataConfig, render_images
 from threestudio_msd.tinyworld.figures import accuracy, latent_statistics
 from threestudio_msd.tinyworld.judge import load_judge
-from threestudio_msd.tinyworld.prior import PRIOR_FOLDER, load_prior, noise_schedule, sample, write_caption
+from threestudio_msd.tinyworld.prior import (
+    PRIOR_FOLDER,
+    PriorRound,
+    load_prior,
+    noise_schedule,
+    sample,
+    write_caption,
+)
 from threestudio_msd.tinyworld.tokens import FLAWS
+from threestudio_msd.tinyworld.training import TrainConfig
 from threestudio_msd.tinyworld.world import Caption, parse_prompt
 
 
@@ -51,6 +59,24 @@ def test_noise_is_stable_diffusions():
     assert scheduler.betas[-1].item() == pytest.approx(0.012)
     assert scheduler.betas.sqrt().diff().std() < 1e-6, "scaled linear: the roots are evenly spaced"
     assert not scheduler.config.clip_sample
+
+
+def test_a_round_weighs_and_draws_its_timesteps():
+    training = TrainConfig(steps=1, batch=1, lr=1e-3)
+    snr = torch.tensor([0.5, 5.0, 50.0, 500.0])
+    torch.testing.assert_close(PriorRound(training).weight(snr), torch.tensor([1.0, 1.0, 0.1, 0.01]))
+    torch.testing.assert_close(
+        PriorRound(training, min_snr_gamma=100.0).weight(snr), torch.tensor([1.0, 1.0, 1.0, 0.2])
+    )
+
+    def below_100(skew):
+        t = PriorRound(training, skew=skew).timesteps(20000, 1000, torch.Generator().manual_seed(0))
+        assert t.min() >= 0
+        assert t.max() <= 999
+        return (t < 100).float().mean().item()
+
+    assert below_100(1.0) == pytest.approx(0.1, abs=0.01)
+    assert below_100(1.5) == pytest.approx(0.1 ** (1 / 1.5), abs=0.01)
 
 
 def test_guided_samples_are_the_right_object_in_the_right_colour(pipeline):

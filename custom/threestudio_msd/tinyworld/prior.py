@@ -48,6 +48,14 @@ class PriorRound:
     min_snr_gamma: float = 5.0
     skew: float = 1.0
 
+    def timesteps(self, n: int, total: int, generator: torch.Generator) -> Tensor:
+        """Random timesteps from 0 to `total` - 1, int64 ``[n]``."""
+        return (total * torch.rand(n, generator=generator) ** self.skew).long()
+
+    def weight(self, snr: Tensor) -> Tensor:
+        """Weights of the noise's squared error at signal-to-noise ratios `snr`, of the same shape."""
+        return snr.clamp_max(self.min_snr_gamma) / snr
+
 
 class TinyPrior(nn.Module):
     """What is trained together: the denoiser and the text encoder, from nothing."""
@@ -188,13 +196,11 @@ def train_prior(
         ]
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
-        drawn = torch.rand(len(z), generator=generator) ** part.skew
-        t = (scheduler.config.num_train_timesteps * drawn).long()
+        t = part.timesteps(len(z), scheduler.config.num_train_timesteps, generator)
         with torch.autocast("cpu", torch.bfloat16):
             text = prior.text_encoder(tokenise(captions))[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
-        weight = snr[t].clamp_max(part.min_snr_gamma) / snr[t]
-        return (weight * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
+        return (part.weight(snr[t]) * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
 
     def save(step: int) -> None:
         save_prior(folder, vae, prior, tokenizer, scheduler)
