@@ -20,7 +20,9 @@ KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
-LATENT_NOISE = 0.15
+LATENT_NOISE = (
+    0.15  # of what the decoder learns to mend, in deviations of the latents: about what a denoiser errs by
+)
 CROP, CROP_SHARE = 32, 0.75  # most steps see the middle alone: backgrounds are quickly learned
 QUIET = (
     -6.0
