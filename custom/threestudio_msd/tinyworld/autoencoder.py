@@ -14,15 +14,13 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from .data import Images
-from .training import TrainConfig, fit
+from .training import TrainConfig, fit, fit_rounds
 
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
-LATENT_NOISE = (
-    0.15  # of what the decoder learns to mend, in deviations of the latents: about what a denoiser errs by
-)
+LATENT_NOISE = 0.15  # what the decoder learns to mend, in deviations of the latents
 CROP, CROP_SHARE = 32, 0.75  # most steps see the middle alone: backgrounds are quickly learned
 QUIET = (
     -6.0
@@ -70,6 +68,12 @@ def _middle(images: Tensor, generator: torch.Generator) -> Tensor:
     spare = images.shape[-1] - CROP
     top, left = torch.randint(spare // 4, 3 * spare // 4 + 1, (2,), generator=generator).tolist()
     return images[..., top : top + CROP, left : left + CROP]
+
+
+def _batch(images: Images, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Inputs and targets of a training step, in [0, 1]."""
+    index = torch.randint(len(images), (n,), generator=generator)
+    return perturb(_middle(images[index].float, generator), generator)
 
 
 def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -154,17 +158,15 @@ def train_autoencoder(
     vae = new_autoencoder(channels).to(memory_format=torch.channels_last)
 
     def loss(batch: int, generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(images), (batch,), generator=generator)
-        source, target = perturb(_middle(images[index].float, generator), generator)
+        source, target = _batch(images, batch, generator)
         with torch.autocast("cpu", torch.bfloat16):
             posterior = vae.encode(2 * source - 1).latent_dist
             decoded = vae.decode(posterior.sample(generator)).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
         return reconstruction_loss(decoded.float(), 2 * target - 1) + KL_WEIGHT * kl.float()
 
-    for k, config in enumerate(rounds):
-        config = replace(config, seed=config.seed + k)
-        fit("autoencoder", vae, partial(loss, config.batch), config, states / f"round-{k}.pt", progress)
+    seeded = (replace(config, seed=config.seed + k) for k, config in enumerate(rounds))
+    fit_rounds("autoencoder", vae, ((c, partial(loss, c.batch)) for c in seeded), states, progress)
     mean, std = encode_images(vae, images[slice(0, 2048)])
     deviation = (mean.var() + (std**2).mean()).sqrt()
     vae.register_to_config(scaling_factor=float(1 / deviation))
@@ -190,8 +192,7 @@ def train_decoder(
     limit = LATENT_NOISE / vae.config.scaling_factor
 
     def loss(generator: torch.Generator) -> Tensor:
-        index = torch.randint(len(images), (config.batch,), generator=generator)
-        source, target = perturb(_middle(images[index].float, generator), generator)
+        source, target = _batch(images, config.batch, generator)
         with torch.autocast("cpu", torch.bfloat16):
             with torch.no_grad():
                 z = vae.encode(2 * source - 1).latent_dist.mode().float()
@@ -216,9 +217,17 @@ def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, images: Images, batch: int = 128) -> float:
     """Mean peak signal-to-noise ratio of reconstructions (dB)."""
-    errors = []
-    for i in range(0, len(images), batch):
-        rgb = images[slice(i, i + batch)].float
-        decoded = vae.decode(vae.encode(2 * rgb - 1).latent_dist.mode()).sample.clamp(-1, 1)
-        errors.append(((decoded + 1) / 2 - rgb).square().mean((1, 2, 3)))
-    return float(-10 * torch.cat(errors).log10().mean())
+    parts = [images[slice(i, i + batch)].float for i in range(0, len(images), batch)]
+    decoded = [vae.decode(vae.encode(2 * rgb - 1).latent_dist.mode()).sample for rgb in parts]
+    return mean_psnr(torch.cat(decoded), torch.cat(parts))
+
+
+def mean_psnr(decoded: Tensor, rgb: Tensor) -> float:
+    """Mean over images of the peak signal-to-noise ratio (dB).
+
+    Args:
+        decoded: What an autoencoder gives, ``[n, 3, h, w]`` in [-1, 1]; clipped to it.
+        rgb: The truth, ``[n, 3, h, w]`` in [0, 1].
+    """
+    error = (decoded.clamp(-1, 1) + 1) / 2 - rgb
+    return float(-10 * error.square().mean((1, 2, 3)).log10().mean())

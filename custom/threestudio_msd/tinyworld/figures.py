@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..evaluation.metrics import frechet_distance
 from ..files import write_whole
-from .autoencoder import encode_images, psnr
+from .autoencoder import encode_images, mean_psnr, psnr
 from .data import Images, render_captions
 from .details import DETAILS
 from .judge import Judge
@@ -208,8 +208,7 @@ def round_trip(
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
             z = scheduler.step(unet(z, t, text).sample, t, z).prev_sample
-    back = (vae.decode(z / vae.config.scaling_factor).sample / 2 + 0.5).clamp(0, 1)
-    return float(-10 * (back - rgb).square().mean((1, 2, 3)).log10().mean())
+    return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, rgb)
 
 
 def measure_prior(

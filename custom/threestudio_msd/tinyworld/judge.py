@@ -26,7 +26,7 @@ from ..files import save_tensors, save_text
 from .data import Images
 from .details import DETAILS
 from .negatives import KINDS, blurred, mixtures, negatives, other_objects, painted
-from .training import Loss, TrainConfig, fit
+from .training import Loss, TrainConfig, fit_rounds
 from .world import COLOURS, OBJECTS, VIEWS, Reading, turn_between
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -350,10 +350,13 @@ def train_judge(images: Images, config: JudgeConfig, folder: Path, progress: boo
     """
     torch.manual_seed(config.seed)
     judge = Judge(config.trunk, config.width, config.features).to(memory_format=torch.channels_last)
-    for k, part in enumerate(config.rounds):
-        training = replace(part.training, seed=config.seed + 500 * k)
-        loss = _loss(judge, images, AUGMENTATIONS[config.augmentation], replace(part, training=training))
-        fit(f"judge of {config.trunk}", judge, loss, training, folder / f"round-{k}.pt", progress)
+    augment = AUGMENTATIONS[config.augmentation]
+    seeded = [
+        replace(part, training=replace(part.training, seed=config.seed + 500 * k))
+        for k, part in enumerate(config.rounds)
+    ]
+    rounds = ((part.training, _loss(judge, images, augment, part)) for part in seeded)
+    fit_rounds(f"judge of {config.trunk}", judge, rounds, folder, progress)
     return judge
 
 

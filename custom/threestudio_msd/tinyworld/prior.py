@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from .autoencoder import encode_images
 from .data import Images
 from .tokens import FILLERS, FLAWS, LENGTH, save_tokenizer
-from .training import TrainConfig, fit
+from .training import TrainConfig, fit_rounds
 from .world import COLOURS, OBJECTS, VIEWS, Caption
 
 PRIOR_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny-prior"
@@ -207,9 +207,11 @@ def train_prior(
         if on_save is not None:
             on_save(step)
 
-    for k, part in enumerate(rounds):
-        training = replace(part.training, seed=part.training.seed + k)
-        fit("prior", prior, partial(loss, part), training, states / f"round-{k}.pt", progress, save)
+    seeded = (
+        (replace(part.training, seed=part.training.seed + k), partial(loss, part))
+        for k, part in enumerate(rounds)
+    )
+    fit_rounds("prior", prior, seeded, states, progress, save)
     save_prior(folder, vae, prior, tokenizer, scheduler)
     return prior
 

@@ -211,14 +211,11 @@ class Training:
         """Trains the autoencoder, or reads it if it is trained."""
         folder, recipe = self.vae_folder, self.recipe
         if not (folder / "config.json").is_file():
+            images = self.data().seen()
             vae = train_autoencoder(
-                self.data().seen(),
-                recipe.autoencoder,
-                folder,
-                recipe.autoencoder_channels,
-                self.progress,
+                images, recipe.autoencoder, folder, recipe.autoencoder_channels, self.progress
             )
-            train_decoder(vae, self.data().seen(), recipe.decoder, folder / "decoder.pt", self.progress)
+            train_decoder(vae, images, recipe.decoder, folder / "decoder.pt", self.progress)
             vae.save_pretrained(folder)
         vae = AutoencoderKL.from_pretrained(folder).eval()
         vae.register_to_config(

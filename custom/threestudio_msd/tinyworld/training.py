@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +125,29 @@ def fit(
                         on_save(step + 1)
     _load(module, average)
     return module.eval()
+
+
+def fit_rounds(
+    name: str,
+    module: nn.Module,
+    rounds: Iterable[tuple[TrainConfig, Loss]],
+    states: Path,
+    progress: bool = True,
+    on_save: Callable[[int], None] | None = None,
+) -> nn.Module:
+    """One [`fit`][] after the other, each from the averaged weights of the last: warm restarts.
+
+    Args:
+        name: For the progress bar and the messages.
+        module: Everything to train.
+        rounds: Rates, counts and loss of each.
+        states: The folder where the state of each round is kept, to resume from.
+        progress: Whether to show a bar.
+        on_save: Called with the step after each save, the averaged weights in place.
+    """
+    for k, (config, loss) in enumerate(rounds):
+        fit(name, module, loss, config, states / f"round-{k}.pt", progress, on_save)
+    return module
 
 
 def _load(module: nn.Module, tensors: list[Tensor]) -> None:
