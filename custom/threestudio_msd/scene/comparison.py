@@ -161,8 +161,8 @@ def compare_scenes(
     steps = {m: steps_of(read(m.config, [prompt, *m.overrides]), share) for m in methods}
     cells = [
         SceneCell(method, prompt, seed, steps[method], str(out), TURN)
+        for seed in range(seeds)  # the slowest, so that one stopped half-way has whole seeds
         for prompt in prompts
-        for seed in range(seeds)
         for method in methods
     ]
     results: dict[str, dict[SceneCell, Measured]] = {method.label: {} for method in methods}
