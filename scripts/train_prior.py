@@ -3,6 +3,7 @@
 python scripts/train_prior.py                       all stages, into the package's assets
 python scripts/train_prior.py --stage sheet         only measure, draw, and write the model card
 python scripts/train_prior.py --stage probe         the linear probe, which needs the extra `probe`
+python scripts/train_prior.py --stage sdedit        at which noise samples lose details, by judges and probe
 python scripts/train_prior.py --quick --out outputs/quick  every stage in seconds, for a smoke test
 
 Stopped, it goes on from its last checkpoint when started again with the same arguments.
@@ -26,9 +27,9 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--stage",
-        choices=(*STAGES, "probe", "all"),
+        choices=(*STAGES, "probe", "sdedit", "all"),
         default="all",
-        help="one stage, or all in this order but the probe, which needs the extra `probe`",
+        help="one stage, or all in this order but the last two, which need the extra `probe`",
     )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=ROOT / "custom" / "threestudio_msd" / "assets")

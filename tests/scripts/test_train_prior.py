@@ -6,10 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch.nn.functional as F
 from safetensors.torch import load_file
+from threestudio_msd.tinyworld import probe
 from threestudio_msd.tinyworld.card import judge_tables, prior_tables
 from threestudio_msd.tinyworld.prior import load_prior
 from threestudio_msd.tinyworld.world import VIEWS
+from torch import nn
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,14 @@ def weights(out: Path) -> dict:
     }
 
 
-def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys):
+class Pixels(nn.Module):
+    """Small pixels as features, which need no download."""
+
+    def extract_features(self, images):
+        return F.avg_pool2d(images, 16).flatten(1)[..., None, None]
+
+
+def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys, monkeypatch):
     for name, stages in (("one", ["all"]), ("two", ["judges", "vae", "unet"])):  # measuring makes no weights
         folders = ["--out", str(tmp_path / name), "--cache", str(tmp_path / f"{name}-cache")]
         assert [script.main(["--quick", "--stage", stage, *folders]) for stage in stages] == [0] * len(stages)
@@ -53,6 +63,13 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
     one, two = weights(out), weights(tmp_path / "two")
     assert one.keys() == two.keys()
     assert all(one[key].equal(two[key]) for key in one)
+
+    monkeypatch.setattr(probe, "load_backbone", Pixels)
+    folders = ["--out", str(out), "--cache", str(tmp_path / "one-cache")]
+    assert [script.main(["--quick", "--stage", stage, *folders]) for stage in ("probe", "sdedit")] == [0, 0]
+    card = (out / "README.md").read_text()
+    for row in ("true renders", "through the autoencoder", "the same, from t = 500 back", "samples, w = 3"):
+        assert f"\n| {row} | " in card
 
 
 def test_a_smoke_run_cannot_overwrite_what_ships(script, capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from threestudio_msd.tinyworld import card
+from threestudio_msd.tinyworld.figures import Accuracy
 from threestudio_msd.tinyworld.world import OBJECTS, VIEWS
 
 
@@ -103,3 +104,18 @@ def test_a_block_is_replaced_and_the_cards_own_words_are_left_alone(tmp_path):
 def test_without_a_card_there_is_only_the_block(tmp_path):
     card.fill(tmp_path / "README.md", "prior", "figures")
     assert (tmp_path / "README.md").read_text().splitlines()[1:-1] == ["", "figures", ""]
+
+
+def test_details_kept_stand_by_images_and_reader():
+    found = {
+        "true renders": {
+            "judge a": Accuracy(0.99, 0.99, 0.98, 192),
+            "probe": Accuracy(0.97, 0.98, 0.96, 192),
+        },
+        "samples": {"judge a": Accuracy(0.9, 0.9, 0.875, 192), "probe": Accuracy(0.8, 0.9, 0.75, 192)},
+    }
+    text = card.details_kept(found, guidance_scale=3.0)
+    assert text.startswith("192 images a row")
+    assert "w = 3:" in text
+    assert "| true renders | 98.0 % | 96.0 % |" in text.splitlines()
+    assert "| samples | 87.5 % | 75.0 % |" in text.splitlines()

@@ -14,6 +14,7 @@ from threestudio_msd.tinyworld.figures import (
     probes,
     round_trip,
     save_sheet,
+    sdedit,
     view_accuracy,
     view_captions,
 )
@@ -95,3 +96,20 @@ def test_the_sheet_shows_every_object_in_every_colour(tmp_path, pipeline, monkey
         assert sheet.getpixel((63, 95))[0] == 255
     assert shown[0] == "a red airplane"
     assert shown[-1] == "a black teapot"
+
+
+def test_renders_come_back_from_noise_the_nearer_the_less_of_it(pipeline):
+    captions = [
+        Caption("mug", "red", "front"),
+        Caption("cat", "blue", "side"),
+        Caption("car", "pink", "back"),
+    ]
+    images = render_captions(captions, seed=4)
+    truth = images.float.permute(0, 2, 3, 1)
+    back = {t: sdedit(pipeline, images, captions, t, guidance_scale=1.0, steps=10) for t in (0, 300, 999)}
+    errors = [(rgb - truth).square().mean().item() for rgb in back.values()]
+    assert errors == sorted(errors)
+    with torch.no_grad():
+        decoded = pipeline.vae(2 * images.float - 1).sample.permute(0, 2, 3, 1)
+    assert back[0].allclose(((decoded + 1) / 2).clamp(0, 1), atol=1e-5)
+    assert errors[2] > 4 * errors[0], "from pure noise other images come"

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..files import save_text
 from ..markdown import markdown_table
+from .figures import Accuracy
 from .judge import NOTHING
 from .world import OBJECTS, VIEWS
 
@@ -63,6 +64,24 @@ def pairs(figures: Figures) -> str:
     counts = {kind: next(iter(read.values()))["images"] for kind, read in first.items()}
     note = f"{counts['seen']} DDIM samples of seen pairs, {counts['held out']} of held-out ones, a scale."
     return f"{note}\n\n{markdown_table(head, rows)}"
+
+
+def details_kept(figures: Mapping[str, Mapping[str, Accuracy]], guidance_scale: float) -> str:
+    """Object and colour right, by kind of images and reader.
+
+    Args:
+        figures: As [`measure_details_kept`][threestudio_msd.tinyworld.figures.measure_details_kept] returns
+            them.
+        guidance_scale: That of the ways back.
+    """
+    first = next(iter(figures.values()))
+    rows = [[name, *(percent(one.both) for one in read.values())] for name, read in figures.items()]
+    n = next(iter(first.values())).images
+    note = (
+        f"{n} images a row, object and colour read right; to timestep t by noise and back by DDIM at "
+        f"w = {guidance_scale:g}:"
+    )
+    return f"{note}\n\n{markdown_table(['', *first], rows)}"
 
 
 def views(figures: Figures) -> str:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from diffusers import AutoencoderKL, DDIMInverseScheduler, StableDiffusionPipeline
@@ -22,7 +22,7 @@ from .data import Images, render_captions
 from .details import DETAILS
 from .judge import Judge
 from .prior import sample
-from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, held_out_pairs, seen_pairs
+from .world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, Reading, all_pairs, held_out_pairs, seen_pairs
 
 PLAIN, HIDDEN = 0.9, 0.02
 """Parts of the true renders of an object from a view that show a detail: from the one on, samples should too;
@@ -30,6 +30,13 @@ up to the other, they should not.
 """
 
 Judges = Mapping[str, Judge]
+
+
+class Reader(Protocol):
+    """A judge, or the linear probe."""
+
+    def classify(self, images: Tensor) -> Reading:
+        """What is seen in images ``[n, h, w, 3]`` in [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,8 @@ class Measures:
         negatives: Fresh images of each kind of nothing.
         trips: Steps of DDIM inversion and back.
         sheet_scale: Guidance scale of the sample sheet.
+        starts: Timesteps that true renders are taken to and back from.
+        starts_scale: Guidance scale on the way back.
     """
 
     scales: tuple[float, ...] = (1.0, 3.0, 5.0, 7.5)
@@ -57,6 +66,8 @@ class Measures:
     negatives: int = 40
     trips: tuple[int, ...] = (10, 20, 50)
     sheet_scale: float = 5.0
+    starts: tuple[int, ...] = (50, 100, 200, 500)
+    starts_scale: float = 3.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +80,7 @@ class Accuracy:
     images: int
 
 
-def accuracy(judge: Judge, images: Tensor, captions: Sequence[Caption]) -> Accuracy:
+def accuracy(judge: Reader, images: Tensor, captions: Sequence[Caption]) -> Accuracy:
     """Reads images ``[n, h, w, 3]`` in [0, 1] and compares with their captions."""
     right = judge.classify(images).right(captions)
     return Accuracy(**{name: fmean(hits) for name, hits in right.items()}, images=len(captions))
@@ -209,6 +220,76 @@ def round_trip(
         for t in scheduler.timesteps:
             z = scheduler.step(unet(z, t, text).sample, t, z).prev_sample
     return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, rgb)
+
+
+@torch.no_grad()
+def sdedit(
+    pipeline: StableDiffusionPipeline,
+    images: Images,
+    captions: Sequence[Caption],
+    start: int,
+    guidance_scale: float,
+    steps: int = 50,
+    seed: int = 0,
+) -> Tensor:
+    """Renders whose latents get the noise of a timestep, and are denoised by guided DDIM (SDEdit, Meng et al.
+    2022).
+
+    Args:
+        pipeline: The prior.
+        images: True renders.
+        captions: What each shows.
+        start: The timestep; 0 is the autoencoder alone.
+        guidance_scale: Guidance on the way back.
+        steps: DDIM steps that go over all timesteps; those from `start` on are taken.
+        seed: Of the noise.
+
+    Returns:
+        ``[n, h, w, 3]`` in [0, 1].
+    """
+    vae, unet, scheduler = pipeline.vae, pipeline.unet, pipeline.scheduler
+    z = vae.config.scaling_factor * vae.encode(2 * images.float - 1).latent_dist.mode()
+    texts = [caption.text for caption in captions]
+    text, empty = pipeline.encode_prompt(texts, pipeline.device, 1, True)
+    scheduler.set_timesteps(steps)
+    way = [t for t in scheduler.timesteps if t <= start]
+    if way:
+        z = scheduler.add_noise(
+            z, torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)), way[0]
+        )
+    for t in way:
+        asked, free = unet(torch.cat([z, z]), t, torch.cat([text, empty])).sample.chunk(2)
+        z = scheduler.step(free + guidance_scale * (asked - free), t, z).prev_sample
+    decoded = vae.decode(z / vae.config.scaling_factor).sample
+    return ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def measure_details_kept(
+    pipeline: StableDiffusionPipeline, readers: Mapping[str, Reader], settings: Measures, seed: int
+) -> dict[str, dict[str, Accuracy]]:
+    """At which noise samples lose what readers know things by: see [`sdedit`][].
+
+    Args:
+        pipeline: The prior.
+        readers: By name.
+        settings: How much is measured.
+        seed: Of the true renders.
+
+    Returns:
+        By kind of images, and by reader.
+    """
+    captions = pair_captions(all_pairs(), settings.per_pair)
+    renders = render_captions(captions, seed + 4)
+    scale, steps = settings.starts_scale, settings.sampling_steps
+    found = {"true renders": renders.float.permute(0, 2, 3, 1)}
+    for start in (0, *settings.starts):
+        name = f"the same, from t = {start} back" if start else "through the autoencoder"
+        found[name] = sdedit(pipeline, renders, captions, start, scale, steps)
+    found[f"samples, w = {scale:g}"] = sample(pipeline, [caption.text for caption in captions], scale, steps)
+    return {
+        name: {reader: accuracy(one, images, captions) for reader, one in readers.items()}
+        for name, images in found.items()
+    }
 
 
 def measure_prior(

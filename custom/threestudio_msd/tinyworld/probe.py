@@ -106,6 +106,10 @@ class Probe:
         names = tuple(COLOURS)
         return Reading([OBJECTS[i] for i in objects], [names[i] for i in colours])
 
+    def classify(self, images: Tensor) -> Reading:
+        """What is seen in images ``[n, h, w, 3]`` in [0, 1]."""
+        return self.read(self.features(images))
+
     def scores(self, head: str, features: Tensor) -> Tensor:
         """Logits of a head, ``[n, classes]``."""
         return F.linear(features, self.heads[f"{head}.weight"], self.heads[f"{head}.bias"])

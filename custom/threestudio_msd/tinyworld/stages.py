@@ -14,10 +14,10 @@ from ..files import save_text
 from . import card
 from .autoencoder import train_autoencoder, train_decoder
 from .data import VERSION, DataConfig, Images, cached_images
-from .figures import Measures, measure_prior, save_sheet
+from .figures import Measures, measure_details_kept, measure_prior, save_sheet
 from .judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
 from .prior import PriorConfig, PriorRound, load_prior, train_prior
-from .probe import PROBE, train_probe
+from .probe import PROBE, Probe, train_probe
 from .training import TrainConfig
 
 FRESH_SEED = 1_000_003
@@ -92,10 +92,11 @@ FULL = Recipe(
         PriorRound(TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97)),
         PriorRound(TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97)),
         PriorRound(TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97)),
-        PriorRound(
-            TrainConfig(steps=14000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
-            min_snr_gamma=100.0,
-            skew=1.5,
+        *(
+            PriorRound(
+                TrainConfig(steps, batch=32, lr=8e-4, warmup=200, gamma=16.97), min_snr_gamma=100.0, skew=1.5
+            )
+            for steps in (14000,)
         ),
     ),
     autoencoder_channels=(16, 32, 64),
@@ -131,6 +132,7 @@ QUICK = Recipe(
         negatives=2,
         trips=(2,),
         sheet_scale=1.0,
+        starts=(500,),
     ),
 )
 """A smoke run of every stage in seconds; its weights are of no use."""
@@ -157,6 +159,7 @@ class Training:
             "unet": self.prior,
             "sheet": self.sheet,
             "probe": self.probe,
+            "sdedit": self.sdedit,
         }
 
     def state(self, stage: str, *settings: object) -> Path:
@@ -242,6 +245,14 @@ class Training:
         probe = train_probe(self.data()[slice(0, PROBED)], self.fresh())
         probe.save(self.out / PROBE)
         print(", ".join(f"probe: {head} {100 * part:.1f} %" for head, part in probe.accuracy.items()))
+
+    def sdedit(self) -> None:
+        """Measures at which noise samples lose details, by judges and probe; needs the extra `probe`."""
+        measures = self.recipe.measures
+        readers = {f"judge {name}": load_judge(self.folder(name)) for name in self.recipe.judges}
+        readers["probe"] = Probe.load(self.out / PROBE)
+        found = measure_details_kept(load_prior(self.out / "tiny-prior"), readers, measures, self.fresh_seed)
+        self.tell("sdedit", card.details_kept(found, measures.starts_scale))
 
     def sheet(self) -> None:
         """Measures what is in `out`: the model card's figures, and the sample sheet."""
