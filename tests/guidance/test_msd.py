@@ -8,6 +8,7 @@ import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.errors import UserError
+from threestudio_msd.fields import FieldError
 
 
 def guidance(folder, **cfg):
@@ -103,6 +104,7 @@ def test_refresh_every_spends_calls_only_at_refreshes_and_survives_a_restart(ran
     [
         {"refresh_every": 2},
         {"fixed_noise": True},
+        {"last_fit": 0.5},
         {"bandwidth": {"type": "adaptive", "start": 2.0, "end": 0.1}},
     ],
 )
@@ -173,6 +175,38 @@ def test_a_converged_particle_costs_no_further_calls_and_the_run_ends_when_all_h
     assert [resumed.kept[key].finished for key in (0, 1)] == [True, False]
 
 
+def test_the_last_fit_keeps_the_last_target_and_schedules_run_over_the_steps_before(random_pipeline):
+    g = guidance(random_pipeline, trainer_max_steps=8, last_fit=0.5, refresh_every=2)
+    calls, lams, losses = [], [], []
+    for step in range(8):
+        g.update_step(0, step)
+        out = g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))
+        calls.append(out["nfe"])
+        lams.append(float(out["bandwidth"]))
+        losses.append(out["loss_msd"].item())
+    first = calls[0]
+    assert calls == [first, first, *[2 * first] * 6]
+    schedule = g.estimator.bandwidth
+    assert lams == pytest.approx([schedule.start] * 2 + [schedule.at(2 / 3)] * 6)
+    assert len(set(losses[2:])) == 1  # of the same renders to the same target
+
+
+def test_what_converges_early_is_fitted_as_long_and_no_longer(random_pipeline):
+    settings = {"bandwidth": CONSTANT, "stop_threshold": 1e6, "trainer_max_steps": 20, "last_fit": 0.25}
+    g, ended = guidance(random_pipeline, **settings), []
+    for step in range(8):
+        g.update_step(0, step)
+        ended.append(g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))["finished"])
+    # two estimates make an average; the second is fitted by the steps 1 to 5
+    assert ended == [0.0] * 5 + [1.0] * 3
+    assert g.nfe == 2 * g.estimator.sampler.steps * 2
+
+
+def test_a_last_fit_needs_a_length(random_pipeline):
+    with pytest.raises(FieldError, match="trainer_max_steps: no length is given"):
+        guidance(random_pipeline, bandwidth=CONSTANT, trainer_max_steps=None, last_fit=0.5)
+
+
 def test_a_shift_above_the_threshold_does_not_stop(random_pipeline):
     g = guidance(random_pipeline, bandwidth=CONSTANT, stop_threshold=1e-6)
     for _ in range(4):
@@ -204,6 +238,7 @@ NUMBERS = [
     *(("draws_per_estimate", value) for value in (0, 1.5)),
     ("refresh_every", 0),
     ("stop_threshold", float("nan")),
+    ("last_fit", 1.0),
     ("guidance_scale", "lots"),
     ("guidance_scale", [0, 1]),
     ("fixed_noise", "stale"),

@@ -38,6 +38,7 @@ WRONG = {
     GUIDANCE + "revision": ["5", "main"],
     GUIDANCE + "refresh_every": ["0", "1.5"],
     GUIDANCE + "stop_threshold": [".nan", "-1", "never"],
+    GUIDANCE + "last_fit": [".nan", "-0.1", "1", "long"],
     GUIDANCE + "fixed_noise": ["3", "fixed", "null"],
     GUIDANCE + "dtype": ["float8", "fp16", "3"],
     GUIDANCE + "loss_space": ["pixels"],

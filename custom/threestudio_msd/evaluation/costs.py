@@ -10,8 +10,10 @@ from ..errors import UserError
 from .grid import Cell, Execute, run_grid
 from .images import Run
 
-PROBES = (8, 24)
-"""Optimiser steps of the two short runs: multiples of usual `refresh_every`: none counts in part."""
+PROBES = (16, 48)
+"""Optimiser steps of the two short runs: multiples of twice a usual `refresh_every`, as half of the steps can be
+a last fit: none counts in part.
+"""
 
 KINDS: Mapping[str, str] = {
     "steps": "optimiser steps",

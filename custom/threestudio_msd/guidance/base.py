@@ -177,9 +177,14 @@ class LatentGuidance(SystemCalls):
         return self.model.denoiser.evaluations
 
     @property
+    def scheduled_steps(self) -> int:
+        """Steps over which schedules run."""
+        return self.cfg.trainer_max_steps or 0
+
+    @property
     def progress(self) -> float:
-        """Part of the optimisation done, in [0, 1]; 1 at the last step."""
-        return min(self.step / max((self.cfg.trainer_max_steps or 0) - 1, 1), 1.0)
+        """Part of the scheduled steps done, in [0, 1]; 1 at the last of them."""
+        return min(self.step / max(self.scheduled_steps - 1, 1), 1.0)
 
     def now(self, scalar: Any) -> float:
         """A scheduled scalar's value at the present step."""

@@ -55,6 +55,9 @@ class MSDGuidance(LatentGuidance, BaseObject):
         # square of m, averaged over estimates, is at most this part of lambda; the run ends when all have; 0
         # never stops, nor does a bandwidth that falls until the run's end
         stop_threshold: float = number(0.0, least=0)
+        # part of the run's steps that fit the last x' at its end, the network at rest: schedules run over the
+        # steps before; where all particles converge early, as many steps follow and no more
+        last_fit: float = number(0.0, least=0, below=1)
 
         def __post_init__(self) -> None:
             build_estimator(self.sampler, self.bandwidth, self.draws_per_estimate)
@@ -62,8 +65,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
         @property
         def follows_progress(self) -> bool:
-            """A bandwidth that is constant, or follows the shifts, does not."""
-            return falls_until_the_end(self.bandwidth)
+            """A bandwidth that is constant, or follows the shifts, does not; a last fit does."""
+            return falls_until_the_end(self.bandwidth) or self.last_fit > 0
 
     cfg: Config
     name = "msd"
@@ -82,6 +85,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         remembering = {
             "refresh_every": settings.get("refresh_every", 1) > 1,
             "fixed_noise": settings.get("fixed_noise", False),
+            "last_fit": settings.get("last_fit", 0) > 0,
             "bandwidth.type": (settings.get("bandwidth") or {}).get("type") == "adaptive",
         }
         if experiment.get("data_type") == NEVER_AGAIN and any(remembering.values()):
@@ -123,10 +127,11 @@ class MSDGuidance(LatentGuidance, BaseObject):
         """
         remembered = self.estimator.init(latents)
         if index is None:
-            if remembered or self.cfg.fixed_noise or self.cfg.refresh_every > 1:
+            if remembered or self.cfg.fixed_noise or self.cfg.refresh_every > 1 or self.cfg.last_fit > 0:
                 raise UserError(
-                    "system.guidance: refresh_every > 1, fixed_noise and the adaptive bandwidth belong to "
-                    "particles or cameras that come again: the batch has no index that says which these are"
+                    "system.guidance: refresh_every > 1, last_fit, fixed_noise and the adaptive bandwidth "
+                    "belong to particles or cameras that come again: the batch has no index that says which "
+                    "these are"
                 )
             return super().estimate(latents, prompt_utils, view, index)
         keys = index.tolist()
@@ -139,9 +144,22 @@ class MSDGuidance(LatentGuidance, BaseObject):
         sigma = torch.stack([one.sigma for one in kept])
         return Estimate(target, latents - target, 0, sigma, denoised=target)
 
+    @property
+    def last_fit_steps(self) -> int:
+        """Steps of the last fit."""
+        return round(self.cfg.last_fit * (self.cfg.trainer_max_steps or 0))
+
+    @property
+    def scheduled_steps(self) -> int:
+        """All steps but those of the last fit."""
+        return super().scheduled_steps - self.last_fit_steps
+
     def _is_due(self, key: int) -> bool:
         one = self.kept.get(key)
-        return one is None or (one.age >= self.cfg.refresh_every and not one.finished)
+        if one is None:
+            return True
+        in_last_fit = self.cfg.last_fit > 0 and self.step >= self.scheduled_steps
+        return one.age >= self.cfg.refresh_every and not one.finished and not in_last_fit
 
     def _refresh(self, latents: Batch, prompt_utils: PromptProcessorOutput, view: View, index: Index) -> None:
         """Estimate x' of some particles, and keep it with what the bandwidth remembers of them."""
@@ -198,7 +216,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
         if self.cfg.stop_threshold == 0:
             return False
         if self.kept:
-            return all(one.finished and one.age >= self.cfg.refresh_every for one in self.kept.values())
+            fitted = max(self.cfg.refresh_every, self.last_fit_steps)
+            return all(one.finished and one.age >= fitted for one in self.kept.values())
         lam = self.estimator.bandwidth.last
         small = converged(estimate.gradient, lam, self.cfg.stop_threshold)
         return bool((small & (estimate.sigma <= lam)).all())
