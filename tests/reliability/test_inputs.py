@@ -49,7 +49,7 @@ WRONG = {
     "data.batch_size": ["0", "3", "half"],
     "data.eval_height": ["1000000000000"],
     "data.width": ["wide", "0", "-3", "64.5", "1000000000"],
-    "system.geometry.encoding.scale": ["0", ".nan", "[1]"],
+    "system.geometry.encoding.per_level_scale": ["0", ".nan", "[1]"],
     "system.geometry.init_grey": ["0", "1", ".nan"],
     "system.geometry.activation": ["rellu", "conv2d", "3"],
     "system.progress_every": ["0", "often"],

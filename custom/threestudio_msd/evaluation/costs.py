@@ -10,9 +10,9 @@ from ..errors import UserError
 from .grid import Cell, Execute, run_grid
 from .images import Run
 
-PROBES = (16, 48)
-"""Optimiser steps of the two short runs: multiples of twice a usual `refresh_every`, as half of the steps can be
-a last fit: none counts in part.
+PROBES = (8, 40)
+"""Optimiser steps of the two short runs: multiples of usual `refresh_every`, with a last fit of a quarter or of half
+of the steps too: none counts in part.
 """
 
 KINDS: Mapping[str, str] = {
