@@ -11,8 +11,8 @@ from .grid import Cell, Execute, run_grid
 from .images import Run
 
 PROBES = (8, 40)
-"""Optimiser steps of the two short runs: with usual `refresh_every`, and a last fit of a quarter or of half of the
-steps, none counts in part.
+"""Optimiser steps of the two short runs: with usual `refresh_every`, and a last fit of a quarter or half of
+the steps, none counts in part.
 """
 
 KINDS: Mapping[str, str] = {
