@@ -96,7 +96,7 @@ FULL = Recipe(
             PriorRound(
                 TrainConfig(steps, batch=32, lr=8e-4, warmup=200, gamma=16.97), min_snr_gamma=100.0, skew=1.5
             )
-            for steps in (14000,)
+            for steps in (14000, 12000)
         ),
     ),
     autoencoder_channels=(16, 32, 64),
