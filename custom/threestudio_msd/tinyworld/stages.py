@@ -92,11 +92,10 @@ FULL = Recipe(
         PriorRound(TrainConfig(steps=12000, batch=16, lr=1e-3, warmup=300, gamma=16.97)),
         PriorRound(TrainConfig(steps=5000, batch=24, lr=6e-4, warmup=200, gamma=16.97)),
         PriorRound(TrainConfig(steps=12000, batch=32, lr=8e-4, warmup=200, gamma=16.97)),
-        *(
-            PriorRound(
-                TrainConfig(steps, batch=32, lr=8e-4, warmup=200, gamma=16.97), min_snr_gamma=100.0, skew=1.5
-            )
-            for steps in (14000, 12000)
+        PriorRound(
+            TrainConfig(steps=14000, batch=32, lr=8e-4, warmup=200, gamma=16.97),
+            min_snr_gamma=100.0,
+            skew=1.5,
         ),
     ),
     autoencoder_channels=(16, 32, 64),
