@@ -6,13 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
-import torch.nn.functional as F
 from safetensors.torch import load_file
 from threestudio_msd.tinyworld import probe
 from threestudio_msd.tinyworld.card import judge_tables, prior_tables
 from threestudio_msd.tinyworld.prior import load_prior
 from threestudio_msd.tinyworld.world import VIEWS
-from torch import nn
+from tinyworld.stand_ins import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +25,6 @@ def weights(out: Path) -> dict:
         for path in out.rglob("*.safetensors")
         for key, tensor in load_file(path).items()
     }
-
-
-class Pixels(nn.Module):
-    """Small pixels as features, which need no download."""
-
-    def extract_features(self, images):
-        return F.avg_pool2d(images, 16).flatten(1)[..., None, None]
 
 
 def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys, monkeypatch):

@@ -9,8 +9,7 @@ from omegaconf import OmegaConf
 
 from ..files import save_text
 
-GUIDANCE, GEOMETRY = "system.guidance", "system.geometry"
-SAMPLER, BANDWIDTH = f"{GUIDANCE}.sampler", f"{GUIDANCE}.bandwidth"
+GUIDANCE, SAMPLER, BANDWIDTH = "system.guidance", "system.guidance.sampler", "system.guidance.bandwidth"
 
 Settings = dict[str, Any]
 """Values, or whole blocks, by config key."""
@@ -32,18 +31,18 @@ def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) 
     return {BANDWIDTH: {"type": kind, "start": start, "end": end, **settings}}
 
 
-def fit(last: float, encoding_type: str = "msd-hashgrid-encoding", **encoding: Any) -> Settings:
-    """The encoding of the images, and the part of the steps that fit the last target."""
-    return {
-        f"{GUIDANCE}.last_fit": last,
-        f"{GEOMETRY}.encoding_type": encoding_type,
-        f"{GEOMETRY}.encoding": encoding,
-    }
+def last_fit(part: float) -> Settings:
+    """The part of the steps that fit the last target."""
+    return {f"{GUIDANCE}.last_fit": part}
 
 
-FOURIER = {"encoding_type": "msd-fourier-encoding", "n_frequencies": 64, "scale": 4.0}
+FOURIER = {
+    "system.geometry.encoding_type": "msd-fourier-encoding",
+    "system.geometry.encoding": {"n_frequencies": 64, "scale": 4.0},
+}
+"""Images of Fourier features, in the place of the hash grids of the configs."""
 
-BASE = {**bandwidth("exponential"), f"{GUIDANCE}.stop_threshold": 0.0, f"{GUIDANCE}.last_fit": 0.0}
+BASE = {**bandwidth("exponential"), f"{GUIDANCE}.stop_threshold": 0.0, **last_fit(0.0)}
 """What all variants begin with: a lambda that falls over all the steps of a run, whatever they are."""
 
 GROUPS: dict[str, dict[str, Settings]] = {
@@ -82,11 +81,11 @@ GROUPS: dict[str, dict[str, Settings]] = {
     "refresh": {str(every): {f"{GUIDANCE}.refresh_every": every} for every in (1, 2, 4, 8)},
     # what keeps an image from its target
     "fit": {
-        "Fourier features": fit(0.0, **FOURIER),
-        "Fourier features, last fit": fit(0.25, **FOURIER),
-        "hash grid": fit(0.0),
-        "hash grid, last fit": fit(0.25),
-        "hash grid, long last fit": fit(0.5),
+        "Fourier features": FOURIER,
+        "Fourier features, last fit": FOURIER | last_fit(0.25),
+        "hash grid": {},
+        "hash grid, last fit": last_fit(0.25),
+        "hash grid, long last fit": last_fit(0.5),
     },
     "noise": {
         name: {f"{GUIDANCE}.fixed_noise": fixed} for name, fixed in (("fresh", False), ("fixed", True))
