@@ -25,8 +25,9 @@ demo-3d: $(READY)
 	$(BIN)/python scripts/demo_3d.py "$(PROMPT)"
 
 compare: $(READY)
-	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml configs/sds-tiny.yaml \
-		"SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" \
+	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml \
+		"MSD searched=configs/msd-tiny.yaml,system.guidance.guidance_scale=5.64,system.optimizer.args.lr=0.0112,system.guidance.bandwidth.end=1.27" \
+		configs/sds-tiny.yaml "SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" \
 		configs/sdi-tiny.yaml \
 		"SDI published=configs/sdi-tiny.yaml,system.guidance.guidance_scale=8.5,system.guidance.max_step_percent=0.98,system.optimizer.args.lr=0.03" \
 		configs/vsd-tiny.yaml \
