@@ -11,7 +11,12 @@ from statistics import fmean
 from typing import Any, Protocol
 
 import torch
-from diffusers import AutoencoderKL, DDIMInverseScheduler, StableDiffusionPipeline
+from diffusers import (
+    AutoencoderKL,
+    DDIMInverseScheduler,
+    StableDiffusionImg2ImgPipeline,
+    StableDiffusionPipeline,
+)
 from PIL import Image
 from torch import Tensor
 
@@ -53,6 +58,7 @@ class Measures:
         negatives: Fresh images of each kind of nothing.
         trips: Steps of DDIM inversion and back.
         sheet_scale: Guidance scale of the sample sheet.
+        per_start: Samples, and true renders taken to noise and back, of each (object, colour).
         starts: Timesteps that true renders are taken to and back from.
         starts_scale: Guidance scale on the way back.
     """
@@ -60,13 +66,14 @@ class Measures:
     scales: tuple[float, ...] = (1.0, 3.0, 5.0, 7.5)
     view_scales: tuple[float, ...] = (5.0, 7.5)
     per_pair: int = 2
-    per_view: int = 8
+    per_view: int = 16
     sampling_steps: int = 50
     fresh_views: int = 200
     negatives: int = 40
     trips: tuple[int, ...] = (10, 20, 50)
     sheet_scale: float = 5.0
-    starts: tuple[int, ...] = (50, 100, 200, 500)
+    per_start: int = 4
+    starts: tuple[int, ...] = (60, 100, 200, 500)
     starts_scale: float = 3.0
 
 
@@ -211,15 +218,15 @@ def round_trip(
     """Mean PSNR (dB) of images that DDIM inversion takes to noise in so many steps and DDIM back, without
     guidance.
     """
-    vae, unet, rgb = pipeline.vae, pipeline.unet, images.float
+    vae, unet = pipeline.vae, pipeline.unet
     up, down = DDIMInverseScheduler.from_config(pipeline.scheduler.config), pipeline.scheduler
     text, _ = pipeline.encode_prompt([c.text for c in captions], pipeline.device, 1, False)
-    z = vae.config.scaling_factor * vae.encode(2 * rgb - 1).latent_dist.mode()
+    z = _scaled_latents(vae, images)
     for scheduler in (up, down):
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
             z = scheduler.step(unet(z, t, text).sample, t, z).prev_sample
-    return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, rgb)
+    return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, images.float)
 
 
 @torch.no_grad()
@@ -239,7 +246,7 @@ def sdedit(
         pipeline: The prior.
         images: True renders.
         captions: What each shows.
-        start: The timestep; 0 is the autoencoder alone.
+        start: The timestep, above 0.
         guidance_scale: Guidance on the way back.
         steps: DDIM steps that go over all timesteps; those from `start` on are taken.
         seed: Of the noise.
@@ -247,23 +254,25 @@ def sdedit(
     Returns:
         ``[n, h, w, 3]`` in [0, 1].
     """
-    vae, unet, scheduler = pipeline.vae, pipeline.unet, pipeline.scheduler
-    z = vae.config.scaling_factor * vae.encode(2 * images.float - 1).latent_dist.mode()
-    texts = [caption.text for caption in captions]
-    text, empty = pipeline.encode_prompt(texts, pipeline.device, 1, True)
-    scheduler.set_timesteps(steps)
-    way = [t for t in scheduler.timesteps if t <= start]
-    if way:
-        z = scheduler.add_noise(
-            z, torch.randn(z.shape, generator=torch.Generator().manual_seed(seed)), way[0]
-        )
-    for t in way:
-        asked, free = unet(torch.cat([z, z]), t, torch.cat([text, empty])).sample.chunk(2)
-        z = scheduler.step(free + guidance_scale * (asked - free), t, z).prev_sample
-    decoded = vae.decode(z / vae.config.scaling_factor).sample
-    return ((decoded + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1)
+    edit = StableDiffusionImg2ImgPipeline(**pipeline.components, requires_safety_checker=False)
+    edit.set_progress_bar_config(disable=True)
+    edited = edit(
+        [caption.text for caption in captions],
+        image=_scaled_latents(pipeline.vae, images),
+        strength=start / pipeline.scheduler.config.num_train_timesteps,
+        guidance_scale=guidance_scale,
+        num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(seed),
+        output_type="pt",
+    )
+    return edited.images.permute(0, 2, 3, 1).float()
 
 
+def _scaled_latents(vae: AutoencoderKL, images: Images) -> Tensor:
+    return vae.config.scaling_factor * vae.encode(2 * images.float - 1).latent_dist.mode()
+
+
+@torch.no_grad()
 def measure_details_kept(
     pipeline: StableDiffusionPipeline, readers: Mapping[str, Reader], settings: Measures, seed: int
 ) -> dict[str, dict[str, Accuracy]]:
@@ -278,12 +287,15 @@ def measure_details_kept(
     Returns:
         By kind of images, and by reader.
     """
-    captions = pair_captions(all_pairs(), settings.per_pair)
+    captions = pair_captions(all_pairs(), settings.per_start)
     renders = render_captions(captions, seed + 4)
     scale, steps = settings.starts_scale, settings.sampling_steps
-    found = {"true renders": renders.float.permute(0, 2, 3, 1)}
-    for start in (0, *settings.starts):
-        name = f"the same, from t = {start} back" if start else "through the autoencoder"
+    vae = pipeline.vae
+    decoded = vae.decode(_scaled_latents(vae, renders) / vae.config.scaling_factor).sample
+    found = {"true renders": renders.float, "through the autoencoder": ((decoded + 1) / 2).clamp(0, 1)}
+    found = {name: images.permute(0, 2, 3, 1) for name, images in found.items()}
+    for start in settings.starts:
+        name = f"the same, from t = {start} back"
         found[name] = sdedit(pipeline, renders, captions, start, scale, steps)
     found[f"samples, w = {scale:g}"] = sample(pipeline, [caption.text for caption in captions], scale, steps)
     return {

@@ -131,6 +131,7 @@ QUICK = Recipe(
         negatives=2,
         trips=(2,),
         sheet_scale=1.0,
+        per_start=1,
         starts=(500,),
     ),
 )
