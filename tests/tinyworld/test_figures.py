@@ -10,6 +10,8 @@ import torch
 from threestudio_msd.tinyworld import figures
 from threestudio_msd.tinyworld.data import DataConfig, render_captions, render_images
 from threestudio_msd.tinyworld.figures import (
+    Measures,
+    measure_details_kept,
     probed,
     probes,
     round_trip,
@@ -19,7 +21,7 @@ from threestudio_msd.tinyworld.figures import (
     view_captions,
 )
 from threestudio_msd.tinyworld.prior import load_prior
-from threestudio_msd.tinyworld.world import OBJECTS, VIEWS, Caption
+from threestudio_msd.tinyworld.world import OBJECTS, VIEWS, Caption, Reading
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +112,21 @@ def test_renders_come_back_from_noise_the_nearer_the_less_of_it(pipeline):
     errors = [(rgb - truth).square().mean().item() for rgb in back.values()]
     assert errors == sorted(errors)
     assert errors[2] > 4 * errors[0], "from pure noise other images come"
+
+
+def test_what_is_kept_begins_with_true_renders_and_their_reconstructions(pipeline, monkeypatch):
+    monkeypatch.setattr(figures, "all_pairs", lambda: [("mug", "red"), ("cat", "blue")])
+    shown = []
+
+    def classify(images):
+        shown.append(images)
+        return Reading(["mug", "cat"], ["red", "red"])
+
+    settings = Measures(per_start=1, starts=(500,), sampling_steps=2)
+    found = measure_details_kept(pipeline, {"reader": SimpleNamespace(classify=classify)}, settings, seed=0)
+    assert [one["reader"].both for one in found.values()] == [0.5] * 4
+    truth, through, *_ = shown
+    with torch.no_grad():
+        z = pipeline.vae.encode(2 * truth.permute(0, 3, 1, 2) - 1).latent_dist.mode()
+        decoded = pipeline.vae.decode(z).sample.permute(0, 2, 3, 1)
+    assert through.allclose(((decoded + 1) / 2).clamp(0, 1), atol=1e-5)

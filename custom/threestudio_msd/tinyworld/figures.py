@@ -194,7 +194,7 @@ def latent_statistics(vae: AutoencoderKL, images: Images) -> dict[str, float]:
     mean, std = encode_images(vae, images)
 
     def largest(rgb: Tensor) -> float:
-        return float((scale * vae.encode(2 * rgb - 1).latent_dist.mode()).abs().max())
+        return float(_scaled_latents(vae, rgb).abs().max())
 
     generator = torch.Generator().manual_seed(0)
     flat = torch.rand(64, 3, 1, 1, generator=generator).expand(-1, -1, 64, 64)
@@ -218,15 +218,15 @@ def round_trip(
     """Mean PSNR (dB) of images that DDIM inversion takes to noise in so many steps and DDIM back, without
     guidance.
     """
-    vae, unet = pipeline.vae, pipeline.unet
+    vae, unet, rgb = pipeline.vae, pipeline.unet, images.float
     up, down = DDIMInverseScheduler.from_config(pipeline.scheduler.config), pipeline.scheduler
     text, _ = pipeline.encode_prompt([c.text for c in captions], pipeline.device, 1, False)
-    z = _scaled_latents(vae, images)
+    z = _scaled_latents(vae, rgb)
     for scheduler in (up, down):
         scheduler.set_timesteps(steps)
         for t in scheduler.timesteps:
             z = scheduler.step(unet(z, t, text).sample, t, z).prev_sample
-    return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, images.float)
+    return mean_psnr(vae.decode(z / vae.config.scaling_factor).sample, rgb)
 
 
 @torch.no_grad()
@@ -258,7 +258,7 @@ def sdedit(
     edit.set_progress_bar_config(disable=True)
     edited = edit(
         [caption.text for caption in captions],
-        image=_scaled_latents(pipeline.vae, images),
+        image=_scaled_latents(pipeline.vae, images.float),
         strength=start / pipeline.scheduler.config.num_train_timesteps,
         guidance_scale=guidance_scale,
         num_inference_steps=steps,
@@ -268,8 +268,8 @@ def sdedit(
     return edited.images.permute(0, 2, 3, 1).float()
 
 
-def _scaled_latents(vae: AutoencoderKL, images: Images) -> Tensor:
-    return vae.config.scaling_factor * vae.encode(2 * images.float - 1).latent_dist.mode()
+def _scaled_latents(vae: AutoencoderKL, rgb: Tensor) -> Tensor:
+    return vae.config.scaling_factor * vae.encode(2 * rgb - 1).latent_dist.mode()
 
 
 @torch.no_grad()
@@ -290,8 +290,7 @@ def measure_details_kept(
     captions = pair_captions(all_pairs(), settings.per_start)
     renders = render_captions(captions, seed + 4)
     scale, steps = settings.starts_scale, settings.sampling_steps
-    vae = pipeline.vae
-    decoded = vae.decode(_scaled_latents(vae, renders) / vae.config.scaling_factor).sample
+    decoded = pipeline.vae(2 * renders.float - 1).sample
     found = {"true renders": renders.float, "through the autoencoder": ((decoded + 1) / 2).clamp(0, 1)}
     found = {name: images.permute(0, 2, 3, 1) for name, images in found.items()}
     for start in settings.starts:
