@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
-from threestudio_msd.tinyworld.training import TrainConfig, fit, learning_rate
+from threestudio_msd.tinyworld.training import (
+    BFLOAT16_UNITS,
+    TrainConfig,
+    fit,
+    learning_rate,
+    quick_precision,
+)
 from torch import nn
 
 
@@ -85,3 +91,18 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
     with pytest.raises(FloatingPointError, match="nan at step 120"):
         fit("test", module, loss, CONFIG, tmp_path / "state.pt", progress=False)
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 100
+
+
+@pytest.mark.parametrize("unit", (*BFLOAT16_UNITS, None))
+def test_bfloat16_only_where_the_cpu_has_units_for_it(monkeypatch, unit):
+    units = {"avx2": True, **{name: name == unit for name in BFLOAT16_UNITS}}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units)
+    with quick_precision():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype == (torch.bfloat16 if unit else torch.float32)
+
+
+def test_a_cpu_that_tells_nothing_gets_single_precision(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
+    with quick_precision():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

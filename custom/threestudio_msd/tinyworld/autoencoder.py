@@ -14,7 +14,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
 from .data import Images
-from .training import TrainConfig, fit, fit_rounds
+from .training import TrainConfig, fit, fit_rounds, quick_precision
 
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
@@ -159,7 +159,7 @@ def train_autoencoder(
 
     def loss(batch: int, generator: torch.Generator) -> Tensor:
         source, target = _batch(images, batch, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_precision():
             posterior = vae.encode(2 * source - 1).latent_dist
             decoded = vae.decode(posterior.sample(generator)).sample
         kl = posterior.kl().mean() / posterior.mean[0].numel()
@@ -193,7 +193,7 @@ def train_decoder(
 
     def loss(generator: torch.Generator) -> Tensor:
         source, target = _batch(images, config.batch, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_precision():
             with torch.no_grad():
                 z = vae.encode(2 * source - 1).latent_dist.mode().float()
             sigma = limit * (2 * torch.rand(len(z), 1, 1, 1, generator=generator) - 1).clamp_min(0)
@@ -206,7 +206,7 @@ def train_decoder(
 @torch.no_grad()
 def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple[Tensor, Tensor]:
     """Posterior mean and deviation of every image's latent, both ``[n, 4, 16, 16]``, before scaling."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with quick_precision():
         parts = [
             vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist
             for i in range(0, len(images), batch)

@@ -26,7 +26,7 @@ from ..files import save_tensors, save_text
 from .data import Images
 from .details import DETAILS
 from .negatives import KINDS, blurred, mixtures, negatives, other_objects, painted
-from .training import Loss, TrainConfig, fit_rounds
+from .training import Loss, TrainConfig, fit_rounds, quick_precision
 from .world import COLOURS, OBJECTS, VIEWS, Reading, turn_between
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -382,7 +382,7 @@ def _loss(judge: Judge, images: Images, augment: Augmentation, part: Round) -> L
             )
         )
         seen = augment(torch.cat((rgb[:real], nothing)), generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_precision():
             logits = judge(seen.permute(0, 2, 3, 1))
         return judge_loss({head: found.float() for head, found in logits.items()}, own)
 

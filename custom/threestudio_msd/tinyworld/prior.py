@@ -17,7 +17,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from .autoencoder import encode_images
 from .data import Images
 from .tokens import FILLERS, FLAWS, LENGTH, save_tokenizer
-from .training import TrainConfig, fit_rounds
+from .training import TrainConfig, fit_rounds, quick_precision
 from .world import COLOURS, OBJECTS, VIEWS, Caption
 
 PRIOR_FOLDER = Path(__file__).resolve().parent.parent / "assets" / "tiny-prior"
@@ -197,7 +197,7 @@ def train_prior(
         z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
         noise = torch.randn(z.shape, generator=generator)
         t = part.timesteps(len(z), scheduler.config.num_train_timesteps, generator)
-        with torch.autocast("cpu", torch.bfloat16):
+        with quick_precision():
             text = prior.text_encoder(tokenise(captions))[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
         return (part.weight(snr[t]) * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
