@@ -106,3 +106,9 @@ def test_a_cpu_that_tells_nothing_gets_single_precision(monkeypatch):
     monkeypatch.setattr(torch.cpu, "get_capabilities", dict)
     with quick_precision():
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_a_torch_that_cannot_tell_gets_single_precision(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities")
+    with quick_precision():
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32

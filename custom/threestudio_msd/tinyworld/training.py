@@ -20,8 +20,8 @@ from ..files import save_state
 
 Loss = Callable[[torch.Generator], Tensor]
 
-BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16")
-"""Of a CPU, as `torch.cpu.get_capabilities` names them."""
+BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
+"""Of a CPU, as `torch.cpu.get_capabilities` names them; the last are ARM's."""
 
 
 def quick_precision() -> torch.autocast:
@@ -29,7 +29,7 @@ def quick_precision() -> torch.autocast:
 
     Without such units bfloat16 is emulated, and a step takes ten times as long.
     """
-    units = torch.cpu.get_capabilities()
+    units = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
     return torch.autocast("cpu", torch.bfloat16, enabled=any(units.get(unit) for unit in BFLOAT16_UNITS))
 
 
