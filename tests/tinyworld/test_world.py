@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
+from pathlib import Path
 
 import pytest
+from threestudio_msd.assets_path import TINY_PRIOR, asset
 from threestudio_msd.tinyworld.world import (
     COLOURS,
     HELD_OUT,
@@ -12,12 +15,12 @@ from threestudio_msd.tinyworld.world import (
     VIEWS,
     Caption,
     all_pairs,
-    check_prompt,
     held_out_pairs,
     parse_prompt,
     seen_pairs,
     view_name,
 )
+from threestudio_msd.vocabulary import unknown_prompt
 
 
 def test_world_is_as_large_as_promised():
@@ -72,7 +75,7 @@ def test_prompts_outside_are_told_what_the_world_holds(prompt, told):
         parse_prompt(prompt)
     for name in (*OBJECTS, *COLOURS):
         assert name in str(error.value)
-    warning = check_prompt(prompt)
+    warning = unknown_prompt(prompt, asset(TINY_PRIOR))
     assert warning is not None
     assert "\n" not in warning
     assert told in warning
@@ -80,7 +83,7 @@ def test_prompts_outside_are_told_what_the_world_holds(prompt, told):
 
 @pytest.mark.parametrize("prompt", ["a red mug", "a red mug, side view", "", "a DSLR photo of a blue house"])
 def test_prompts_inside_are_not_warned_about(prompt):
-    assert check_prompt(prompt) is None
+    assert unknown_prompt(prompt, asset(TINY_PRIOR)) is None
 
 
 @pytest.mark.parametrize(
@@ -101,3 +104,12 @@ def test_prompts_inside_are_not_warned_about(prompt):
 )
 def test_views_follow_threestudios_thresholds(elevation, azimuth, expected):
     assert view_name(elevation, azimuth) == expected
+
+
+def test_the_prior_ships_the_words_of_the_world():
+    words = json.loads(Path(asset(TINY_PRIOR), "vocabulary.json").read_text(encoding="utf-8"))
+    assert words == {"object": list(OBJECTS), "colour": list(COLOURS)}
+
+
+def test_a_prior_without_a_vocabulary_knows_every_prompt(tmp_path):
+    assert unknown_prompt("a purple zebra", str(tmp_path)) is None

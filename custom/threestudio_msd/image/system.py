@@ -12,12 +12,11 @@ import torch
 from threestudio.systems.base import BaseSystem
 from torch import Tensor
 
-from ..assets_path import is_tiny_prior
 from ..distillation.tensors import require_finite
 from ..errors import UserError, did_you_mean, first_line, is_of_disk
 from ..fields import check_fields, number
 from ..processes import averaged, collected
-from ..tinyworld.world import check_prompt
+from ..vocabulary import unknown_prompt
 from .experiment import check_image_experiment, require_every_particle
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
@@ -256,8 +255,7 @@ class ImageSystem(BaseSystem):
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:
     """Say what the tiny world holds, where its prior is used with a prompt from outside it."""
-    model = prompt_processor.get("pretrained_model_name_or_path")
-    if is_tiny_prior(model):
-        warning = check_prompt(prompt_processor.get("prompt", ""))
-        if warning:
-            threestudio.warn(warning)
+    model, prompt = (prompt_processor.get(key) for key in ("pretrained_model_name_or_path", "prompt"))
+    warning = unknown_prompt(prompt or "", str(model))
+    if warning:
+        threestudio.warn(warning)

@@ -6,12 +6,13 @@ as threestudio's prompt processor writes them: ``"a red mug"``, with its view ``
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import Any
+
+from ..vocabulary import faults, words_of
 
 OBJECTS: tuple[str, ...] = (
     "airplane", "boat", "car", "cat", "chair", "duck", "fish", "house", "mug", "robot", "rocket", "teapot",
@@ -29,6 +30,9 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 }
 """Colour name -> albedo in [0, 1] (display space)."""
 
+VOCABULARY = {"object": OBJECTS, "colour": tuple(COLOURS)}
+"""What the tiny prior's `vocabulary.json` holds."""
+
 VIEWS: tuple[str, ...] = ("side", "front", "back", "overhead")
 """View names in the order of threestudio's prompt processor: a later one overrides an earlier one."""
 
@@ -37,7 +41,6 @@ HELD_OUT: frozenset[tuple[str, str]] = frozenset(
 )
 """(object, colour) pairs that the prior never sees: one per object, each colour once or twice."""
 
-_WORD = re.compile(r"[a-z]+")
 _VIEW = re.compile(r"\b(side|front|back|backside|overhead)\s+view\b")
 
 
@@ -118,40 +121,14 @@ def parse_prompt(prompt: str) -> Caption:
         >>> parse_prompt("a DSLR photo of a blue house, front view")
         Caption(object='house', colour='blue', view='front')
     """
-    text = prompt.lower()
-    view = _VIEW.search(text)
-    words = _WORD.findall(_VIEW.sub(" ", text))
-    objects = list(dict.fromkeys(word for word in words if word in OBJECTS))
-    colours = list(dict.fromkeys(word for word in words if word in COLOURS))
-    faults = []
-    for kind, found, known in (("object", objects, OBJECTS), ("colour", colours, tuple(COLOURS))):
-        if len(found) > 1:
-            faults.append(
-                f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time"
-            )
-        elif not found:
-            near = [m for word in words for m in difflib.get_close_matches(word, known, n=1, cutoff=0.75)]
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            faults.append(f"names no {kind} of the world{hint}")
-    if faults:
-        raise ValueError(f"The prompt {prompt!r} {' and '.join(faults)}. {describe_world()}")
+    view = _VIEW.search(prompt.lower())
+    text = _VIEW.sub(" ", prompt.lower())
+    why = faults(text, VOCABULARY)
+    if why:
+        raise ValueError(f"The prompt {prompt!r} {' and '.join(why)}. {describe_world()}")
+    found = words_of(text, VOCABULARY)
     name = None if view is None else view.group(1).replace("backside", "back")
-    return Caption(objects[0], colours[0], name)
-
-
-def check_prompt(prompt: str) -> str | None:
-    """A one-paragraph warning if the tiny prior cannot know the prompt, else ``None``.
-
-    Args:
-        prompt: The user's prompt. The empty prompt is the unconditional one and is known.
-    """
-    if not prompt.strip():
-        return None
-    try:
-        parse_prompt(prompt)
-    except ValueError as error:
-        return f"{error} The tiny prior was trained on nothing else, so expect an arbitrary image."
-    return None
+    return Caption(found["object"][0], found["colour"][0], name)
 
 
 def describe_world() -> str:
