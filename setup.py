@@ -1,4 +1,4 @@
-"""Packaging: the extension folder `custom/threestudio_msd` as package `threestudio_msd`."""
+"""Packaging: the extension `custom/threestudio_msd` and the laboratory `lab/msd_lab`."""
 
 from pathlib import Path
 
@@ -14,10 +14,10 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     python_requires=">=3.10",
-    package_dir={"": "custom"},
-    packages=find_packages("custom"),
+    package_dir={"": "custom", "msd_lab": "lab/msd_lab"},
+    packages=[*find_packages("custom"), *find_packages("lab")],
     include_package_data=True,
-    package_data={"threestudio_msd": ["assets/**/*", "toy/page.html"]},
+    package_data={"threestudio_msd": ["assets/**/*"], "msd_lab": ["assets/**/*", "toy/page.html"]},
     install_requires=[
         "torch>=2.4",
         LIGHTNING,

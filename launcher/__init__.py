@@ -11,10 +11,11 @@ os.environ["MPLBACKEND"] = (
     "agg"  # nothing is shown on a screen; a name that matplotlib does not know would end its import
 )
 
-CUSTOM = Path(__file__).resolve().parent.parent / "custom"
-if str(CUSTOM) not in sys.path:
-    sys.path.insert(0, str(CUSTOM))
+for folder in ("lab", "custom"):
+    path = str(Path(__file__).resolve().parent.parent / folder)
+    if path not in sys.path:
+        sys.path.insert(0, path)
 
-from threestudio_msd.errors import UserError  # noqa: E402  (found by the line above)
+from threestudio_msd.errors import UserError  # noqa: E402  (found by the lines above)
 
 __all__ = ["UserError"]

@@ -46,6 +46,9 @@ KIND_OF = {
 }
 """What a block of a name holds, on either host."""
 
+LABORATORY = {"msd-truth-guidance": "msd_lab.measure.truth"}
+"""Registered by the laboratory, which is imported where a config names them."""
+
 
 def check(plain: dict[str, Any], threestudio: ModuleType) -> None:
     """Check keys, type names and values of a config that `read_plain` has read; see `check_resumed` for its
@@ -207,6 +210,8 @@ def _find(key: str, name: Any, threestudio: ModuleType) -> type:
     if not name or not isinstance(name, str):
         raise UserError(f"{key}: expected the name of a registered type, got {shown(name)}")
     for part in name.replace(":", ",").split(","):
+        if part in LABORATORY:
+            importlib.import_module(LABORATORY[part])
         if part not in threestudio.__modules__:
             near = did_you_mean(part, threestudio.__modules__)
             known = "" if near else f"; registered: {listed(sorted(threestudio.__modules__))}"

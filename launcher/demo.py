@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from threestudio_msd.evaluation.prompts import OVERRIDE
+from msd_lab.compare.prompts import OVERRIDE
 
 from launcher.config import read
 

@@ -30,7 +30,7 @@ COMPARE = Path(__file__).resolve().parent / "compare.py"
 
 def arguments() -> argparse.ArgumentParser:
     """The command line."""
-    from threestudio_msd.evaluation.ablation import GROUPS
+    from msd_lab.compare.ablation import GROUPS
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -53,7 +53,7 @@ def compare(title: str, out: Path, methods: Sequence[str], prompts: Sequence[str
 
 def ablate(args: argparse.Namespace, others: Sequence[str]) -> int:
     """Run a comparison a group; returns the worst of their statuses."""
-    from threestudio_msd.evaluation.ablation import write_variants
+    from msd_lab.compare.ablation import write_variants
 
     from launcher.config import load_yaml
 
@@ -75,9 +75,9 @@ def ablate(args: argparse.Namespace, others: Sequence[str]) -> int:
 
 def search(args: argparse.Namespace, others: Sequence[str]) -> int:
     """Try settings of every config, then compare the best; returns the status of the first that fails."""
-    from threestudio_msd.evaluation.grid import Method
-    from threestudio_msd.evaluation.prompts import read_prompts
-    from threestudio_msd.evaluation.search import FIRST_SEED, best, read_table, require_apart, trials
+    from msd_lab.compare.grid import Method
+    from msd_lab.compare.prompts import read_prompts
+    from msd_lab.compare.search import FIRST_SEED, best, read_table, require_apart, trials
 
     tried = {method: trials(method, args.search) for method in map(Method.parse, args.config)}
     prompts, apart = read_prompts(args.prompts), read_prompts(args.search_prompts, "--search-prompts")

@@ -48,8 +48,8 @@ def quick(rounds: int) -> Effort:
 
 def overhead(effort: Effort) -> list[Any]:
     """A guidance call over its bare network calls."""
+    from msd_lab.bench.overhead import overheads
     from threestudio_msd.assets_path import TINY_PRIOR, asset
-    from threestudio_msd.evaluation.overhead import overheads
 
     found = list(overheads(asset(TINY_PRIOR), effort.rounds, effort.batches))
     show(
@@ -65,7 +65,7 @@ def overhead(effort: Effort) -> list[Any]:
 
 def threestudio(effort: Effort) -> list[Any] | None:
     """Our SDS and SDI beside threestudio's."""
-    from threestudio_msd.evaluation.overhead import beside_threestudio, has_peers
+    from msd_lab.bench.overhead import beside_threestudio, has_peers
 
     if not has_peers():
         print("beside threestudio: left out, THREESTUDIO_ROOT names no checkout")
@@ -93,16 +93,8 @@ def threestudio(effort: Effort) -> list[Any] | None:
 
 def shares(effort: Effort) -> dict[str, Any]:
     """A step by parts."""
+    from msd_lab.bench.shares import EMBEDDINGS, Costs, as_rows, best_of, costs_on_meta, flop, shares_of
     from threestudio_msd.assets_path import TINY_PRIOR, asset
-    from threestudio_msd.evaluation.shares import (
-        EMBEDDINGS,
-        Costs,
-        as_rows,
-        best_of,
-        costs_on_meta,
-        flop,
-        shares_of,
-    )
     from threestudio_msd.priors import load_model
 
     model = load_model(asset(TINY_PRIOR))
@@ -136,7 +128,7 @@ def shares(effort: Effort) -> dict[str, Any]:
 
 def scaling(effort: Effort) -> dict[str, Any]:
     """A step as the trainer takes it, and its memory, against particles and cameras."""
-    from threestudio_msd.evaluation.steps import measure_steps
+    from msd_lab.bench.steps import measure_steps
 
     from launcher.config import read
 
@@ -170,8 +162,8 @@ def scaling(effort: Effort) -> dict[str, Any]:
 
 def gains(effort: Effort) -> list[Any]:
     """What the project's shortcuts gain."""
+    from msd_lab.bench.benchmark import BENCHMARKS, timed
     from threestudio_msd.assets_path import TINY_PRIOR, asset
-    from threestudio_msd.evaluation.benchmark import BENCHMARKS, timed
     from threestudio_msd.priors import load_model
 
     model = load_model(asset(TINY_PRIOR))
@@ -201,7 +193,7 @@ def ratio(times: Any) -> tuple[str, str]:
 
 def show(title: str, heading: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Print a table in Markdown."""
-    from threestudio_msd.markdown import markdown_table
+    from msd_lab.markdown import markdown_table
 
     print(f"\n{title}\n\n{markdown_table(heading, rows)}", flush=True)
 
@@ -210,7 +202,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
     require_writable("--json", args.json)
     import torch
-    from threestudio_msd.evaluation.results import to_json
+    from msd_lab.compare.results import to_json
     from threestudio_msd.files import save_text
 
     torch.set_num_threads(args.threads)
@@ -227,7 +219,7 @@ def run_on_gpu(args: argparse.Namespace) -> int:
     """Measure the configs, print the table, and put it into docs/gpu.md."""
     require_writable("--page", args.page)
     import torch
-    from threestudio_msd.evaluation.accelerators import (
+    from msd_lab.bench.accelerators import (
         LIKE,
         as_markdown,
         fill,

@@ -59,7 +59,7 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, report, and print the tables; returns 1 if a run failed."""
-    from launcher.comparison import compared
+    from msd_lab.compare.arguments import compared
 
     results, page = compared(args)
     print(f"\n{page.with_name('tables.md').read_text(encoding='utf-8')}\n{page}")

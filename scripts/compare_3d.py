@@ -39,10 +39,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and print the table; returns 1 if a run failed."""
-    from threestudio_msd.evaluation.grid import Method, executor
-    from threestudio_msd.evaluation.prompts import read_prompts
-    from threestudio_msd.scene.comparison import compare_scenes
-    from threestudio_msd.scene.report import write_report
+    from msd_lab.compare.grid import Method, executor
+    from msd_lab.compare.prompts import read_prompts
+    from msd_lab.compare.scenes import compare_scenes
+    from msd_lab.report.scene import write_report
 
     from launcher.check import read_checked
 

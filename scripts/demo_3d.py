@@ -33,8 +33,8 @@ def main(argv: list[str] | None = None) -> int:
 
 def measure(run: Path) -> int:
     """Print the figures of a run's scene and mesh, and keep them beside its pictures."""
+    from msd_lab.measure.trained_scene import as_lines, run_figures
     from threestudio_msd.files import save_text
-    from threestudio_msd.scene.run import as_lines, run_figures
 
     figures = run_figures(run)
     save_text(json.dumps(figures, indent=1) + "\n", run / "save" / "figures.json")

@@ -43,10 +43,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, print, write."""
-    from threestudio_msd.evaluation.evaluate import described, figures, image_set
-    from threestudio_msd.evaluation.features import read_features
-    from threestudio_msd.evaluation.images import read_records
-    from threestudio_msd.evaluation.results import to_json
+    from msd_lab.compare.results import to_json
+    from msd_lab.measure.evaluate import described, figures, image_set
+    from msd_lab.measure.features import read_features
+    from msd_lab.measure.images import read_records
     from threestudio_msd.files import save_text
 
     require_writable("--json", args.json)
@@ -69,9 +69,9 @@ def run(args: argparse.Namespace) -> int:
 
 def run_three_d(args: argparse.Namespace) -> int:
     """Measure scenes, print, write."""
-    from threestudio_msd.evaluation.features import read_features
+    from msd_lab.measure.features import read_features
+    from msd_lab.measure.trained_scene import as_lines, run_figures
     from threestudio_msd.files import save_text
-    from threestudio_msd.scene.run import as_lines, run_figures
 
     require_writable("--json", args.json)
     for option in ("reference", "prompt"):

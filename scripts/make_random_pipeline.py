@@ -16,7 +16,7 @@ from launcher.script import with_host
 def run(args: argparse.Namespace) -> int:
     """Write it, and say how large it is."""
     import torch
-    from threestudio_msd.priors.random_pipelines import parameters, save_random_pipeline
+    from msd_lab.bench.random_pipelines import parameters, save_random_pipeline
 
     for part, count in parameters(args.like, args.size).items():
         print(f"{part:16} {count:>14,} parameters")

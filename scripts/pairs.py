@@ -54,13 +54,13 @@ def require_numbers(args: argparse.Namespace) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Distil and sample every pair, judge, print, write; returns 1 if a run failed."""
+    from msd_lab.compare.grid import Method, check_cells, executor
+    from msd_lab.compare.pairs import Trial, as_table, own_accuracy, prompts
+    from msd_lab.compare.results import to_json
+    from msd_lab.measure.references import Sampling
+    from msd_lab.tinyworld.judge import JUDGES, load_judge
     from rich.console import Console
-    from threestudio_msd.evaluation.grid import Method, check_cells, executor
-    from threestudio_msd.evaluation.pairs import Trial, as_table, own_accuracy, prompts
-    from threestudio_msd.evaluation.references import Sampling
-    from threestudio_msd.evaluation.results import to_json
     from threestudio_msd.files import save_text
-    from threestudio_msd.tinyworld.judge import JUDGES, load_judge
 
     from launcher.check import read_checked
 

@@ -35,9 +35,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Sample every prompt with every seed."""
-    from threestudio_msd.evaluation.compare import alone_in
-    from threestudio_msd.evaluation.prompts import read_prompts, split_overrides
-    from threestudio_msd.evaluation.references import Sampling, sample_prompts
+    from msd_lab.compare.comparison import alone_in
+    from msd_lab.compare.prompts import read_prompts, split_overrides
+    from msd_lab.measure.references import Sampling, sample_prompts
 
     from launcher.check import read_checked
 

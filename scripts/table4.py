@@ -6,7 +6,7 @@ python scripts/table4.py --dry-run           # all of it on random tiny models, 
 
 OUT/table4.md is the table with the paper's figures beside, OUT/index.html the report. The command can be
 stopped and given again: finished runs are kept. FID is the Fréchet distance of Inception features to DDIM
-images, equal to torchmetrics' (tests/evaluation/test_metrics.py); CLIP similarity is 100 times the cosine.
+images, equal to torchmetrics' (tests/lab/measure/test_metrics.py); CLIP similarity is 100 times the cosine.
 """
 
 import argparse
@@ -46,10 +46,9 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compare, and print the table; returns 1 if a run failed."""
-    from threestudio_msd.evaluation.table4 import METHODS, rehearsal, table4
+    from msd_lab.compare.arguments import compared
+    from msd_lab.compare.table4 import METHODS, rehearsal, table4
     from threestudio_msd.files import save_text
-
-    from launcher.comparison import compared
 
     overrides = [f"system.prompt_processor.pretrained_model_name_or_path={args.model}"] if args.model else []
     if args.dry_run:

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "custom"))
+sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("custom", "lab")]
 
-from threestudio_msd.toy.commands import main
+from msd_lab.toy.commands import main  # noqa: E402  (found by the line above)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -44,9 +44,9 @@ def main(argv: list[str] | None = None) -> int:
     if not 0 <= args.seed < 2**31:
         parser.error(f"--seed: expected an integer from 0 to 2^31 - 1, got {args.seed}")
 
+    from msd_lab.training.stages import FULL, QUICK, Training
     from safetensors import SafetensorError
     from threestudio_msd.errors import UserError, first_line, of_file
-    from threestudio_msd.tinyworld.stages import FULL, QUICK, Training
 
     recipe = (QUICK if args.quick else FULL).seeded(args.seed)
     training = Training(recipe, args.out, args.cache)

@@ -38,10 +38,10 @@ def arguments() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Make renders, draw, print, write."""
-    from threestudio_msd.evaluation.grid import Method, check_cells, executor
-    from threestudio_msd.evaluation.prompts import read_prompts
-    from threestudio_msd.evaluation.results import to_json
-    from threestudio_msd.evaluation.variance import Study, as_markdown, measure
+    from msd_lab.compare.grid import Method, check_cells, executor
+    from msd_lab.compare.prompts import read_prompts
+    from msd_lab.compare.results import to_json
+    from msd_lab.compare.variance import Study, as_markdown, measure
     from threestudio_msd.files import save_text
 
     from launcher.check import read_checked

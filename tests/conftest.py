@@ -86,7 +86,7 @@ def _propagated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def random_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a small Stable Diffusion pipeline with random weights."""
-    from threestudio_msd.priors.random_pipelines import save_random_pipeline
+    from msd_lab.bench.random_pipelines import save_random_pipeline
 
     return save_random_pipeline(tmp_path_factory.mktemp("pipeline") / "random-sd", "sd15")
 
@@ -94,7 +94,7 @@ def random_pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def pipeline_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
     """Folder of a small random pipeline, by its family's module in `priors/families/`; made once."""
-    from threestudio_msd.priors.random_pipelines import save_random_pipeline
+    from msd_lab.bench.random_pipelines import save_random_pipeline
 
     kinds = {"sd": "sd15", "if_": "if"}
     root = tmp_path_factory.mktemp("pipelines")

@@ -1,4 +1,4 @@
-"""What a prior of few captions knows: the words in `vocabulary.json` of its folder, `{"object": [...], ...}`."""
+"""The words that a small prior knows: `vocabulary.json` in its folder, `{"object": [...], ...}`."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mixtures import Mixture, exact_prior, triangle
+from msd_lab.toy.densities import GaussianMixture, mixture
 from threestudio_msd.distillation import (
     ExactScore,
     Posterior,
@@ -20,7 +21,6 @@ from threestudio_msd.distillation import (
     kernel_step,
 )
 from threestudio_msd.distillation.solvers import SOLVERS
-from threestudio_msd.toy.densities import GaussianMixture, mixture
 
 Y = torch.tensor([[0.2, 0.1], [0.5, 0.5], [-0.3, -0.2], [0.9, 0.1]])
 

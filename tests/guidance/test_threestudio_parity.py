@@ -17,8 +17,8 @@ import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.parity import INVERSION_T, PromptUtils, T
+from msd_lab.bench.random_pipelines import save_random_pipeline
 from safetensors.torch import load_file, save_file
-from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 pytestmark = pytest.mark.threestudio
 BATCH = 2

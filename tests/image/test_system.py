@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from image.image_stand_ins import image_data, image_system, target, trainer
 from PIL import Image
-from threestudio_msd.assets_path import TINY_PRIOR
+from threestudio_msd.assets_path import TINY_PRIOR, asset
 from threestudio_msd.distillation import NonFiniteError
 from threestudio_msd.errors import UserError
 
@@ -227,6 +229,7 @@ def test_prompt_from_outside_the_tiny_world_gets_a_warning(tmp_path, monkeypatch
     monkeypatch.setattr(logger, "propagate", True)
     tiny = tmp_path / TINY_PRIOR
     tiny.mkdir()
+    shutil.copy(Path(asset(TINY_PRIOR), "vocabulary.json"), tiny)
     for prompt, warned in (("a red mug", False), ("a flying pig", True)):
         caplog.clear()
         image_system(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from threestudio_msd.priors.random_pipelines import save_random_pipeline
+from msd_lab.bench.random_pipelines import save_random_pipeline
 
 PORTABLE = Path(__file__).resolve().parents[2] / "portable"
 PROBE = Path(__file__).with_name("parity_probe.py")

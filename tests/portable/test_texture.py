@@ -10,11 +10,11 @@ import pytest
 import threestudio
 import torch
 import trimesh
+from msd_lab.measure.meshes import census, load_mesh, surface_samples
 from threestudio.models.mesh import Mesh
 from threestudio.models.texture import barycentric, covered, paint, unwrap
 from threestudio.utils.config import ConfigError
 from threestudio.utils.saving import SaverMixin
-from threestudio_msd.evaluation.meshes import census, load_mesh, surface_samples
 
 
 def ball(subdivisions=3):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from threestudio_msd.priors.architectures import vae as architecture
-from threestudio_msd.priors.random_pipelines import build
+from msd_lab.bench.architectures import vae as architecture
+from msd_lab.bench.random_pipelines import build
 from threestudio_msd.priors.spaces import Latents, Pixels
 
 

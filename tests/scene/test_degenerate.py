@@ -7,7 +7,7 @@ import math
 import pytest
 import threestudio
 import torch
-from threestudio_msd.evaluation.meshes import load_mesh
+from msd_lab.measure.meshes import load_mesh
 
 import launch
 

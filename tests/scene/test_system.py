@@ -8,10 +8,10 @@ from types import SimpleNamespace
 import imageio.v3 as iio
 import pytest
 import torch
+from msd_lab.measure.meshes import load_mesh
 from omegaconf import OmegaConf
 from PIL import Image
 from threestudio_msd.errors import NonFiniteError, UserError
-from threestudio_msd.evaluation.meshes import load_mesh
 from threestudio_msd.scene import SceneMixin
 
 import launch

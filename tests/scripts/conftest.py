@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from evaluation.fakes import one_by_one
+from lab.fakes import one_by_one
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 
@@ -46,6 +46,6 @@ def runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs of a grid in this process: one of their own would take longer to start than they take."""
     # what `executor` takes at every call: a program that imports it meanwhile must not keep another one
     monkeypatch.setattr(
-        "threestudio_msd.evaluation.grid.run_locally",
+        "msd_lab.compare.grid.run_locally",
         lambda cells, launcher, jobs: one_by_one(cells, launcher=launcher),
     )

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from threestudio_msd.evaluation.metrics import Spread
-from threestudio_msd.evaluation.results import About, Results, Row, to_json
-from threestudio_msd.evaluation.search import FIGURE, FIRST_SEED
+from msd_lab.compare.results import About, Results, Row, to_json
+from msd_lab.compare.search import FIGURE, FIRST_SEED
+from msd_lab.measure.metrics import Spread
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MSD, SDS = (str(CONFIGS / f"{name}-tiny.yaml") for name in ("msd", "sds"))

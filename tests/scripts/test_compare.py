@@ -19,7 +19,7 @@ def _executor(request):
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory):
-    from threestudio_msd.priors.random_pipelines import save_random_clip
+    from msd_lab.bench.random_pipelines import save_random_clip
 
     folder = tmp_path_factory.mktemp("clip") / "clip"
     save_random_clip(folder)
@@ -29,7 +29,7 @@ def clip(tmp_path_factory):
 def test_compare_runs_methods_resumes_and_reports_and_its_images_can_be_evaluated(
     script, random_pipeline, clip, tmp_path, monkeypatch, _executor
 ):
-    monkeypatch.setattr("threestudio_msd.evaluation.costs.PROBES", (1, 2))
+    monkeypatch.setattr("msd_lab.compare.costs.PROBES", (1, 2))
     configs = [
         f"configs/msd-tiny.yaml,{MODEL}={random_pipeline},{SIZES},system.guidance.sampler.steps=4,system.guidance.refresh_every=1",
         f"configs/vsd-tiny.yaml,{MODEL}={random_pipeline},{SIZES}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from threestudio_msd.scene import comparison
+from msd_lab.compare import scenes as comparison
 
 SMALL = ",".join(
     [

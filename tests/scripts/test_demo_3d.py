@@ -22,8 +22,8 @@ def small(pipeline):
 @pytest.fixture(autouse=True)
 def few_cameras(monkeypatch):
     """Four are enough to see that a scene is measured."""
-    from threestudio_msd.evaluation import scene, views
-    from threestudio_msd.scene import run
+    from msd_lab.measure import scene, views
+    from msd_lab.measure import trained_scene as run
 
     for module in (scene, run):
         monkeypatch.setattr(module, "evaluation_cameras", lambda: views.evaluation_cameras(4))

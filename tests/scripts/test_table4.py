@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from threestudio_msd.evaluation.costs import Costs
-from threestudio_msd.evaluation.table4 import PAPER
+from msd_lab.compare.costs import Costs
+from msd_lab.compare.table4 import PAPER
 
 
 @pytest.fixture
 def table4(load_script, monkeypatch):
     """The program, without the runs that count what a step costs."""
     counted = {label: Costs(nfe=4.0, flop=1e6) for label in PAPER}
-    monkeypatch.setattr("threestudio_msd.evaluation.compare.step_costs", lambda *_: counted)
+    monkeypatch.setattr("msd_lab.compare.comparison.step_costs", lambda *_: counted)
     return load_script("table4").main
 
 

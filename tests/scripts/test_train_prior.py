@@ -6,12 +6,12 @@ import json
 from pathlib import Path
 
 import pytest
+from lab.training.stand_ins import Pixels
+from msd_lab.tinyworld import probe
+from msd_lab.tinyworld.world import VIEWS
+from msd_lab.training.card import judge_tables, prior_tables
+from msd_lab.training.prior import load_prior
 from safetensors.torch import load_file
-from threestudio_msd.tinyworld import probe
-from threestudio_msd.tinyworld.card import judge_tables, prior_tables
-from threestudio_msd.tinyworld.prior import load_prior
-from threestudio_msd.tinyworld.world import VIEWS
-from tinyworld.stand_ins import Pixels
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def small(random_pipeline):
 
 
 def test_every_method_is_drawn_at_the_first_ones_renders(script, runs_here, small, tmp_path, monkeypatch):
-    monkeypatch.setattr("threestudio_msd.evaluation.variance.SETTLING", 2)
+    monkeypatch.setattr("msd_lab.compare.variance.SETTLING", 2)
     short = tmp_path / "msd.yaml"
     config = (CONFIGS / "msd-tiny.yaml").read_text(encoding="utf-8")
     short.write_text(config.replace("max_steps: 160", "max_steps: 8"), encoding="utf-8")

@@ -6,6 +6,5 @@ Importing this registers them.
 from .cameras import CameraDataModule
 from .grid import MultiscaleGrid
 from .system import SceneMixin
-from .truth import TruthGuidance
 
-__all__ = ["CameraDataModule", "MultiscaleGrid", "SceneMixin", "TruthGuidance"]
+__all__ = ["CameraDataModule", "MultiscaleGrid", "SceneMixin"]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import threestudio
 import torch
+from msd_lab.bench.random_pipelines import save_random_pipeline
 from threestudio_msd.distillation import sample
 from threestudio_msd.fields import FieldError
 from threestudio_msd.priors import embed_prompts, load_model
 from threestudio_msd.priors.folder import ModelFolder
-from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 
 @pytest.mark.parametrize("guidance_embeds", [True, False], ids=["dev", "schnell"])

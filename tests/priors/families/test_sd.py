@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
+from msd_lab.bench.random_pipelines import save_random_pipeline
 from threestudio_msd.distillation import sample
 from threestudio_msd.priors import CFG, embed_prompts, load_model
-from threestudio_msd.priors.random_pipelines import save_random_pipeline
 
 
 @pytest.mark.parametrize("prediction_type", ["epsilon", "v_prediction"])

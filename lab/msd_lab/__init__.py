@@ -1,0 +1,1 @@
+"""The laboratory of mean-shift distillation: toys, the tiny world, comparisons, measurements, reports."""

@@ -1,0 +1,1 @@
+"""Grids of runs: methods, prompts and seeds at equal budgets; ablations, searches, variances."""

@@ -1,0 +1,137 @@
+"""What a comparison found, typed; as JSON and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from math import isnan, nan
+from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
+
+from ..measure.metrics import Spread
+
+Figures: TypeAlias = dict[str, Spread]
+"""Figures by name, each with a value a seed; NaN where a value is unknown."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class About:
+    """What has to be printed beside figures.
+
+    Attributes:
+        features: Extractors, with layer, size and resize mode.
+        images: Images measured.
+        images_per_seed: Of these, with one seed.
+        seeds: The seeds.
+        prompts: The prompts.
+        references: Images of every reference.
+        precision_recall: Neighbours.
+        spread: What ± stands for.
+        sampling: How DDIM images were sampled.
+    """
+
+    features: str
+    images: int
+    images_per_seed: int
+    seeds: tuple[int, ...]
+    prompts: tuple[str, ...]
+    references: dict[str, int]
+    precision_recall: str = ""
+    spread: str = "mean and standard deviation (n - 1) over seeds"
+    sampling: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Quality at one frame of the path: optimiser steps done, evaluations spent on a particle, figures."""
+
+    step: int
+    nfe: float
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class Row:
+    """A method at a budget.
+
+    Attributes:
+        steps: Optimiser steps that its runs were given.
+        nfe: Network function evaluations spent on one particle.
+        finished: Runs that there are.
+        asked: Runs that there should be.
+        figures: Of the resulting images.
+        curve: Along the path.
+        command: That of the first run.
+        config: What the first run's command stood for.
+        flop: Floating point operations of one particle, the results' rendering apart.
+        taken: Optimiser steps that its runs took on average: fewer than `steps` where they end by themselves.
+        seconds: Wall time of a run, all of it.
+    """
+
+    steps: int
+    nfe: float
+    finished: int
+    asked: int
+    figures: Figures
+    curve: tuple[Point, ...]
+    command: str = ""
+    config: str = ""
+    flop: float = nan
+    taken: float = nan
+    seconds: float = nan
+
+
+Table: TypeAlias = dict[str, Row]
+"""A budget's methods by label."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A run that failed: its folder and the error."""
+
+    cell: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Results:
+    """Everything that a comparison found: `results.json`.
+
+    Attributes:
+        about: What figures depend on.
+        ddim: Figures of DDIM images that are measured like a method's: the floor.
+        budgets: A table a budget.
+        failed: Runs that are missing.
+    """
+
+    about: About
+    ddim: Figures
+    budgets: dict[str, Table]
+    failed: tuple[Failure, ...] = ()
+
+
+def to_json(value: object) -> Any:
+    """A result as plain containers; what is unknown (NaN) is null."""
+    if isinstance(value, Spread):
+        return {name: to_json(getattr(value, name)) for name in ("mean", "std", "values")}
+    if is_dataclass(value):
+        return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {name: to_json(entry) for name, entry in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [to_json(entry) for entry in value]
+    return None if isinstance(value, float) and isnan(value) else value
+
+
+def from_json(kind: type[T], plain: Any) -> T:
+    """What `to_json` made of a value of this type."""
+    arguments = get_args(kind)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{field.name: from_json(hints[field.name], plain[field.name]) for field in fields(kind)})
+    if get_origin(kind) is dict:
+        return {name: from_json(arguments[1], entry) for name, entry in plain.items()}
+    if get_origin(kind) is tuple:
+        return tuple(from_json(arguments[0], entry) for entry in plain)
+    return nan if plain is None else plain

@@ -1,0 +1,1 @@
+"""Features, metrics and references of images, scenes and meshes, and what is read back of finished runs."""

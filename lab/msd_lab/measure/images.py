@@ -1,0 +1,315 @@
+"""Images read back from disk, each with its prompt, seed and particle: of runs, samples, loose pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import DictConfig, OmegaConf
+from PIL import Image
+from threestudio_msd.errors import UserError, first_line
+from threestudio_msd.files import save_text, write_whole
+from torch import Tensor
+
+SAMPLES = "samples.json"
+LEAST = 3  # pixels, to have neighbours on both sides
+NFE = "train/nfe"  # the column of a run's log
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image on disk and what it stands for."""
+
+    prompt: str
+    seed: int
+    particle: int
+    path: Path
+
+
+@dataclass(frozen=True)
+class Frame:
+    """All particles of a run at one step of its path.
+
+    Attributes:
+        step: Optimiser steps done.
+        nfe: Network function evaluations spent on one particle by then, every guidance branch counted.
+        path: The picture that shows them all.
+        particles: How many there are.
+        height: Rows of pixels of each.
+        bandwidth: Lambda at that step; None where the guidance has none.
+    """
+
+    step: int
+    nfe: float
+    path: Path
+    particles: int
+    height: int
+    bandwidth: float | None = None
+
+    def images(self) -> Tensor:
+        """The particles, `[P, H, W, 3]` in [0, 1]."""
+        from threestudio_msd.image.frames import untile  # needs threestudio
+
+        tiles = untile(read_pixels(self.path), self.particles)
+        factor = tiles.shape[1] // self.height  # frames are enlarged by repeating pixels
+        return torch.from_numpy(tiles[:, ::factor, ::factor].copy()).float() / 255
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished text-to-2D run.
+
+    Args:
+        folder: Its folder, the one with `configs/` and `save/`.
+    """
+
+    folder: Path
+
+    @cached_property
+    def config(self) -> DictConfig:
+        """The configuration it ran with.
+
+        Raises:
+            UserError: It cannot be read, or it is not that of a text-to-2D run.
+        """
+        path = self.folder / "configs" / "parsed.yaml"
+        try:
+            config = OmegaConf.load(path)
+        except Exception as error:  # a reader of YAML fails in many ways
+            raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+        for key in ("seed", "system.prompt_processor.prompt"):
+            if not isinstance(config, DictConfig) or OmegaConf.select(config, key) is None:
+                raise UserError(f"{path}: not the configuration of a run of this package: it has no {key}")
+        return config
+
+    @property
+    def prompt(self) -> str:
+        """Its prompt."""
+        return str(self.config.system.prompt_processor.prompt)
+
+    @property
+    def seed(self) -> int:
+        """Its seed."""
+        return int(self.config.seed)
+
+    def records(self) -> list[ImageRecord]:
+        """The resulting images, one a particle; none while the run is unfinished.
+
+        In a folder that an earlier, longer run has left its results in too, those of the later run.
+        """
+        results = {
+            int(name[1]): path
+            for path in self.folder.glob("save/it*-test")
+            if (name := re.fullmatch(r"it(\d+)-test", path.name))
+        }
+        most = OmegaConf.select(self.config, "trainer.max_steps") or 0
+        own = [step for step in results if step <= most] or list(results)
+        if not own:
+            return []
+        paths = [path for path in results[max(own)].glob("*.png") if path.stem.isdigit()]
+        return [
+            ImageRecord(self.prompt, self.seed, int(path.stem), path)
+            for path in sorted(paths, key=lambda path: int(path.stem))
+        ]
+
+    def frames(self) -> list[Frame]:
+        """The path of the images, by step.
+
+        Raises:
+            UserError: The list of frames is missing or garbled.
+        """
+        listed, spent = self.folder / "save/progress/frames.json", self.nfe_by_step()
+        height, particles = int(self.config.data.height), int(self.config.data.n_particles)
+        try:
+            entries: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
+            shown = [(int(entry["step"]), entry["bandwidth"]) for entry in entries]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(f"{listed}: not a list of frames: {first_line(error)}") from error
+        frames = []
+        for step, bandwidth in shown:
+            # a frame is taken before its step's update: what was spent up to the step before made it
+            nfe = max((value for at, value in spent.items() if at < step), default=0.0)
+            path = listed.with_name(f"{step}.png")
+            frames.append(Frame(step, nfe, path, particles, height, bandwidth))
+        return frames
+
+    def nfe_by_step(self) -> dict[int, float]:
+        """Network function evaluations spent on one particle, by step; empty where none is logged."""
+        logs = self.folder.glob("csv_logs/version_*/metrics.csv")
+        spent: dict[int, float] = {}
+        for log in sorted(logs, key=lambda path: int(path.parent.name.rpartition("_")[2])):
+            with open(log, newline="", encoding="utf-8") as file:
+                rows = {int(row["step"]): float(row[NFE]) for row in csv.DictReader(file) if row.get(NFE)}
+            # a later log goes on from where it begins, the first step if the run was begun anew
+            spent = {step: value for step, value in spent.items() if step < min(rows, default=0)} | rows
+        return spent
+
+    @property
+    def nfe(self) -> float:
+        """Network function evaluations spent on one particle in the whole run.
+
+        Raises:
+            UserError: None are logged.
+        """
+        return max(self._spent().values())
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps that it took, up to the last that was logged.
+
+        Raises:
+            UserError: None are logged.
+        """
+        return max(self._spent()) + 1
+
+    @property
+    def nfe_per_step(self) -> float:
+        """What an optimiser step cost on average."""
+        return self.nfe / self.steps
+
+    def _spent(self) -> dict[int, float]:
+        spent = self.nfe_by_step()
+        if not spent:
+            raise UserError(f"{self.folder}/csv_logs: no column {NFE} in the log of this run")
+        return spent
+
+
+def read_runs(folder: Path) -> list[Run]:
+    """All finished runs in a folder, at any depth, by path; of a run's own subfolder, that run."""
+    configs = [*sorted(folder.glob("**/configs/parsed.yaml"))]
+    configs = configs or [*(parent / "configs/parsed.yaml" for parent in list(folder.resolve().parents)[:2])]
+    runs = (Run(config.parent.parent) for config in configs if config.is_file())
+    return [run for run in runs if run.records()]
+
+
+def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
+    """The images in a folder: samples that `write_samples` left there, results of runs, or loose pictures.
+
+    Args:
+        folder: Where they lie, at any depth; or one picture.
+        prompt: What they stand for, whatever the runs were asked for; loose pictures need it.
+
+    Raises:
+        UserError: If there are none, or a list of samples is garbled.
+    """
+    if not folder.exists():
+        raise UserError(f"{folder}: no such file or folder")
+    found = read_samples(folder) or [record for run in read_runs(folder) for record in run.records()]
+    if found:
+        return [replace(record, prompt=prompt) for record in found] if prompt else found
+    loose = [folder] if folder.is_file() else sorted(folder.rglob("*.png"))
+    if prompt and loose:
+        return [ImageRecord(prompt, 0, i, path) for i, path in enumerate(loose)]
+    raise UserError(
+        f"{folder}: neither samples ({SAMPLES}) nor finished runs (configs/parsed.yaml, save/it*-test/)"
+        + ("; for other pictures say what they should show" if loose else ", and no picture")
+    )
+
+
+def read_samples(folder: Path) -> list[ImageRecord]:
+    """The images that `write_samples` left in a folder; none where there is no list.
+
+    Raises:
+        UserError: The list is garbled, or names files outside the folder.
+    """
+    path = folder / SAMPLES
+    if not path.is_file():
+        return []
+    try:
+        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+        records = [
+            ImageRecord(str(e["prompt"]), int(e["seed"]), int(e["particle"]), folder / e["path"])
+            for e in entries
+        ]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: not a list of samples: {first_line(error)}") from error
+    for record in records:
+        if not record.path.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{path}: lists a file outside its folder: {record.path}")
+    return records
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """An image file, `[H, W, 3]`, 8 bits.
+
+    Raises:
+        UserError: It is missing or cannot be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        missing = "no such file" if not path.exists() else f"cannot be read as an image: {first_line(error)}"
+        raise UserError(f"{path}: {missing}") from error
+
+
+def read_images(records: Iterable[ImageRecord]) -> Tensor:
+    """Load images of one size: `[N, H, W, 3]` in [0, 1].
+
+    Raises:
+        UserError: One cannot be read, is too small, or has another size than the first.
+    """
+    arrays: list[np.ndarray] = []
+    for record in records:
+        pixels = read_pixels(record.path)
+        if min(pixels.shape[:2]) < LEAST:
+            size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+            raise UserError(f"{record.path}: expected at least {LEAST} x {LEAST} pixels, these are {size}")
+        if arrays and pixels.shape != arrays[0].shape:
+            sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (arrays[0], pixels))
+            raise UserError(f"{record.path}: images of one size are needed, these are {sizes}")
+        arrays.append(pixels)
+    return torch.from_numpy(np.stack(arrays)).float() / 255
+
+
+def eight_bits(images: Tensor) -> np.ndarray:
+    """Images in [0, 1] as files hold them."""
+    return (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
+
+
+def write_samples(folder: Path, prompt: str, seed: int, images: Tensor) -> list[ImageRecord]:
+    """Write images `[P, H, W, 3]` in [0, 1] of one prompt and seed, and add them to the folder's list.
+
+    The list is replaced whole, after the images are there.
+    """
+    kept = [record for record in read_samples(folder) if (record.prompt, record.seed) != (prompt, seed)]
+    place = folder / slug(prompt)
+    added = [ImageRecord(prompt, seed, i, place / f"{seed}-{i}.png") for i in range(len(images))]
+    for record, pixels in zip(added, eight_bits(images), strict=True):
+        write_whole(record.path, Image.fromarray(pixels).save)
+    records = [*kept, *added]
+    save_text(json.dumps(_entries(records, folder), indent=1), folder / SAMPLES)
+    return records
+
+
+def _entries(records: Sequence[ImageRecord], folder: Path) -> list[dict[str, object]]:
+    return [
+        {
+            "prompt": r.prompt,
+            "seed": r.seed,
+            "particle": r.particle,
+            "path": r.path.relative_to(folder).as_posix(),
+        }
+        for r in records
+    ]
+
+
+def slug(prompt: str, longest: int = 60) -> str:
+    """A prompt as the name of a folder: letters, digits and underscores, with a hash where that is ambiguous.
+
+    >>> slug("a red mug")
+    'a_red_mug'
+    """
+    plain = re.sub(r"[^a-z0-9]+", "_", prompt.lower()).strip("_")
+    if plain.replace("_", " ") == prompt and len(plain) <= longest:
+        return plain
+    return f"{plain[:longest]}-{hashlib.sha256(prompt.encode()).hexdigest()[:8]}"

@@ -1,0 +1,162 @@
+"""A finished text-to-3D run, loaded to be looked at: what is measured and drawn of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import threestudio
+import torch
+from threestudio.systems.base import BaseLift3DSystem
+from threestudio.utils.config import load_config
+from threestudio_msd.errors import UserError, first_line
+from torch import Tensor
+
+from ..tinyworld.judge import JUDGES, Judge, load_judge
+from ..tinyworld.render import Cameras
+from .features import Features
+from .meshes import census, load_mesh, render_mesh
+from .scene import Views, psnr, scene_figures
+from .t3bench import Score, t3_scores
+from .views import GREY, SIZE, evaluation_cameras
+
+EXPORTED = "save/it*-export/model.*"
+AT_ONCE = 4  # views rendered together
+
+
+@dataclass(frozen=True)
+class TrainedScene:
+    """The scene of a run at a checkpoint.
+
+    Attributes:
+        folder: The run's.
+        system: threestudio's system, whose geometry, material, background and renderer are loaded.
+    """
+
+    folder: Path
+    system: Any
+
+    @classmethod
+    def load(cls, folder: Path, checkpoint: str = "last.ckpt") -> TrainedScene:
+        """Load a run's scene; neither prompt nor guidance are.
+
+        Raises:
+            UserError: The folder holds no run, or the run no scene.
+        """
+        config, weights = folder / "configs" / "parsed.yaml", folder / "ckpts" / checkpoint
+        for path in (config, weights):
+            if not path.is_file():
+                raise UserError(
+                    f"{folder}: no finished text-to-3D run: {path.relative_to(folder)} is missing"
+                )
+        with _blamed(config):
+            cfg = load_config(str(config))
+            kind = threestudio.find(cfg.system_type)
+        if not issubclass(kind, BaseLift3DSystem):
+            raise UserError(f"{folder}: {cfg.system_type} has no scene that could be rendered")
+        system = kind(cfg.system, resumed=True)
+        with _blamed(weights):
+            system.load_weights(str(weights))
+        return cls(folder, system.eval())
+
+    @property
+    def prompt(self) -> str:
+        """What it was to show."""
+        return str(self.system.cfg.prompt_processor.get("prompt", ""))
+
+    @torch.no_grad()
+    def views(self, cameras: Cameras, size: int, background: Tensor) -> Views:
+        """Render it on a plain background `[3]`; see `Views`."""
+        parts = [
+            self._render(cameras[start : start + AT_ONCE], size, background)
+            for start in range(0, len(cameras), AT_ONCE)
+        ]
+        return Views(*(torch.cat(part).float().cpu() for part in zip(*parts, strict=True)))
+
+    def _render(self, cameras: Cameras, size: int, background: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        device = next(self.system.geometry.parameters()).device
+        position = cameras.position.to(device)
+        directions = cameras.rays(size).to(device)
+        out = self.system.renderer(
+            rays_o=position[:, None, None].expand_as(directions),
+            rays_d=directions,
+            light_positions=position,
+            bg_color=background.to(device).expand(len(cameras), 3),
+        )
+        opacity = out["opacity"]
+        return out["comp_rgb"].clamp(0, 1), opacity[..., 0], (out["depth"] / opacity.clamp(min=1e-5))[..., 0]
+
+    @torch.no_grad()
+    def density(self, points: int) -> Tensor:
+        """The density on a lattice over the scene's box, `[points] * 3`."""
+        low, high = self.system.geometry.bbox.cpu()
+        axis = [torch.linspace(a, b, points) for a, b in zip(low.tolist(), high.tolist(), strict=True)]
+        lattice = torch.stack(torch.meshgrid(*axis, indexing="ij"), -1).reshape(-1, 3)
+        chunks = [
+            self.system.geometry.forward_density(chunk.to(low.device)) for chunk in lattice.split(2**17)
+        ]
+        return torch.cat(chunks)[:, 0].view(points, points, points).cpu()
+
+
+@contextmanager
+def _blamed(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # what YAML, torch and threestudio make of a damaged file
+        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+
+
+def run_figures(folder: Path, features: Mapping[str, Features] | None = None) -> dict[str, float]:
+    """All figures of a run's scene, see `scene_figures`, and of its mesh, where one was exported.
+
+    Args:
+        folder: The run's.
+        features: Models that say how well pictures show the prompt, for a prompt without a truth; by name.
+
+    Returns:
+        By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the field.
+
+    Raises:
+        UserError: The folder holds no finished run, or a model is to score a mesh that is not there.
+    """
+    scene = TrainedScene.load(folder)
+    found = scene_figures(scene, scene.prompt, load_judges())
+    meshes = [path for path in sorted(folder.glob(EXPORTED)) if path.suffix in (".glb", ".obj")]
+    own = {folder.name for folder in JUDGES.values()}  # they have looked
+    readers = {name: model for name, model in (features or {}).items() if name not in own}
+    if not meshes:
+        if readers:
+            raise UserError(f"{folder}: no mesh was exported, which {', '.join(readers)} could score")
+        return found
+    mesh, cameras, background = load_mesh(meshes[-1]), evaluation_cameras(), torch.full((3,), GREY)
+    drawn = render_mesh(mesh, cameras, SIZE, background)
+    likeness = psnr(drawn, scene.views(cameras, SIZE, background).colour)
+    found |= {"mesh_psnr": likeness, **{f"mesh_{name}": n for name, n in census(mesh).items()}}
+    for name, model in readers.items():
+        scores = t3_scores(mesh, scorer(model, scene.prompt))
+        found |= {f"{figure}_{name}": value for figure, value in scores.items()}
+    return found
+
+
+def as_lines(figures: Mapping[str, float]) -> str:
+    """Figures to be read, one a line."""
+    return "\n".join(f"{name:22} {value:.4g}" for name, value in figures.items())
+
+
+def scorer(model: Features, prompt: str) -> Score:
+    """How well pictures show a prompt, as a model sees it.
+
+    Raises:
+        UserError: It does not read prompts.
+    """
+    if not model.alignment(torch.zeros(1, SIZE, SIZE, 3), [prompt]):
+        raise UserError(f"--features: {model.description} reads no prompt")
+    return lambda images: next(iter(model.alignment(images, [prompt] * len(images)).values()))
+
+
+def load_judges() -> list[Judge]:
+    """The judges that ship, the first and the second."""
+    return [load_judge(name) for name in JUDGES]

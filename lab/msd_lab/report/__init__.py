@@ -1,0 +1,1 @@
+"""The pages, tables and sheets of comparisons."""

@@ -1,0 +1,215 @@
+"""The toys' pictures: functions that draw a figure or write an animation; numbers come from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import imageio.v3 as imageio
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
+from threestudio_msd.style import INK, MODE, POINT, new_figure
+from torch import Tensor
+
+from .densities import GaussianMixture, Points
+
+DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
+SMALL = {"frameon": False, "fontsize": 9, "labelcolor": INK}
+"""How legends look."""
+Grid = np.ndarray
+"""Axes by row and column."""
+
+
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Grid]:
+    """A figure of `rows` by `columns` axes, each `width` x `height` inches."""
+    figure = new_figure(width * columns, height * rows)
+    figure.set_layout_engine("constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _view(axes: Axes, density: GaussianMixture, title: str) -> None:
+    """Show the density's view, without ticks."""
+    (x0, y0), (x1, y1) = density.view
+    axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal")
+    axes.set_title(title, fontsize=10, color=INK)
+
+
+def panel(
+    axes: Axes, density: GaussianMixture, points: Points | None = None, title: str = "", size: float = 1.5
+) -> None:
+    """Points over the density's own colours; states how many of them lie outside the view."""
+    (x0, y0), (x1, y1) = density.view
+    axes.imshow(
+        _background(density),
+        extent=(x0, x1, y0, y1),
+        origin="lower",
+        cmap=DENSITY_COLOURS,
+        vmin=-3,
+        interpolation="bilinear",
+    )
+    if points is not None:
+        x, y = points.unbind(1)
+        outside = int(((x < x0) | (x > x1) | (y < y0) | (y > y1)).sum())
+        axes.scatter(x, y, s=size, c=POINT, linewidths=0, alpha=0.7, rasterized=True)
+        if outside:
+            title += f" ({outside / len(points):.0%} outside)"
+    _view(axes, density, title)
+
+
+@lru_cache(maxsize=16)
+def _background(density: GaussianMixture) -> np.ndarray:
+    """Log-density over the view, cut off below."""
+    return density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy()
+
+
+def gallery(
+    rows: Sequence[tuple[GaussianMixture, Sequence[tuple[str, Points]]]], side: float = 1.9
+) -> Figure:
+    """One row of panels a density; each panel a name and its points."""
+    columns = max(len(clouds) for _, clouds in rows)
+    figure, grid = panels(len(rows), columns, side, side + 0.25)
+    for axes_row, (density, clouds) in zip(grid, rows, strict=True):
+        for axes, (name, points) in zip(axes_row, clouds, strict=False):
+            panel(axes, density, points, name, 1.2 if side < 2.5 else 1.8)
+        axes_row[0].set_ylabel(density.name, fontsize=9, color=INK)
+    return figure
+
+
+def landscapes(
+    density: GaussianMixture, losses: Sequence[tuple[str, Tensor, float | None]], modes: Points, size: int
+) -> Figure:
+    """Reconstructed losses side by side, low in dark; the density's modes, and each loss's lowest point.
+
+    Args:
+        density: For its view.
+        losses: Name, loss `[size^2]`, and the share of the field that no loss explains, if any.
+        modes: The density's modes.
+        size: Points along each side.
+    """
+    (x0, y0), (x1, y1) = density.view
+    columns = 3 if len(losses) > 4 else len(losses)
+    figure, grid = panels(-(-len(losses) // columns), columns, 3, 3.7)
+    for axes in grid.flat[len(losses) :]:
+        axes.set_axis_off()
+    for axes, (name, loss, curl) in zip(grid.flat, losses, strict=False):
+        # ranks, since a loss has no scale of its own
+        ranks = loss.argsort().argsort().reshape(size, size) / loss.numel()
+        axes.contourf(
+            np.linspace(x0, x1, size),
+            np.linspace(y0, y1, size),
+            ranks.numpy(),
+            levels=14,
+            cmap="Blues_r",
+            vmin=0,
+            vmax=1.1,
+        )
+        axes.scatter(*modes.unbind(1), s=9, c=MODE, linewidths=0, label="modes of the density")
+        lowest = density.grid(size)[loss.argmin()]
+        axes.scatter(
+            *lowest,
+            s=110,
+            marker="*",
+            c=POINT,
+            edgecolors="white",
+            linewidths=0.8,
+            label="lowest point of the loss",
+        )
+        note = "" if curl is None else f"\nno loss explains {curl:.1%} of the field"
+        _view(axes, density, name + note)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, **SMALL)
+    return figure
+
+
+def bandwidths(
+    density: GaussianMixture,
+    y: Float[Tensor, 2],
+    draws: Sequence[tuple[float, Points, Float[Tensor, 2]]],
+) -> Figure:
+    """Samples of the product density around one y, for several bandwidths: (lambda, samples, exact mean)."""
+    figure, grid = panels(1, len(draws), 2.9, 3.9)
+    for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
+        panel(axes, density, samples, f"λ = {lam:g}", 3)
+        axes.add_patch(Circle(y.tolist(), lam, fill=False, color=INK, linestyle=":", linewidth=1))
+        axes.scatter(*y, s=30, c=INK, label="y, and its kernel's radius λ")
+        axes.scatter(*samples.mean(0), s=45, marker="x", c="#7c2d12", label="mean of the samples")
+        axes.scatter(
+            *mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)"
+        )
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, **SMALL)
+    return figure
+
+
+def animate(
+    density: GaussianMixture,
+    paths: Sequence[tuple[str, Float[Tensor, "T N 2"]]],
+    file: Path,
+    side: int = 260,
+    seconds: float = 5.0,
+) -> None:
+    """Write an animation of points moving, one panel a method, as .gif or .mp4 after the file's suffix.
+
+    Args:
+        density: Background.
+        paths: Name and recorded states.
+        file: Where to.
+        side: Width of a panel in pixels.
+        seconds: Duration; the last state then stays for a second more.
+    """
+    figure = new_figure(side * len(paths) / 100, side * 1.25 / 100)  # at 100 dots an inch
+    canvas, grid = FigureCanvasAgg(figure), figure.subplots(1, len(paths), squeeze=False)
+    figure.subplots_adjust(0.01, 0.01, 0.99, 0.9, 0.04)
+    clouds = []
+    for axes, (name, path) in zip(grid[0], paths, strict=True):
+        panel(axes, density, None, name)
+        clouds.append(axes.scatter(*path[0].unbind(1), s=2.5, c=POINT, linewidths=0))
+    frames = []
+    length = max(len(path) for _, path in paths)
+    for step in range(length):
+        for cloud, (_, path) in zip(clouds, paths, strict=True):
+            cloud.set_offsets(path[min(step, len(path) - 1)].numpy())
+        canvas.draw()
+        image = np.asarray(canvas.buffer_rgba())[..., :3]
+        frames.append(
+            image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].copy()
+        )  # videos want even sides
+    rate = length / seconds
+    frames += [frames[-1]] * max(int(rate), 1)
+    if file.suffix == ".mp4":
+        imageio.imwrite(file, frames, fps=rate, macro_block_size=1)
+    else:
+        imageio.imwrite(file, frames, duration=1000 / rate, loop=0)
+
+
+def scatter_frontier(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Precision against recall, one curve a problem, a point a starting bandwidth."""
+    figure, ((axes,),) = panels(1, 1, 5.2, 3.8)
+    for name, points in curves.items():
+        recall, precision = zip(*points, strict=True)
+        axes.plot(recall, precision, marker="o", markersize=3.5, linewidth=1.2, label=name)
+    axes.axhline(0.97, color=INK, linewidth=0.6, linestyle=":")
+    axes.axvline(0.60, color=INK, linewidth=0.6, linestyle=":")
+    axes.set(xlabel="recall", ylabel="precision")
+    axes.legend(**SMALL)
+    return figure
+
+
+def annealing_curves(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Steps against the ratio of scales, one curve a bandwidth schedule, both axes logarithmic."""
+    figure, ((axes,),) = panels(1, 1, 5.2, 3.8)
+    for name, points in curves.items():
+        ratio, steps = zip(*points, strict=True)
+        axes.loglog(ratio, steps, marker="o", markersize=3.5, linewidth=1.2, label=name)
+    axes.set(xlabel="widest separation of modes over the narrowest, K", ylabel="steps to the highest mode")
+    axes.legend(**SMALL)
+    return figure
+
+
+def save(figure: Figure, file: Path) -> None:
+    """Write a figure."""
+    figure.savefig(file, dpi=110)

@@ -1,0 +1,1 @@
+"""The training of the tiny prior and of its judges."""

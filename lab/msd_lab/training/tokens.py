@@ -1,0 +1,97 @@
+"""The tiny prior's tokenizer: CLIP's byte-level BPE over a vocabulary of its own, so that any string
+tokenises.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from itertools import pairwise
+from pathlib import Path
+
+from threestudio_msd.files import save_text
+
+from ..tinyworld.world import COLOURS, OBJECTS
+
+LENGTH = 24
+FILLERS: tuple[str, ...] = (
+    "photo", "dslr", "picture", "image", "rendering", "render", "3d", "toy", "small", "shiny", "beautiful",
+    "detailed", "highly", "high", "quality", "simple", "plain", "background", "white", "light", "on", "of",
+    "the", "in", "with", "and", "one", "single", "cute", "realistic", "best", "masterpiece", "4k", "8k",
+    "studio", "lighting", "sharp", "focus", "hd", "uhd", "octane", "blender", "unreal", "engine", "vivid",
+    "professional", "photography", "photograph", "close", "up", "centered", "zoomed", "out", "wide", "angle",
+    "full", "body", "very", "made", "plastic", "intricate", "details", "resolution",
+)  # fmt: skip
+"""Words around the subject that users write; the prior learns to ignore them."""
+FLAWS: tuple[str, ...] = (
+    "ugly", "bad", "anatomy", "blurry", "pixelated", "obscure", "unnatural", "colors", "poor", "lighting",
+    "dull", "and", "unclear", "cropped", "lowres", "low", "quality", "artifacts", "duplicate", "morbid",
+    "mutilated", "poorly", "drawn", "face", "deformed", "dehydrated", "proportions", "oversaturated",
+    "noise", "worst", "grayscale", "watermark", "text", "signature", "disfigured", "foggy", "shadow",
+)  # fmt: skip
+"""Words of negative prompts as threestudio's users write them; the prior learns that they name nothing."""
+_START, _END = "<|startoftext|>", "<|endoftext|>"
+
+
+def byte_symbols() -> list[str]:
+    """The 256 printable characters that stand for bytes in CLIP's (GPT-2's) byte-level BPE."""
+    kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
+    moved = [byte for byte in range(256) if byte not in kept]
+    return [chr(byte) for byte in kept] + [chr(256 + i) for i in range(len(moved))]
+
+
+def learn_merges(words: list[str]) -> list[tuple[str, str]]:
+    """Byte-pair merges, most frequent pair first, until every word is one token."""
+    spelt = {word: (*word[:-1], word[-1] + "</w>") for word in sorted(set(words))}
+    merges: list[tuple[str, str]] = []
+    while True:
+        pairs = Counter(pair for symbols in spelt.values() for pair in pairwise(symbols))
+        if not pairs:
+            return merges
+        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
+        merges.append(best)
+        spelt = {word: _merge(symbols, best) for word, symbols in spelt.items()}
+
+
+def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    merged: list[str] = []
+    for symbol in symbols:
+        if merged and (merged[-1], symbol) == pair:
+            merged[-1] += symbol
+        else:
+            merged.append(symbol)
+    return tuple(merged)
+
+
+def save_tokenizer(folder: Path) -> int:
+    """Writes the files of a ``CLIPTokenizer`` and returns the size of its vocabulary."""
+    words = [
+        *OBJECTS,
+        *COLOURS,
+        *FILLERS,
+        *FLAWS,
+        "a",
+        "an",
+        "side",
+        "front",
+        "back",
+        "backside",
+        "overhead",
+        "view",
+    ]
+    merges = learn_merges(words)
+    symbols = byte_symbols()
+    tokens = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in merges), _START, _END]
+    vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
+    special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": LENGTH,
+        "do_lower_case": True,
+        **special,
+    }
+    save_text(json.dumps(vocabulary, ensure_ascii=False), folder / "vocab.json")
+    save_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n", folder / "merges.txt")
+    save_text(json.dumps(settings, indent=2) + "\n", folder / "tokenizer_config.json")
+    save_text(json.dumps(special, indent=2) + "\n", folder / "special_tokens_map.json")
+    return len(vocabulary)
