@@ -36,6 +36,7 @@ from launcher.curves import curves
 from launcher.processes import is_first
 from launcher.resume import ConfiguredRates, require_whole_state
 from launcher.saved import require_finite_state, sweep
+from launcher.snapshot import CodeSnapshot
 
 
 def run(
@@ -193,7 +194,7 @@ def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg
 
 
 def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
-    from threestudio.utils.callbacks import CodeSnapshotCallback, ConfigSnapshotCallback
+    from threestudio.utils.callbacks import ConfigSnapshotCallback
 
     folder = Path(cfg.trial_dir)
     return [
@@ -202,7 +203,7 @@ def _training_callbacks(args: Namespace, cfg: Any, rank: int) -> list[Callback]:
             **{"enable_version_counter": False, **cfg.checkpoint, "dirpath": str(folder / "ckpts")}
         ),
         LearningRateMonitor(logging_interval="step"),
-        CodeSnapshotCallback(str(folder / "code"), use_version=False),
+        CodeSnapshot(args.config, folder / "code", cfg.exp_root_dir),
         ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs"), use_version=False),
         StepSeed(cfg.seed, rank),
         FiniteParameters(),

@@ -185,10 +185,15 @@ class Run:
 
 def read_runs(folder: Path) -> list[Run]:
     """All finished runs in a folder, at any depth, by path; of a run's own subfolder, that run."""
-    configs = [*sorted(folder.glob("**/configs/parsed.yaml"))]
+    configs = [path for path in sorted(folder.glob("**/configs/parsed.yaml")) if not _is_copy(path)]
     configs = configs or [*(parent / "configs/parsed.yaml" for parent in list(folder.resolve().parents)[:2])]
     runs = (Run(config.parent.parent) for config in configs if config.is_file())
     return [run for run in runs if run.records()]
+
+
+def _is_copy(path: Path) -> bool:
+    """Whether a file lies in a run's code snapshot, where older versions kept copies of other runs."""
+    return any(above.name == "code" and (above.parent / "configs").is_dir() for above in path.parents)
 
 
 def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
@@ -206,7 +211,8 @@ def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
     found = read_samples(folder) or [record for run in read_runs(folder) for record in run.records()]
     if found:
         return [replace(record, prompt=prompt) for record in found] if prompt else found
-    loose = [folder] if folder.is_file() else sorted(folder.rglob("*.png"))
+    pictures = [folder] if folder.is_file() else sorted(folder.rglob("*.png"))
+    loose = [path for path in pictures if not _is_copy(path)]
     if prompt and loose:
         return [ImageRecord(prompt, 0, i, path) for i, path in enumerate(loose)]
     raise UserError(

@@ -1,16 +1,13 @@
-"""Callbacks that keep a run's code and config."""
+"""Callbacks that keep a run's config."""
 
 import os
 import shutil
-import subprocess
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Callback
-from pytorch_lightning.utilities.rank_zero import rank_zero_only, rank_zero_warn
+from pytorch_lightning.utilities.rank_zero import rank_zero_only
 from threestudio.utils.config import dump_config
-
-LARGEST_SNAPSHOT = 1_000_000  # bytes; code and configs are smaller, weights are larger
 
 
 class VersionedCallback(Callback):
@@ -37,33 +34,6 @@ class VersionedCallback(Callback):
             return self.save_root
         name = self.version if isinstance(self.version, str) else f"version_{self.version}"
         return os.path.join(self.save_root, name)
-
-
-class CodeSnapshotCallback(VersionedCallback):
-    """Copies the files that git knows or does not ignore in the current folder, but for large ones."""
-
-    def get_file_list(self) -> list[str]:
-        """The files, relative to the current folder."""
-        command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--", ":!:load/*"]
-        listed = subprocess.run(command, capture_output=True, check=True).stdout.decode().split("\0")
-        return [f for f in listed if os.path.isfile(f) and os.path.getsize(f) <= LARGEST_SNAPSHOT]
-
-    @rank_zero_only
-    def save_code_snapshot(self) -> None:
-        """Copy now."""
-        for file in self.get_file_list():
-            target = os.path.join(self.savedir, file)
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            shutil.copyfile(file, target)
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Copy when training starts; without git, warn."""
-        try:
-            self.save_code_snapshot()
-        except (OSError, subprocess.CalledProcessError):
-            rank_zero_warn(
-                "Code snapshot is not saved: that needs git and a git repository as the current folder."
-            )
 
 
 class ConfigSnapshotCallback(VersionedCallback):

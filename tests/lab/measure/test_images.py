@@ -77,6 +77,13 @@ def test_samples_are_listed_replaced_and_read_back(tmp_path):
     assert torch.allclose(read_images(records)[:2], images, atol=0.5 / 255 + 1e-6)
 
 
+def test_copies_of_runs_in_a_code_snapshot_are_not_read(tmp_path):
+    run = launched(tmp_path / "results")
+    own = read_records(tmp_path)
+    launched(run / "code/results")
+    assert read_records(tmp_path) == own
+
+
 def test_loose_pictures_need_a_prompt(tmp_path):
     (tmp_path / "deep").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "deep/x.png")
