@@ -50,7 +50,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 torture: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/evaluation/test_grid.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/lab/compare/test_grid.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

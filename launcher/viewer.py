@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from matplotlib import colormaps
 from pytorch_lightning.callbacks import Callback
-from threestudio_msd.errors import UserError
+from threestudio_msd.errors import UserError, install
 from torch import Tensor
 
 SHOWN = ("colour", "normal", "opacity", "depth")
@@ -260,7 +260,7 @@ class ViserPage:
         try:
             import viser
         except ImportError as error:
-            raise UserError("--viewer needs viser: pip install 'threestudio-msd[viewer]'") from error
+            raise UserError(f"--viewer needs viser: {install('viewer')}") from error
         self._server = viser.ViserServer(host="127.0.0.1", port=port, verbose=False)
         self._server.initial_camera.position, self._server.initial_camera.look_at = start, (0.0, 0.0, 0.0)
         gui = self._server.gui

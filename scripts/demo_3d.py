@@ -39,7 +39,7 @@ def measure(run: Path) -> int:
     figures = run_figures(run)
     save_text(json.dumps(figures, indent=1) + "\n", run / "save" / "figures.json")
     print(as_lines(figures))
-    print(f"{run / 'save' / 'figures.json'}; docs/scene.md says what they mean")
+    print(f"{run / 'save' / 'figures.json'}; docs/notebook/scene.md says what they mean")
     return 0
 
 

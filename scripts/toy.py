@@ -1,4 +1,4 @@
-"""The toys: `python scripts/toy.py COMMAND`; see docs/toy.md and `--help`."""
+"""The toys: `python scripts/toy.py COMMAND`; see docs/notebook/toy.md and `--help`."""
 
 import sys
 from pathlib import Path

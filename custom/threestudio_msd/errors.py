@@ -28,6 +28,15 @@ class NonFiniteError(UserError, FloatingPointError):
     status = 1
 
 
+def install(extra: str) -> str:
+    """The command that installs an extra of `setup.py`; the package is on no index.
+
+    >>> install("3d")
+    "pip install -e '.[3d]' in the checkout of threestudio-msd"
+    """
+    return f"pip install -e '.[{extra}]' in the checkout of threestudio-msd"
+
+
 def did_you_mean(word: object, known: Iterable[object]) -> str:
     """`; did you mean 'x'?` for the nearest known word, or nothing.
 

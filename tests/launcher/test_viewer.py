@@ -217,7 +217,7 @@ def test_a_real_page_serves_this_machine_only():
 
 def test_without_viser_it_is_one_line(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "viser", None)
-    with pytest.raises(UserError, match=r"pip install 'threestudio-msd\[viewer\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[viewer\]'"):
         ViserPage(18124, (1.0, 0.0, 0.0), can_hold=False)
 
 

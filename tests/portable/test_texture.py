@@ -70,7 +70,7 @@ def test_normals_stay_smooth_over_seams():
 
 def test_without_xatlas_it_is_one_line(monkeypatch):
     monkeypatch.setitem(sys.modules, "xatlas", None)
-    with pytest.raises(ConfigError, match=r"pip install 'threestudio-msd\[texture\]'"):
+    with pytest.raises(ConfigError, match=r"pip install xatlas"):
         unwrap(ball(), {}, {})
 
 

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from omegaconf import DictConfig
-from threestudio_msd.errors import UserError, first_line
+from threestudio_msd.errors import UserError, first_line, install
 from threestudio_msd.files import save_text
 
 from ..jobs import Job, bars, finished
@@ -325,7 +325,7 @@ def run_on_ray(cells: Sequence[Cell], launcher: str, address: str) -> Iterator[O
     try:
         import ray
     except ImportError as error:
-        raise UserError("--ray needs Ray: pip install 'threestudio-msd[cluster]'") from error
+        raise UserError(f"--ray needs Ray: {install('cluster')}") from error
     environment = {
         "env_vars": {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "OMP_NUM_THREADS": "1"}
     }

