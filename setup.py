@@ -30,7 +30,7 @@ setup(
         "jaxtyping>=0.2.36",
         "numpy>=1.26",
         "scipy>=1.11",
-        "pillow>=10",
+        "pillow>=10.1",
         "matplotlib>=3.8",
         "imageio[ffmpeg]>=2.34",
         "jinja2>=3.1",

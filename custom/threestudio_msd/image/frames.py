@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
-from PIL import Image
+from PIL import Image, ImageDraw
 from torch import Tensor
 
 from ..files import save_text, write_whole
-from ..style import FAINT, INK, fitted, new_figure, write_text
+from .text import fit_title, typeface_for
+
+INK, FAINT = "#1d2733", "#6b7684"  # of the title and the frames; of all other text
+SIDE, GAP = 138, 7  # pixels of a picture, and between two
+LEFT, TOP, APART = 54, 150, 26  # pixels before and above the pictures, and before the last column
 
 
 @dataclass(frozen=True)
@@ -100,36 +102,37 @@ def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: st
     Args:
         path: The PNG to write; it appears whole or not at all.
         frames: Columns.
-        tiles: What each frame shows, `[P, H, W, 3]`.
+        tiles: The pictures of each frame, `[P, H, W, 3]`, 8 bits.
         title: Above it all, the prompt.
     """
     count, columns = len(tiles[0]), len(frames)
-    side, left, top, gap = 1.15, 0.45, 1.25, 0.06  # inches
-    apart = 0.22  # between the path and the result
-    width = left + columns * (side + gap) + apart + 0.2
-    height = top + count * (side + gap) + 0.15
-    figure = new_figure(width, height)
-    text, size = fitted(title, width - left - 0.2, 15)
-    write_text(figure, left / width, 1 - 0.3 / height, text, size=size, weight="bold", color=INK, va="center")
+    pitch = SIDE + GAP
+    picture = Image.new("RGB", (LEFT + columns * pitch + APART + 24, TOP + count * pitch + 18), "white")
+    draw = ImageDraw.Draw(picture)
+    lines, face = fit_title(title, picture.width - LEFT - 24, 25)
+    for i, line in enumerate(lines.split("\n")):
+        face.draw(draw, (LEFT, 36 + 22 * (i - lines.count("\n") / 2)), line, INK)
+    for row in range(count):
+        _label(draw, LEFT - 18, TOP + row * pitch + SIDE / 2, str(row))
     for column, (frame, images) in enumerate(zip(frames, tiles, strict=True)):
         last = column == columns - 1
-        x = left + column * (side + gap) + apart * last
+        x = LEFT + column * pitch + APART * last
         heading = "result" if last else "start" if column == 0 and frame.step == 0 else ""
-        _head(figure, (x + side / 2) / width, (width, height), heading, frame)
+        _head(draw, x + SIDE / 2, heading, frame)
         for row, image in enumerate(images):
-            y = height - top - (row + 1) * (side + gap) + gap
-            axes = figure.add_axes((x / width, y / height, side / width, side / height))
-            axes.imshow(image, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.spines[:].set(color=INK, linewidth=1.4 if last else 0.4)
-            if column == 0:
-                axes.set_ylabel(str(row), rotation=0, labelpad=10, va="center", size=9, color=FAINT)
-    write_whole(Path(path), partial(figure.savefig, dpi=120))
+            y = TOP + row * pitch
+            picture.paste(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.NEAREST), (x, y))
+            draw.rectangle((x, y, x + SIDE - 1, y + SIDE - 1), outline=INK, width=2 if last else 1)
+    write_whole(Path(path), picture.save)
 
 
-def _head(figure: Figure, x: float, size: tuple[float, float], heading: str, frame: Frame) -> None:
-    height = size[1]
-    figure.text(x, 1 - 0.72 / height, heading, size=11, weight="bold", color=INK, ha="center", va="center")
-    bandwidth = "" if frame.bandwidth is None else f"\n$\\lambda$ = {frame.bandwidth:.3g}"
-    label = f"step {frame.step}{bandwidth}"
-    figure.text(x, 1 - 0.84 / height, label, size=9, color=FAINT, ha="center", va="top", linespacing=1.25)
+def _head(draw: ImageDraw.ImageDraw, x: float, heading: str, frame: Frame) -> None:
+    _label(draw, x, 86, heading, "bold")
+    _label(draw, x, 110, f"step {frame.step}")
+    if frame.bandwidth is not None:
+        _label(draw, x, 130, f"λ = {frame.bandwidth:.3g}")
+
+
+def _label(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, style: str = "regular") -> None:
+    face = typeface_for(text, 18 if style == "bold" else 15, style)
+    face.draw(draw, (x - face.width(text) / 2, y), text, INK if style == "bold" else FAINT)

@@ -12,13 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from PIL import Image
 from threestudio_msd.files import save_text, write_whole
-from threestudio_msd.style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 
 from ..assets import ASSETS
 from ..compare.comparison import Comparison
 from ..compare.costs import KINDS
 from ..compare.grid import DDIM
 from ..compare.results import Figures, Point, Results, Row, Table
+from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 from .sheet import Sheet, contact_sheet, draw_sheet
 from .tables import LABELS, SPENT, against_ddim, columns, markdown, sentences, table_rows
 

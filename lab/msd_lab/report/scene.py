@@ -12,13 +12,13 @@ import imageio.v2 as imageio
 import numpy as np
 from PIL import Image
 from threestudio_msd.files import save_text, write_whole
-from threestudio_msd.style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 
 from ..assets import ASSETS
 from ..compare.scenes import TURN, Figures, Measured, SceneCell
 from ..markdown import markdown_table
 from ..measure.images import Run
 from ..measure.metrics import Spread
+from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 
 TEMPLATE = ASSETS / "scenes.html.j2"
 COLUMNS = {  # figure: heading, decimals

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from threestudio_msd.style import new_figure
 
 from ..compare.comparison import Comparison
 from ..compare.grid import DDIM, Cell
 from ..compare.results import Table
 from ..measure.images import Run, eight_bits, read_pixels, read_records
+from ..style import new_figure
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
-from threestudio_msd.style import INK, MODE, POINT, new_figure
 from torch import Tensor
 
+from ..style import INK, MODE, POINT, new_figure
 from .densities import GaussianMixture, Points
 
 DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
