@@ -225,7 +225,10 @@ def annotation(cfg: DictConfig, key: str) -> Any:
     *blocks, last = key.split(".")
     for block in blocks:
         default = getattr(fields, f"{block}_type", None)
-        name = OmegaConf.select(node, f"{block}_type", default=default, throw_on_missing=False)
+        try:
+            name = OmegaConf.select(node, f"{block}_type", default=default, throw_on_missing=False)
+        except OmegaConfBaseException:  # it refers to a key that does not exist
+            return None
         if name not in threestudio.__modules__:
             return None
         fields, node = settings_of(threestudio.find(name)), OmegaConf.select(node, block)
@@ -246,7 +249,8 @@ def _parsed(cfg: DictConfig, key: str, value: str) -> Any:
     hint = annotation(cfg, key)
     if not _is_text(hint):
         try:
-            return OmegaConf.select(OmegaConf.from_dotlist([f"value={value}"]), "value")
+            # `${...}` stays as it is until everything is merged
+            return OmegaConf.to_container(OmegaConf.from_dotlist([f"value={value}"]), resolve=False)["value"]
         except MALFORMED as error:
             raise UserError(f"{key}: {value!r} is no YAML: {first_line(error)}") from error
     if value == "null" and hint is not str:

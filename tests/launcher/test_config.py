@@ -71,6 +71,45 @@ def test_a_text_of_the_command_line_is_that_text(prompt):
     assert parse_structured(processor.Config, block).prompt == prompt
 
 
+@pytest.mark.parametrize(
+    ("overrides", "key", "value"),
+    [
+        (["system.guidance.trainer_max_steps=${trainer.max_steps}"], "trainer_max_steps", 200),
+        (
+            ["system.guidance.trainer_max_steps=${trainer.max_steps}", "trainer.max_steps=7"],
+            "trainer_max_steps",
+            7,
+        ),
+        (
+            ["trainer.max_steps=9", "system.guidance.trainer_max_steps=${idiv:${trainer.max_steps},2}"],
+            "trainer_max_steps",
+            4,
+        ),
+        (
+            ["system.guidance.guidance_scale=[0,'${seed}',2.0,10]", "seed=3"],
+            "guidance_scale",
+            [0, 3, 2.0, 10],
+        ),
+        (
+            ["system.guidance.bandwidth={start: '${data.width}', end: 1}", "data.width=8"],
+            "bandwidth",
+            {"start": 8, "end": 1},
+        ),
+    ],
+)
+def test_an_override_may_refer_to_another_key(overrides, key, value):
+    found = read_plain(CONFIG, overrides)["system"]["guidance"][key]
+    assert {**found, **value} == found if isinstance(value, dict) else found == value
+
+
+@pytest.mark.parametrize(
+    "key", ["seed", "system.guidance_type", "system.guidance.trainer_max_steps", "data_type"]
+)
+def test_a_reference_to_no_key_is_named(key):
+    with pytest.raises(UserError, match=r"Interpolation key 'no\.key' not found"):
+        read_plain(CONFIG, [key + "=${no.key}"])
+
+
 @pytest.mark.parametrize("written", ["42", "no", "null", "[V] x", "[a, b]", "1.5"])
 def test_a_prompt_in_a_file_that_is_no_text_is_named(tmp_path, written):
     lines = Path(CONFIG).read_text().splitlines()
