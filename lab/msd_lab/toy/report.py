@@ -31,7 +31,7 @@ class Section:
     Attributes:
         name: The command that makes it.
         title: Heading.
-        text: What it shows, in a few sentences; conclusions stand in docs/notebook/toy.md, beside dated figures.
+        text: What it shows, in a few sentences; docs/notebook/toy.md draws conclusions.
         measurements: Its figures, if any.
         pictures: Files of pictures and animations, each with its caption.
     """
