@@ -1,6 +1,6 @@
 """A config and a checkpoint of version 0.1.0 (commit 5892459) are still read, and mean what they meant.
 
-`data/v0` was made by that version's `launch.py --config run.yaml --train`: the checkpoint after 8 of 12 steps,
+`data/v0` was made by its `launch.py --config run.yaml --train`: the checkpoint after 8 of 12 steps,
 and the images that its run ended with.
 """
 
