@@ -12,6 +12,5 @@ __all__ = ["Encoding", "Network", "NetworkWithInputEncoding", "free_temporary_me
 
 
 def free_temporary_memory() -> None:
-    """Give the GPU's unused memory back."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

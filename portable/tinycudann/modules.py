@@ -90,7 +90,6 @@ class Encoding(nn.Module):
         self.n_output_dims = self.encoding.n_output_dims
 
     def forward(self, x: Tensor) -> Tensor:
-        """Encode."""
         encoded = self.encoding(x)
         return encoded if self.dtype is None else encoded.to(self.dtype)
 

@@ -32,8 +32,6 @@ LIGHTS = ("dreamfusion", "magic3d")
 
 @dataclass
 class RandomCameraDataModuleConfig:
-    """Settings of `random-camera-datamodule`; angles in degrees, distances in world units."""
-
     # numbers, or lists of them: entry i holds from step resolution_milestones[i - 1]
     height: Any = 64
     width: Any = 64
@@ -96,12 +94,10 @@ class RandomCameraDataModuleConfig:
 
 
 def as_list(value: Any) -> list[int]:
-    """A number as a list of one."""
     return [value] if isinstance(value, int) else list(value)
 
 
 def uniform(shape: Any, low: float, high: float) -> Tensor:
-    """Random numbers in [low, high)."""
     return torch.rand(shape) * (high - low) + low
 
 
@@ -143,7 +139,6 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         self.elevation_range, self.azimuth_range = cfg.elevation_range, cfg.azimuth_range
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Take the size that holds now, and open the ranges progressively."""
         now = bisect.bisect_right(self.milestones, global_step) - 1
         self.height, self.width, self.batch_size = self.sizes[now]
         cfg, part = self.cfg, min(1.0, global_step / (self.cfg.progressive_until + 1))
@@ -255,7 +250,6 @@ class RandomCameraDataset(Dataset):
         return {"index": index, **{name: values[index] for name, values in self.views.items()}}
 
     def collate(self, batch: Any) -> dict[str, Any]:
-        """Views as one batch."""
         return {**default_collate(batch), "height": self.cfg.eval_height, "width": self.cfg.eval_width}
 
 
@@ -270,7 +264,6 @@ class RandomCameraDataModule(pl.LightningDataModule):
         self.cfg = parse_structured(RandomCameraDataModuleConfig, cfg)
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the data sets that the stage needs."""
         if stage in (None, "fit"):
             self.train_dataset = RandomCameraIterableDataset(self.cfg)
         if stage in (None, "fit", "validate"):
@@ -283,17 +276,13 @@ class RandomCameraDataModule(pl.LightningDataModule):
         return DataLoader(dataset, num_workers=0, batch_size=batch_size, collate_fn=dataset.collate)
 
     def train_dataloader(self) -> DataLoader:
-        """Without end."""
         return self._loader(self.train_dataset, None)
 
     def val_dataloader(self) -> DataLoader:
-        """View by view."""
         return self._loader(self.val_dataset, 1)
 
     def test_dataloader(self) -> DataLoader:
-        """View by view."""
         return self._loader(self.test_dataset, 1)
 
     def predict_dataloader(self) -> DataLoader:
-        """View by view."""
         return self._loader(self.test_dataset, 1)

@@ -27,7 +27,6 @@ class Mesh:
         self.smooth_normals: Tensor | None = None
 
     def add_extra(self, name: str, value: Any) -> None:
-        """Keep something else with the mesh."""
         self.extras[name] = value
 
     def set_vertex_color(self, v_rgb: Tensor) -> None:
@@ -38,7 +37,6 @@ class Mesh:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether the vertices are being optimised."""
         return self.v_pos.requires_grad
 
     @property

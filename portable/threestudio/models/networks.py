@@ -28,7 +28,6 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
         return (torch.stack([angles.sin(), angles.cos()], 2) * self.mask[:, None, None]).flatten(1)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Fade in."""
         if self.n_masking_step > 0:
             reached = global_step / self.n_masking_step * self.n_frequencies
             part = (reached - torch.arange(self.n_frequencies)).clamp(0, 1).to(self.mask)
@@ -56,7 +55,6 @@ class ProgressiveBandHashGrid(nn.Module, Updateable):
         return self.encoding(x) * self.mask
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Let in the levels that are due."""
         due = self.start_level + max(global_step - self.start_step, 0) // self.update_steps
         self.current_level = min(due, self.n_levels)
         self.mask[: self.current_level * self.n_features] = 1

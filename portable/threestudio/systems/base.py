@@ -22,8 +22,6 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
 
     @dataclass
     class Config:
-        """Settings that every system has."""
-
         loggers: dict = field(default_factory=dict)
         loss: dict = field(default_factory=dict)  # lambda_x weighs loss_x
         optimizer: dict = field(default_factory=dict)
@@ -74,7 +72,6 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
 
     @property
     def resumed(self) -> bool:
-        """Whether training goes on from a checkpoint."""
         return self._resumed
 
     @property
@@ -94,37 +91,30 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
         """Hook: after weights were loaded."""
 
     def C(self, value: Any) -> float:
-        """A scheduled scalar's value now."""
         return C(value, self.true_current_epoch, self.true_global_step)
 
     def configure_optimizers(self) -> dict[str, Any]:
-        """The optimiser, and the scheduler if there is one."""
         optimizer = parse_optimizer(self.cfg.optimizer, self)
         if self.cfg.scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": parse_scheduler(self.cfg.scheduler, optimizer)}
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
-        """The loss of one batch."""
         raise NotImplementedError
 
     def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        """Save pictures of one batch."""
         raise NotImplementedError
 
     def on_validation_epoch_end(self) -> None:
-        """After all validation batches."""
         raise NotImplementedError
 
     def test_step(self, batch: Any, batch_idx: int) -> Any:
-        """Save pictures of one batch."""
         raise NotImplementedError
 
     def on_test_epoch_end(self) -> None:
         """After all test batches."""
 
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
-        """One batch of an export."""
         raise NotImplementedError
 
     def on_predict_epoch_end(self) -> None:
@@ -147,35 +137,27 @@ class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
             cleanup()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int, unused: int = 0) -> None:
-        """Tell everything which step begins."""
         self._begin_step(self.trainer.train_dataloader.dataset, batch, "train")
 
     def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Tell everything which step is evaluated."""
         self._begin_step(self.trainer.val_dataloaders.dataset, batch, "validation")
 
     def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Tell everything which step is evaluated."""
         self._begin_step(self.trainer.test_dataloaders.dataset, batch, "test")
 
     def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Tell everything which step is exported."""
         self._begin_step(self.trainer.predict_dataloaders.dataset, batch, "predict")
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Tell everything that the step has ended."""
         self._end_step(self.trainer.train_dataloader.dataset, clean=False)
 
     def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Tell everything that the batch has ended."""
         self._end_step(self.trainer.val_dataloaders.dataset, self.cfg.cleanup_after_validation_step)
 
     def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Tell everything that the batch has ended."""
         self._end_step(self.trainer.test_dataloaders.dataset, self.cfg.cleanup_after_test_step)
 
     def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Tell everything that the batch has ended."""
         self._end_step(self.trainer.predict_dataloaders.dataset, self.cfg.cleanup_after_test_step)
 
 
@@ -184,8 +166,6 @@ class BaseLift3DSystem(BaseSystem):
 
     @dataclass
     class Config(BaseSystem.Config):
-        """Registered types, each with its settings."""
-
         geometry_type: str = ""
         geometry: dict = field(default_factory=dict)
 
@@ -210,7 +190,6 @@ class BaseLift3DSystem(BaseSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build geometry, material, background and renderer."""
         self.cfg.weights = find_last_path(self.cfg.weights)
         self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
         self.material = threestudio.find(self.cfg.material_type)(self.cfg.material)
@@ -221,7 +200,6 @@ class BaseLift3DSystem(BaseSystem):
         return {"geometry": self.geometry, "material": self.material, "background": self.background}
 
     def on_fit_start(self) -> None:
-        """Say where pictures go."""
         if self._save_dir is None:
             threestudio.warn(
                 "Saving directory not set for the system, visualization results will not be saved"
@@ -230,16 +208,13 @@ class BaseLift3DSystem(BaseSystem):
             threestudio.info(f"Validation results will be saved to {self._save_dir}")
 
     def on_test_end(self) -> None:
-        """Say where pictures went."""
         if self._save_dir is not None:
             threestudio.info(f"Test results saved to {self._save_dir}")
 
     def on_predict_start(self) -> None:
-        """Build the exporter."""
         self.exporter = threestudio.find(self.cfg.exporter_type)(self.cfg.exporter, **self._scene())
 
     def predict_step(self, batch: Any, batch_idx: int) -> None:
-        """One picture of the video, if the exporter wants one."""
         if self.exporter.cfg.save_video:
             self.test_step(batch, batch_idx)
 
@@ -258,7 +233,6 @@ class BaseLift3DSystem(BaseSystem):
             save(f"it{self.true_global_step}-export/{out.save_name}", **out.params)
 
     def on_predict_end(self) -> None:
-        """Say where the export went."""
         if self._save_dir is not None:
             threestudio.info(f"Export assets saved to {self._save_dir}")
 

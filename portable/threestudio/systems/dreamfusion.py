@@ -18,7 +18,6 @@ class SceneSystem(BaseLift3DSystem):
     """
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        """Render a batch."""
         return self.renderer(**batch)
 
     def guided_loss(self, guidance_out: dict[str, Any]) -> Any:
@@ -89,14 +88,12 @@ class SceneSystem(BaseLift3DSystem):
         )
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save one view."""
         self.save_view(f"it{self.true_global_step}-{int(batch['index'][0])}.png", batch, "validation_step")
 
     def on_validation_epoch_end(self) -> None:
         """Nothing is left to do."""
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save one view of the video."""
         self.save_view(f"it{self.true_global_step}-test/{int(batch['index'][0])}.png", batch, "test_step")
 
     def on_test_epoch_end(self) -> None:
@@ -124,13 +121,11 @@ class DreamFusion(SceneSystem):
     """Text to 3D; prompt and guidance are only made for training."""
 
     def on_fit_start(self) -> None:
-        """Make prompt and guidance."""
         super().on_fit_start()
         self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, torch.Tensor]:
-        """The loss of one batch of views."""
         out = self(batch)
         guidance_out = self.guidance(out["comp_rgb"], self.prompt_processor(), **batch, rgb_as_latents=False)
         return {"loss": self.guided_loss(guidance_out) + self.scene_loss(out)}

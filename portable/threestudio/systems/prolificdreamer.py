@@ -14,8 +14,6 @@ class ProlificDreamer(SceneSystem):
 
     @dataclass
     class Config(SceneSystem.Config):
-        """Settings of `prolificdreamer-system`."""
-
         stage: str = "coarse"  # threestudio's others, geometry and texture, need a rasteriser
         visualize_samples: bool = False  # not supported
 
@@ -26,14 +24,12 @@ class ProlificDreamer(SceneSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build scene, guidance and prompt."""
         super().configure()
         self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
         self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
         self.prompt_utils = self.prompt_processor()
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """The loss of one batch of views."""
         out = self(batch)
         guidance_out = self.guidance(out["comp_rgb"], self.prompt_utils, **batch, rgb_as_latents=False)
         return {"loss": self.guided_loss(guidance_out) + self.scene_loss(out)}

@@ -10,7 +10,6 @@ from torch.optim import lr_scheduler
 
 
 def getattr_recursive(m: Any, attr: str) -> Any:
-    """`getattr` along a dotted path."""
     for name in attr.split("."):
         m = getattr(m, name)
     return m

@@ -44,13 +44,11 @@ class Updateable:
 
 
 def update_if_possible(module: Any, epoch: int, global_step: int) -> None:
-    """`do_update_step` on what has it."""
     if isinstance(module, Updateable):
         module.do_update_step(epoch, global_step)
 
 
 def update_end_if_possible(module: Any, epoch: int, global_step: int) -> None:
-    """`do_update_step_end` on what has it."""
     if isinstance(module, Updateable):
         module.do_update_step_end(epoch, global_step)
 
@@ -79,8 +77,6 @@ class BaseModule(nn.Module, Updateable):
 
     @dataclass
     class Config:
-        """Settings; subclasses add theirs."""
-
         weights: str | None = None  # "path/to/checkpoint:module name" to start from
 
     cfg: Config

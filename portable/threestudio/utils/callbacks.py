@@ -29,7 +29,6 @@ class VersionedCallback(Callback):
 
     @property
     def savedir(self) -> str:
-        """The folder written into."""
         if not self.use_version:
             return self.save_root
         name = self.version if isinstance(self.version, str) else f"version_{self.version}"
@@ -53,7 +52,6 @@ class ConfigSnapshotCallback(VersionedCallback):
 
     @rank_zero_only
     def save_config_snapshot(self) -> None:
-        """Write now."""
         os.makedirs(self.savedir, exist_ok=True)
         dump_config(os.path.join(self.savedir, "parsed.yaml"), self.config)
         raw = os.path.join(self.savedir, "raw.yaml")
@@ -61,5 +59,4 @@ class ConfigSnapshotCallback(VersionedCallback):
             shutil.copyfile(self.config_path, raw)
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write when training starts."""
         self.save_config_snapshot()

@@ -145,6 +145,5 @@ def config_to_primitive(config: Any, resolve: bool = True) -> Any:
 
 
 def dump_config(path: str, config: Any) -> None:
-    """Write a config as YAML."""
     with open(path, "w", encoding="utf-8") as file:
         OmegaConf.save(config=config, f=file)

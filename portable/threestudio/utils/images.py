@@ -60,7 +60,6 @@ def _jet(unit: np.ndarray) -> np.ndarray:
 
 
 def resize(img: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Bilinear, without anti-aliasing."""
     if img.shape[:2] == (height, width):
         return img
     pixels = torch.from_numpy(img).permute(2, 0, 1)[None].float()

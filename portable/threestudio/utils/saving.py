@@ -77,7 +77,6 @@ class SaverMixin:
         )
 
     def create_loggers(self, cfg_loggers: DictConfig) -> None:
-        """Set up Weights & Biases where `loggers.wandb.enable` is true."""
         wandb = cfg_loggers.get("wandb")
         if wandb is not None and wandb.enable:
             self._wandb_logger = WandbLogger(project=wandb.project, name=wandb.name)

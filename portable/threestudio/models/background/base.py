@@ -21,8 +21,6 @@ class AugmentedBackground(BaseBackground):
 
     @dataclass
     class Config(BaseBackground.Config):
-        """Settings of backgrounds with augmentation."""
-
         n_output_dims: int = 3
         random_aug: bool = False
         random_aug_prob: float = 0.5

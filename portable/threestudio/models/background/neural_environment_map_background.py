@@ -15,8 +15,6 @@ class NeuralEnvironmentMapBackground(AugmentedBackground):
 
     @dataclass
     class Config(AugmentedBackground.Config):
-        """Settings of `neural-environment-map-background`."""
-
         color_activation: str = "sigmoid"
         dir_encoding_config: dict = field(
             default_factory=lambda: {"otype": "SphericalHarmonics", "degree": 3}
@@ -34,14 +32,12 @@ class NeuralEnvironmentMapBackground(AugmentedBackground):
     cfg: Config
 
     def configure(self) -> None:
-        """Build encoding and network."""
         self.encoding = get_encoding(3, self.cfg.dir_encoding_config)
         self.network = get_mlp(
             self.encoding.n_output_dims, self.cfg.n_output_dims, self.cfg.mlp_network_config
         )
 
     def forward(self, dirs: Tensor) -> Tensor:
-        """See `BaseBackground.forward`."""
         if not self.training and self.cfg.eval_color is not None:
             ones = dirs.new_ones(*dirs.shape[:-1], self.cfg.n_output_dims)
             return ones * dirs.new_tensor(tuple(self.cfg.eval_color))

@@ -14,15 +14,12 @@ class SolidColorBackground(AugmentedBackground):
 
     @dataclass
     class Config(AugmentedBackground.Config):
-        """Settings of `solid-color-background`."""
-
         color: tuple[float, float, float] = (1.0, 1.0, 1.0)
         learned: bool = False
 
     cfg: Config
 
     def configure(self) -> None:
-        """Keep the colour."""
         color = torch.tensor(tuple(self.cfg.color), dtype=torch.float32)
         if self.cfg.learned:
             self.env_color = nn.Parameter(color)
@@ -30,6 +27,5 @@ class SolidColorBackground(AugmentedBackground):
             self.register_buffer("env_color", color)
 
     def forward(self, dirs: Tensor) -> Tensor:
-        """See `BaseBackground.forward`."""
         flat = self.env_color.to(dirs) * dirs.new_ones(*dirs.shape[:-1], self.cfg.n_output_dims)
         return self.augmented(flat)

@@ -22,26 +22,20 @@ class Exporter(BaseObject):
 
     @dataclass
     class Config(BaseObject.Config):
-        """Settings of every exporter."""
-
         save_video: bool = False
 
     cfg: Config
 
     def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
-        """Keep the scene."""
         self.sub_modules = Scene(geometry, material, background)
 
     @property
     def geometry(self) -> nn.Module:
-        """The scene's geometry."""
         return self.sub_modules.geometry
 
     @property
     def material(self) -> nn.Module:
-        """The scene's material."""
         return self.sub_modules.material
 
     def __call__(self) -> list[ExporterOutput]:
-        """What is to be written."""
         raise NotImplementedError

@@ -20,8 +20,6 @@ class MeshExporter(Exporter):
 
     @dataclass
     class Config(Exporter.Config):
-        """Settings of `mesh-exporter`."""
-
         fmt: str = "obj-mtl"  # obj-mtl or glb, with a texture; obj, or save_uv false: colours of vertices
         save_name: str = "model"
         save_normal: bool = False

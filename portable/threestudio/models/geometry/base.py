@@ -40,8 +40,6 @@ class BaseImplicitGeometry(BaseGeometry):
 
     @dataclass
     class Config(BaseGeometry.Config):
-        """Settings of every field."""
-
         radius: float = 1.0  # half the side of the box about the origin
         isosurface: bool = True
         # mt is threestudio's default, marching tetrahedra; both are done by marching cubes here
@@ -57,7 +55,6 @@ class BaseImplicitGeometry(BaseGeometry):
     cfg: Config
 
     def configure(self) -> None:
-        """Set up the box."""
         r = self.cfg.radius
         self.register_buffer("bbox", torch.tensor([[-r, -r, -r], [r, r, r]], dtype=torch.float32))
         self.unbounded = False
@@ -135,17 +132,14 @@ class DensityGeometry(BaseImplicitGeometry):
     """A density: its normals point against its gradient, its surface is where it passes a threshold."""
 
     def forward_density(self, points: Tensor) -> Tensor:
-        """The density alone, `[..., 3]` to `[..., 1]`."""
         raise NotImplementedError
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The density."""
         if self.cfg.isosurface_deformable_grid:
             threestudio.warn(f"{type(self).__name__} does not support isosurface_deformable_grid. Ignoring.")
         return self.forward_density(points), None
 
     def forward_level(self, field: Tensor, threshold: float) -> Tensor:
-        """Negative where it is denser."""
         return threshold - field
 
 

@@ -27,8 +27,6 @@ class ImplicitVolume(DensityGeometry):
 
     @dataclass
     class Config(DensityGeometry.Config):
-        """Settings of `implicit-volume`."""
-
         n_input_dims: int = 3
         n_feature_dims: int = 3
         density_activation: str | None = "softplus"
@@ -72,7 +70,6 @@ class ImplicitVolume(DensityGeometry):
     cfg: Config
 
     def configure(self) -> None:
-        """Build encoding and networks."""
         super().configure()
         cfg = self.cfg
         self.density_blob_std = cfg.density_blob_std
@@ -102,7 +99,6 @@ class ImplicitVolume(DensityGeometry):
         return network(encoded.flatten(0, -2)).unflatten(0, encoded.shape[:-1])
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """See `BaseImplicitGeometry.forward`."""
         analytic = output_normal and self.cfg.normal_type == "analytic"
         keep_graph = torch.is_grad_enabled()
         with torch.set_grad_enabled(keep_graph or analytic):
@@ -138,12 +134,10 @@ class ImplicitVolume(DensityGeometry):
         )
 
     def forward_density(self, points: Tensor) -> Tensor:
-        """See `DensityGeometry.forward_density`."""
         raw = self._apply_network(self.density_network, self._encode(points))
         return self.get_activated_density(points, raw)[1]
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """Features at points."""
         if self.cfg.n_feature_dims == 0:
             return {}
         return {"features": self._apply_network(self.feature_network, self._encode(points))}

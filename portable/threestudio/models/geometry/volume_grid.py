@@ -26,8 +26,6 @@ class VolumeGrid(DensityGeometry):
 
     @dataclass
     class Config(DensityGeometry.Config):
-        """Settings of `volume-grid`."""
-
         grid_size: tuple[int, int, int] = (100, 100, 100)  # points along z, y, x
         n_feature_dims: int = 3
         density_activation: str | None = "softplus"
@@ -48,7 +46,6 @@ class VolumeGrid(DensityGeometry):
     cfg: Config
 
     def configure(self) -> None:
-        """Make the lattice, of zeros."""
         super().configure()
         self.grid = nn.Parameter(torch.zeros(1, self.cfg.n_feature_dims + 1, *self.cfg.grid_size))
         if self.cfg.density_bias == "blob":
@@ -71,7 +68,6 @@ class VolumeGrid(DensityGeometry):
         return get_activation(self.cfg.density_activation)(raw * self.density_scale.exp() + bias)
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """See `BaseImplicitGeometry.forward`."""
         values = self._interpolate(points, self.grid)
         density = self._activated(points, values[..., :1])
         output = {"density": density, "features": values[..., 1:]}
@@ -90,11 +86,9 @@ class VolumeGrid(DensityGeometry):
         return finite_difference_normal(self.forward_density, points, density, EPS, self.cfg.radius, central)
 
     def forward_density(self, points: Tensor) -> Tensor:
-        """See `DensityGeometry.forward_density`."""
         return self._activated(points, self._interpolate(points, self.grid)[..., :1])
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """Features at points."""
         if self.cfg.n_feature_dims == 0:
             return {}
         return {"features": self._interpolate(points, self.grid)[..., 1:]}

@@ -21,8 +21,6 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
 
     @dataclass
     class Config(BaseMaterial.Config):
-        """Settings of `diffuse-with-point-light-material`."""
-
         ambient_light_color: tuple[float, float, float] = (0.1, 0.1, 0.1)
         diffuse_light_color: tuple[float, float, float] = (0.9, 0.9, 0.9)
         ambient_only_steps: int = 1000  # without light until this step
@@ -35,7 +33,6 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
     cfg: Config
 
     def configure(self) -> None:
-        """Keep the lights' colours."""
         self.requires_normal = True
         for name in ("ambient_light_color", "diffuse_light_color"):
             self.register_buffer(name, torch.tensor(tuple(getattr(self.cfg, name)), dtype=torch.float32))
@@ -96,9 +93,7 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
         return "textureless" if random.random() < self.cfg.textureless_prob else "diffuse"
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Switch the light on when it is due."""
         self.ambient_only = global_step < self.cfg.ambient_only_steps
 
     def export(self, features: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """The colour as `albedo`."""
         return {"albedo": get_activation(self.cfg.albedo_activation)(features[..., :3]).clamp(0, 1)}

@@ -17,8 +17,6 @@ class NoMaterial(BaseMaterial):
 
     @dataclass
     class Config(BaseMaterial.Config):
-        """Settings of `no-material`."""
-
         n_output_dims: int = 3
         color_activation: str = "sigmoid"
         input_feature_dims: int | None = None  # of the network; null: no network
@@ -28,7 +26,6 @@ class NoMaterial(BaseMaterial):
     cfg: Config
 
     def configure(self) -> None:
-        """Build the network, if there is one."""
         cfg = self.cfg
         self.requires_normal = cfg.requires_normal
         self.use_network = cfg.input_feature_dims is not None and cfg.mlp_network_config is not None
@@ -52,5 +49,4 @@ class NoMaterial(BaseMaterial):
         return get_activation(self.cfg.color_activation)(features)
 
     def export(self, features: Tensor, **kwargs: Any) -> dict[str, Any]:
-        """The colour as `albedo`."""
         return {"albedo": self(features)[..., :3].clamp(0, 1)}

@@ -164,8 +164,6 @@ class PromptProcessor(BaseObject):
 
     @dataclass
     class Config(BaseObject.Config):
-        """Prompts, view directions, Perp-Neg."""
-
         prompt: str = "a hamburger"  # or "lib:some_keywords", looked up in load/prompt_library.json
 
         # prompts of single directions, instead of those made from `prompt`
@@ -200,7 +198,6 @@ class PromptProcessor(BaseObject):
     cfg: Config
 
     def configure(self) -> None:
-        """Make the prompts of all directions and load or compute their embeddings."""
         self.directions = self._make_directions()
         self.direction2idx = {direction.name: i for i, direction in enumerate(self.directions)}
         self.prompt = self.preprocess_prompt(self.cfg.prompt)
@@ -313,7 +310,6 @@ class PromptProcessor(BaseObject):
         raise NotImplementedError
 
     def __call__(self) -> PromptProcessorOutput:
-        """What a guidance needs."""
         return PromptProcessorOutput(
             text_embeddings=self.text_embeddings,
             uncond_text_embeddings=self.uncond_text_embeddings,

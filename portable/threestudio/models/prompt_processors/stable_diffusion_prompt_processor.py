@@ -102,7 +102,6 @@ class StableDiffusionPromptProcessor(PromptProcessor):
             ) from error
 
     def destroy_text_encoder(self) -> None:
-        """Free both."""
         del self.tokenizer, self.text_encoder
 
     def get_text_embeddings(

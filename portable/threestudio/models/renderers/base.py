@@ -24,35 +24,28 @@ class Renderer(BaseModule):
 
     @dataclass
     class Config(BaseModule.Config):
-        """Settings of every renderer."""
-
         radius: float = 1.0  # half the side of the box that is rendered
 
     cfg: Config
 
     def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
-        """Keep the scene, set up the box."""
         self.sub_modules = Scene(geometry, material, background)
         r = self.cfg.radius
         self.register_buffer("bbox", torch.tensor([[-r, -r, -r], [r, r, r]], dtype=torch.float32))
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """Pictures by name."""
         raise NotImplementedError
 
     @property
     def geometry(self) -> nn.Module:
-        """The scene's geometry."""
         return self.sub_modules.geometry
 
     @property
     def material(self) -> nn.Module:
-        """The scene's material."""
         return self.sub_modules.material
 
     @property
     def background(self) -> nn.Module:
-        """The scene's background."""
         return self.sub_modules.background
 
 

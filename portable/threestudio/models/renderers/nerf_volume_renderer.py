@@ -103,8 +103,6 @@ class NeRFVolumeRenderer(VolumeRenderer):
 
     @dataclass
     class Config(VolumeRenderer.Config):
-        """Settings of `nerf-volume-renderer`."""
-
         num_samples_per_ray: int = 512  # along the box's diagonal
         eval_chunk_size: int = 160000  # points at once, outside training
         randomized: bool = True  # steps begin at a random place, in training
@@ -129,7 +127,6 @@ class NeRFVolumeRenderer(VolumeRenderer):
     cfg: Config
 
     def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
-        """Make the occupancy grid."""
         try:
             import nerfacc
         except ImportError as error:
