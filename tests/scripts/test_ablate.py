@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from msd_lab.compare.results import About, Results, Row, to_json
 from msd_lab.compare.search import FIGURE, FIRST_SEED
-from msd_lab.measure.metrics import Spread
+from msd_lab.report.table import Spread
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 MSD, SDS = (str(CONFIGS / f"{name}-tiny.yaml") for name in ("msd", "sds"))

@@ -11,7 +11,8 @@ import torch
 
 from ..measure.evaluate import Extractors, ImageSet, image_set
 from ..measure.images import ImageRecord, Run
-from ..measure.metrics import Spread, frechet_distance
+from ..measure.metrics import frechet_distance
+from ..report.table import Spread
 from .results import Figures, Point, Table
 
 

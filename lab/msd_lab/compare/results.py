@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from math import isnan, nan
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
-from ..measure.metrics import Spread
+from ..report.table import Spread
 
 Figures: TypeAlias = dict[str, Spread]
 """Figures by name, each with a value a seed; NaN where a value is unknown."""

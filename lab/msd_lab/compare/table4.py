@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..bench.random_pipelines import save_random_clip, save_random_pipeline
 from ..markdown import markdown_table
-from ..measure.metrics import Spread
+from ..report.table import Spread
 from ..report.tables import number
 from .grid import DDIM
 from .results import Figures, Results

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..markdown import markdown_table
 from ..measure.images import Frame, Run
-from ..measure.metrics import Spread
+from ..report.table import Spread
 from .comparison import alone_in
 from .grid import Cell, Execute, Method, require_different_names, run_grid
 

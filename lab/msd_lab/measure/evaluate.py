@@ -10,10 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from ..compare.results import About, Figures
+from ..report.table import Spread
 from .features import Features
 from .images import ImageRecord, read_images
 from .metrics import (
-    Spread,
     contrast,
     diversity,
     frechet_distance,

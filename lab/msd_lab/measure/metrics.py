@@ -6,36 +6,11 @@ import contextlib
 import io
 import math
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-
-@dataclass(frozen=True)
-class Spread:
-    """A figure measured several times, usually once a seed.
-
-    Attributes:
-        values: The measurements.
-    """
-
-    values: tuple[float, ...]
-
-    @property
-    def mean(self) -> float:
-        """Their mean; NaN where one is unknown or there is none."""
-        return float(np.mean(self.values)) if self.values else math.nan
-
-    @property
-    def std(self) -> float:
-        """Their standard deviation, with n - 1; NaN for a single one, whose spread is unknown."""
-        return float(np.std(self.values, ddof=1)) if len(self.values) > 1 else math.nan
-
-    def __str__(self) -> str:
-        return f"{self.mean:.3g} ± {self.std:.2g} (n={len(self.values)})"
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:

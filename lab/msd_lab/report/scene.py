@@ -17,7 +17,7 @@ from ..assets import ASSETS
 from ..compare.scenes import TURN, Figures, Measured, SceneCell
 from ..markdown import markdown_table
 from ..measure.images import Run
-from ..measure.metrics import Spread
+from ..report.table import Spread
 from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
 
 TEMPLATE = ASSETS / "scenes.html.j2"

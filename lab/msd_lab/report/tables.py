@@ -10,7 +10,7 @@ from ..compare.curves import convergence
 from ..compare.grid import DDIM
 from ..compare.results import Figures, Results, Row, Table
 from ..markdown import markdown_table
-from ..measure.metrics import Spread
+from ..report.table import Spread
 
 LABELS = {"ddim": "DDIM images", "truth": "true renders"}
 IN_BRIEF = (

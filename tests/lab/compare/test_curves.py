@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msd_lab.compare.curves import convergence, nfe_to_reach
 from msd_lab.compare.results import Point, Row
-from msd_lab.measure.metrics import Spread
+from msd_lab.report.table import Spread
 
 
 def row(values, nfe):

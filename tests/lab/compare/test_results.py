@@ -6,7 +6,7 @@ import json
 from math import nan
 
 from msd_lab.compare.results import About, Failure, Figures, Point, Results, Row, from_json, to_json
-from msd_lab.measure.metrics import Spread
+from msd_lab.report.table import Spread
 
 
 def test_results_survive_json():

@@ -11,7 +11,7 @@ import pytest
 from msd_lab.compare.grid import Method
 from msd_lab.compare.results import About, Results, Row, to_json
 from msd_lab.compare.search import FIGURE, SPACE, best, read_table, require_apart, space, trials
-from msd_lab.measure.metrics import Spread
+from msd_lab.report.table import Spread
 from threestudio_msd.errors import UserError
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"

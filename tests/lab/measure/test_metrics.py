@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 from msd_lab.measure.metrics import (
-    Spread,
     contrast,
     diversity,
     frechet_distance,
@@ -17,6 +16,7 @@ from msd_lab.measure.metrics import (
     saturation,
     sharpness,
 )
+from msd_lab.report.table import Spread
 
 RNG = np.random.default_rng(0)
 
@@ -91,7 +91,7 @@ def test_contrast_is_the_deviation_of_brightness():
 
 def test_spread():
     assert math.isnan(Spread(()).mean) and math.isnan(Spread((1.0, math.nan)).mean)
-    assert str(Spread((1.0, 2.0, 3.0))) == "2 ± 1 (n=3)"
+    assert str(Spread((1.0, 2.0, 3.0))) == "2.00 ± 1.00 (n=3)"
     assert math.isnan(Spread((1.0,)).std)
 
 

@@ -9,8 +9,8 @@ import pytest
 from lab.fakes import BROKEN, GOOD
 from msd_lab.compare.comparison import Budget
 from msd_lab.compare.results import Row
-from msd_lab.measure.metrics import Spread
 from msd_lab.report.comparison import frontier_svg, write_report
+from msd_lab.report.table import Spread
 from PIL import Image
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import nan
 
 from msd_lab.compare.results import About, Point, Results, Row
-from msd_lab.measure.metrics import Spread
+from msd_lab.report.table import Spread
 from msd_lab.report.tables import against_ddim, columns, end_lines, markdown, number, table_rows
 
 
