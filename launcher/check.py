@@ -6,6 +6,7 @@ import math
 import os
 import re
 import shutil
+import sys
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -36,15 +37,15 @@ REFUSED = (
 
 
 KIND_OF = {
-    "data": "pytorch_lightning.LightningDataModule",
-    "system": "threestudio.systems.base.BaseSystem",
-    "material": "threestudio.models.materials.base.BaseMaterial",
-    "background": "threestudio.models.background.base.BaseBackground",
-    "renderer": "threestudio.models.renderers.base.Renderer",
-    "exporter": "threestudio.models.exporters.base.Exporter",
-    "prompt_processor": "threestudio.models.prompt_processors.base.PromptProcessor",
+    "data": ("pytorch_lightning.LightningDataModule", "threestudio.utils.lightning.LightningDataModule"),
+    "system": ("threestudio.systems.base.BaseSystem",),
+    "material": ("threestudio.models.materials.base.BaseMaterial",),
+    "background": ("threestudio.models.background.base.BaseBackground",),
+    "renderer": ("threestudio.models.renderers.base.Renderer",),
+    "exporter": ("threestudio.models.exporters.base.Exporter",),
+    "prompt_processor": ("threestudio.models.prompt_processors.base.PromptProcessor",),
 }
-"""What a block of a name holds, on either host."""
+"""The base class of what a block of a name holds, on either host; importing the host has imported it."""
 
 LABORATORY = {"msd-truth-guidance": "msd_lab.measure.truth"}
 """Registered by the laboratory, which is imported where a config names them."""
@@ -224,9 +225,10 @@ def _find(key: str, name: Any, threestudio: ModuleType) -> type:
 
 def _require_kind(key: str, kind: str, block: str, cls: type) -> None:
     """Check that a registered type is one of what a block of this name holds."""
-    module, _, name = KIND_OF.get(block, "").rpartition(".")
-    if module and not issubclass(cls, getattr(importlib.import_module(module), name)):
-        raise UserError(f"{key}: '{kind}' is a {cls.__name__}, expected a {name}")
+    paths = [path.rpartition(".") for path in KIND_OF.get(block, ())]
+    bases = [getattr(sys.modules[module], name) for module, _, name in paths if module in sys.modules]
+    if bases and not issubclass(cls, tuple(bases)):
+        raise UserError(f"{key}: '{kind}' is a {cls.__name__}, expected a {paths[0][-1]}")
 
 
 def _require_finite(plain: dict[str, Any]) -> None:

@@ -8,22 +8,23 @@ import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from pytorch_lightning.utilities.rank_zero import rank_zero_debug, rank_zero_info, rank_zero_only
-
 __modules__: dict[str, type] = {}
 __version__ = "0.2.3"
 
-logger = logging.getLogger("pytorch_lightning")
-debug = rank_zero_debug
-info = rank_zero_info
+logger = logging.getLogger("pytorch_lightning")  # by its name: importing Lightning takes seconds
 
 T = TypeVar("T", bound=type)
 
 
-@rank_zero_only
-def warn(*args: Any, **kwargs: Any) -> None:
-    """Log a warning, on the first process only."""
-    logger.warning(*args, **kwargs)
+def _on_first_process(log: Callable[..., None]) -> Callable[..., None]:
+    def first_only(*args: Any, **kwargs: Any) -> None:
+        if get_rank() == 0:
+            log(*args, **kwargs)
+
+    return first_only
+
+
+debug, info, warn = map(_on_first_process, (logger.debug, logger.info, logger.warning))
 
 
 def register(name: str) -> Callable[[T], T]:
@@ -55,3 +56,4 @@ def find(name: str) -> type:
 
 
 from . import data, models, systems  # noqa: E402, F401  (they register themselves, with the functions above)
+from .utils.misc import get_rank  # noqa: E402

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Optional
 
-import pytorch_lightning as pl
 import threestudio
 import torch
 from threestudio.utils.base import Updateable
@@ -17,6 +16,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from ..fields import FieldError, check_fields, number
 from ..processes import share
+
+try:  # the portable host imports Lightning when a data module is built
+    from threestudio.utils.lightning import LightningDataModule
+except ImportError:
+    from pytorch_lightning import LightningDataModule
 
 
 @dataclass
@@ -104,7 +108,7 @@ class ImageDataset(Dataset):
 
 
 @threestudio.register("msd-image-datamodule")
-class ImageDataModule(pl.LightningDataModule):
+class ImageDataModule(LightningDataModule):
     """Data of the text-to-2D system; see `make_batch`."""
 
     cfg: ImageDataModuleConfig

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-import pytorch_lightning as pl
 import threestudio
 import torch
 from threestudio.data.uncond import (
@@ -91,7 +90,7 @@ class CameraDataModule(RandomCameraDataModule):
     cfg: CameraDataModuleConfig
 
     def __init__(self, cfg: Any = None) -> None:
-        pl.LightningDataModule.__init__(self)  # not the parent's, which reads other settings
+        super(RandomCameraDataModule, self).__init__()  # not the parent's, which reads other settings
         self.cfg = parse_structured(CameraDataModuleConfig, cfg)
 
     def setup(self, stage: str | None = None) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytorch_lightning as pl
 import threestudio
 import torch
 import torch.nn.functional as F
@@ -23,6 +22,7 @@ from threestudio.utils.cameras import (
     look_at,
 )
 from threestudio.utils.config import parse_structured
+from threestudio.utils.lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
 
@@ -254,7 +254,7 @@ class RandomCameraDataset(Dataset):
 
 
 @threestudio.register("random-camera-datamodule")
-class RandomCameraDataModule(pl.LightningDataModule):
+class RandomCameraDataModule(LightningDataModule):
     """Random cameras to train on, turns around the scene to look at."""
 
     cfg: RandomCameraDataModuleConfig

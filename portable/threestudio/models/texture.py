@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from scipy import ndimage
 from threestudio.models.mesh import Mesh
 from threestudio.utils.config import ConfigError
 from torch import Tensor
@@ -60,6 +59,8 @@ def paint(mesh: Mesh, size: int, colour: Callable[[Tensor], Tensor]) -> Tensor:
     points = (weights[..., None] * corners).sum(1)
     image, known = torch.zeros(size * size, 3), torch.zeros(size * size, dtype=torch.bool)
     image[pixel], known[pixel] = colour(points.to(mesh.v_pos)).float().cpu(), True
+    from scipy import ndimage  # registration needs no scipy
+
     nearest = ndimage.distance_transform_edt(
         ~known.view(size, size).numpy(), return_distances=False, return_indices=True
     )

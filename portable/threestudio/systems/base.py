@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-import pytorch_lightning as pl
 import threestudio
 import torch
 import torch.nn.functional as F
@@ -12,12 +11,13 @@ from omegaconf import DictConfig
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
 from threestudio.utils.base import Updateable, update_end_if_possible, update_if_possible
 from threestudio.utils.config import ConfigError, parse_structured
+from threestudio.utils.lightning import LightningModule
 from threestudio.utils.misc import C, cleanup, find_last_path, load_module_weights
 from threestudio.utils.saving import SaverMixin
 from torch import Tensor
 
 
-class BaseSystem(pl.LightningModule, Updateable, SaverMixin):
+class BaseSystem(LightningModule, Updateable, SaverMixin):
     """A Lightning module that is built from a config and tells everything it holds about each step."""
 
     @dataclass

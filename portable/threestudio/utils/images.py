@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import matplotlib
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -49,7 +48,9 @@ def grayscale_picture(img: np.ndarray, data_range: Sequence[float] | None, cmap:
     names = {"magma": "magma_r", "spectral": "Spectral"}
     if cmap not in names:
         raise ValueError(f"unknown cmap '{cmap}' for grayscale: only None, jet, {', '.join(names)}")
-    return _to_uint8(matplotlib.colormaps[names[cmap]](unit)[..., :3])
+    from matplotlib import colormaps  # registration needs no matplotlib
+
+    return _to_uint8(colormaps[names[cmap]](unit)[..., :3])
 
 
 def _jet(unit: np.ndarray) -> np.ndarray:

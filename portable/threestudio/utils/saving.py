@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 from PIL import Image
-from pytorch_lightning.loggers import Logger, WandbLogger
 from threestudio.utils import images
 from threestudio.utils.files import atomic_path
 
@@ -24,7 +23,7 @@ class SaverMixin:
     """
 
     _save_dir: str | None = None
-    _wandb_logger: WandbLogger | None = None
+    _wandb_logger: Any = None
 
     DEFAULT_RGB_KWARGS = images.RGB_DEFAULTS
     DEFAULT_GRAYSCALE_KWARGS = images.GRAYSCALE_DEFAULTS
@@ -79,9 +78,11 @@ class SaverMixin:
     def create_loggers(self, cfg_loggers: DictConfig) -> None:
         wandb = cfg_loggers.get("wandb")
         if wandb is not None and wandb.enable:
+            from pytorch_lightning.loggers import WandbLogger  # a second to import
+
             self._wandb_logger = WandbLogger(project=wandb.project, name=wandb.name)
 
-    def get_loggers(self) -> list[Logger]:
+    def get_loggers(self) -> list[Any]:
         """The loggers that the config asks for, beside those that every run has."""
         return [self._wandb_logger] if self._wandb_logger else []
 
