@@ -94,6 +94,13 @@ def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | Non
     )
 
 
+class Checked:
+    """Base of dataclasses that check their fields when they are made; see `check_fields`."""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
 def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None:
     """Check values against the annotations, ranges and choices of a dataclass's fields.
 

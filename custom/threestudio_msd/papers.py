@@ -1,4 +1,4 @@
-"""What to cite: every estimator names the paper that it comes from."""
+"""The papers to cite: one for every estimator, and threestudio's."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ class Paper:
     """A paper as a reference.
 
     Args:
-        key: Its BibTeX key.
-        title: Its title, as BibTeX takes it.
-        authors: `Surname, Given and Surname, Given ...`, as BibTeX takes it.
-        year: When it appeared.
-        venue: Where it was published; empty for what was not.
-        arxiv: Its arXiv number; empty without one.
-        url: Where it is found if not on arXiv.
+        key: BibTeX key.
+        title: In BibTeX's notation.
+        authors: In BibTeX's notation, `Surname, Given and Surname, Given ...`.
+        year: Year of the first version.
+        venue: Journal or conference; empty if unpublished.
+        arxiv: arXiv number; empty if it has none.
+        url: Address, if it has no arXiv number.
     """
 
     key: str
@@ -29,7 +29,7 @@ class Paper:
     url: str = ""
 
     def __str__(self) -> str:
-        """Authors, year and number on one line.
+        """Format authors, year and number on one line.
 
         Example:
             >>> str(Paper("a", "T", "Euler, L. and Gauss, C.", 2025, arxiv="2501.00001"))
@@ -58,6 +58,57 @@ class Paper:
         return f"@misc{{{self.key},\n" + ",\n".join(lines) + "\n}"
 
 
+THAMIZHARASAN = Paper(
+    "thamizharasan2025meanshift",
+    "Mean-Shift Distillation for Diffusion Mode Seeking",
+    "Thamizharasan, Vikas and Chatzis, Nikitas and Georgiev, Iliyan and Fisher, Matthew and "
+    "Liu, Difan and Zhao, Nanxuan and Kalogerakis, Evangelos and Luk{\\'a}{\\v c}, Michal",
+    2025,
+    "WACV 2026",
+    "2502.15989",
+)
+POOLE = Paper(
+    "poole2023dreamfusion",
+    "{DreamFusion}: Text-to-{3D} using {2D} Diffusion",
+    "Poole, Ben and Jain, Ajay and Barron, Jonathan T. and Mildenhall, Ben",
+    2023,
+    "ICLR 2023",
+    "2209.14988",
+)
+WANG = Paper(
+    "wang2023prolificdreamer",
+    "{ProlificDreamer}: High-Fidelity and Diverse Text-to-{3D} Generation with "
+    "Variational Score Distillation",
+    "Wang, Zhengyi and Lu, Cheng and Wang, Yikai and Bao, Fan and Li, Chongxuan and Su, Hang and Zhu, Jun",
+    2023,
+    "NeurIPS 2023",
+    "2305.16213",
+)
+LUKOIANOV = Paper(
+    "lukoianov2024score",
+    "Score Distillation via Reparametrized {DDIM}",
+    "Lukoianov, Artem and S{\\'a}ez de Oc{\\'a}riz Borde, Haitz and Greenewald, Kristjan and "
+    "Guizilini, Vitor Campagnolo and Bagautdinov, Timur and Sitzmann, Vincent and Solomon, Justin",
+    2024,
+    "NeurIPS 2024",
+    "2405.15891",
+)
+YU = Paper(
+    "yu2023text",
+    "Text-to-{3D} with Classifier Score Distillation",
+    "Yu, Xin and Guo, Yuan-Chen and Li, Yangguang and Liang, Ding and Zhang, Song-Hai and Qi, Xiaojuan",
+    2023,
+    "ICLR 2024",
+    "2310.19415",
+)
+LIANG = Paper(
+    "liang2023luciddreamer",
+    "{LucidDreamer}: Towards High-Fidelity Text-to-{3D} Generation via Interval Score Matching",
+    "Liang, Yixun and Yang, Xin and Lin, Jiantao and Li, Haodong and Xu, Xiaogang and Chen, Yingcong",
+    2023,
+    "CVPR 2024",
+    "2311.11284",
+)
 THREESTUDIO = Paper(
     "guo2023threestudio",
     "threestudio: A unified framework for {3D} content generation",

@@ -30,14 +30,6 @@ def test_table_is_stable_diffusions():
         assert float(schedule.sigma_at(t)) == pytest.approx(float(sigma), rel=1e-5)
 
 
-def test_snap_moves_levels_to_training_steps():
-    schedule = TableSchedule.from_alphas_cumprod(ABAR)
-    snapped = schedule.snap(karras_sigmas(7, 0.03, 14.0))
-    steps = schedule.timestep(snapped[:-1])
-    assert torch.allclose(steps, steps.round(), atol=1e-2)
-    assert snapped[-1] == 0
-
-
 def test_a_table_must_ascend():
     with pytest.raises(ValueError, match="ascending"):
         TableSchedule(torch.tensor([1.0, 0.5]))

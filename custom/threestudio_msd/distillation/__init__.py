@@ -1,17 +1,17 @@
 """The mathematics of mean-shift distillation and its siblings, on plain tensors: torch only.
 
-`protocols` says what the parts are to each other and is where to start. An estimator is one file (`msd`,
-`sds`, `vsd`, `sdi`, `csd`, `ism`); product samplers, bandwidths, solvers and noise levels are what they are
-made of. Everything is in variance-exploding form, z = x + sigma n.
+Start with `protocols`, which has the interfaces. Every estimator has a file (`msd`, `sds`, `vsd`, `sdi`,
+`csd`, `ism`), built on product samplers, bandwidths, solvers and noise levels. Everything is in
+variance-exploding form, z = x + sigma n.
 """
 
 from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged, smoothed
 from .csd import CSD
-from .guided import GuidedPrior, PairPrior, PlainPrior
 from .inversion import Inversion, invert, ladder
 from .ism import ISM
 from .msd import MSD
 from .noise import SampleNoise, SharedNoise, seed_from, uniform, uniform_sigma
+from .prior import GuidedPrior, PairPrior, PlainPrior
 from .product import SAMPLERS, ExactScore, Posterior, ProductDenoiser, Split, Tweedie, kernel_step
 from .protocols import (
     Bandwidth,
@@ -27,9 +27,10 @@ from .protocols import (
 )
 from .schedule import KarrasSchedule, TableSchedule, karras_sigmas
 from .sdi import SDI
-from .sds import SDS, sds_weight
+from .sds import SDS
 from .solvers import SOLVERS, sample
 from .tensors import NonFiniteError, expand, on_device, require_all_finite, require_finite, rms
+from .timed import sds_weight
 from .vsd import VSD
 
 __all__ = [

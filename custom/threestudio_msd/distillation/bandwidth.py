@@ -1,6 +1,4 @@
-"""Bandwidths: lambda as a function of progress, or of the shifts seen so far; and the criterion of
-convergence.
-"""
+"""Bandwidths, lambda as a function of progress or of the shifts seen so far, and the test of convergence."""
 
 from __future__ import annotations
 
@@ -9,19 +7,19 @@ from dataclasses import dataclass
 
 import torch
 
-from ..fields import check_fields, number
+from ..fields import Checked, number
 from .protocols import Bandwidth, Batch, Level, PerSample, State
 from .tensors import expand, on_device, rms
 
 KEEP = 0.5
-"""Part of the averaged shift that the next estimate leaves; see `smoothed`."""
+"""Weight of the average so far against the next shift; see `smoothed`."""
 NARROWEST, WIDEST = 1e-6, 1e6
 """Far beyond any space that a kernel may live in."""
 
 
 @dataclass(frozen=True)
-class Falling:
-    """A bandwidth that goes from `start` to `end` and remembers nothing.
+class Falling(Checked):
+    """A bandwidth that goes from `start` to `end` and keeps no state.
 
     Raises:
         FieldError: If an end is not a positive, finite number.
@@ -30,20 +28,14 @@ class Falling:
     start: float = number(least=NARROWEST, most=WIDEST)
     end: float = number(least=NARROWEST, most=WIDEST)
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     @property
     def last(self) -> float:
-        """Lambda that it ends at."""
         return self.at(1.0)
 
     def init(self, y: Batch) -> State:
-        """Nothing is remembered."""
         return {}
 
     def __call__(self, progress: float, state: State | None = None) -> float | PerSample:
-        """Lambda at `progress`; values outside [0, 1] count as its ends."""
         return self.at(min(max(progress, 0.0), 1.0))
 
     def at(self, progress: float) -> float:
@@ -51,7 +43,6 @@ class Falling:
         raise NotImplementedError
 
     def step(self, state: State, shift: Batch) -> State:
-        """Nothing is remembered."""
         return state
 
 
@@ -60,16 +51,14 @@ class Constant(Falling):
     """Lambda stays at `start`."""
 
     def at(self, progress: float) -> float:
-        """Lambda, whatever the progress."""
         return self.start
 
 
 @dataclass(frozen=True)
 class Linear(Falling):
-    """Straight line: the paper's schedule on toys (section 4.2)."""
+    """Straight line, the paper's schedule on toys (section 4.2)."""
 
     def at(self, progress: float) -> float:
-        """Lambda at `progress`."""
         return self.start + progress * (self.end - self.start)
 
 
@@ -78,7 +67,6 @@ class Cosine(Falling):
     """Half a cosine: slow at both ends."""
 
     def at(self, progress: float) -> float:
-        """Lambda at `progress`."""
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
 
 
@@ -87,7 +75,6 @@ class Exponential(Falling):
     """A constant factor a step: as many steps at every scale."""
 
     def at(self, progress: float) -> float:
-        """Lambda at `progress`."""
         return self.start * (self.end / self.start) ** progress
 
 
@@ -96,9 +83,9 @@ class Adaptive(Falling):
     """Annealed mean shift: every sample lowers its lambda only once its shift has converged.
 
     The shift is averaged over the estimates made at one lambda, since a single sample of the product density
-    carries noise of about lambda itself. The level falls by `rate` when the average satisfies `converged`, or
-    after `patience` estimates. Its state is, of every sample, `lam`, and the `sum` and `count` of the shifts
-    seen at it.
+    carries noise of about lambda itself. Lambda falls by `rate` when the average satisfies `converged`, or
+    after `patience` estimates; progress has no effect. The state holds for every sample `lam`, and the `sum`
+    and `count` of the shifts seen at it.
 
     Args:
         rate: Factor by which lambda falls, in (0, 1).
@@ -112,20 +99,16 @@ class Adaptive(Falling):
 
     @property
     def last(self) -> float:
-        """Lambda that it ends at."""
         return self.end
 
     def init(self, y: Batch) -> State:
-        """Lambda is `start`, and no shift was seen."""
         per_sample = torch.zeros(len(y), device=y.device)
         return {"lam": per_sample + self.start, "sum": torch.zeros_like(y), "count": per_sample}
 
     def __call__(self, progress: float, state: State | None = None) -> float | PerSample:
-        """Lambda by sample; `start` without a state. Progress plays no part."""
         return state["lam"] if state else self.start
 
     def step(self, state: State, shift: Batch) -> State:
-        """Average the shift in; lower lambda where it has converged."""
         lam, total, count = state["lam"], state["sum"] + shift, state["count"] + 1
         done = converged(total / expand(count, total), lam, self.tau) | (count >= self.patience)
         return {
@@ -145,8 +128,7 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
 
 
 def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
-    """The method's criterion of convergence: ||m|| <= tau * lambda * sqrt(dim), sample by sample (section
-    3.2).
+    """Tell which samples have converged: ||m|| <= tau * lambda * sqrt(dim) (section 3.2).
 
     Args:
         shift: Mean-shift vectors m, `[B, ...]`.
@@ -160,13 +142,13 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
 
 
 def smoothed(before: Batch, shift: Batch) -> Batch:
-    """The average of the shifts seen at the last lambda, of which `converged` is asked when a run may stop.
+    """Update the running average of the shifts at the final lambda, which `converged` decides by.
 
     Args:
-        before: The average so far; of a single shift, the shift itself.
-        shift: The next one.
+        before: The average so far, `[B, ...]`; after one shift, that shift.
+        shift: The next shift, `[B, ...]`.
 
     Returns:
-        Their average; `KEEP` of what was there is left.
+        `KEEP` parts of `before` and the rest of `shift`, `[B, ...]`.
     """
     return KEEP * before + (1 - KEEP) * shift

@@ -1,4 +1,4 @@
-"""How much signal an estimate of the gradient has for its variance and cost (Eq. 17)."""
+"""Efficiency of a gradient estimate: its signal against its variance and cost (Eq. 17)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""DDIM inversion: the probability-flow ODE run upward from a clean image to the noise it would have come
-from.
-"""
+"""DDIM inversion: the probability-flow ODE run upward, from a clean image to its noise."""
 
 from __future__ import annotations
 
@@ -16,7 +14,7 @@ from .tensors import expand, on_device, rms
 
 @dataclass(frozen=True)
 class Inversion:
-    """The inverse ODE's states at a ladder of levels.
+    """The inverse ODE's states at ascending noise levels.
 
     Attributes:
         sigmas: Ascending levels, `[n + 1]`, the first being the image's.
@@ -27,9 +25,7 @@ class Inversion:
     states: Tensor
 
     def at(self, sigma: float | Tensor) -> Batch:
-        """State at one level (0-d), linear in sigma between two levels of the ladder and in proportion above
-        it.
-        """
+        """Interpolate the state at one level (0-d), linearly in sigma; above the last level, extrapolate."""
         sigma = on_device(sigma, self.sigmas.device, self.sigmas.dtype)
         # an index that stays a tensor, which a GPU need not be waited for
         high = torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1)
@@ -47,7 +43,7 @@ def invert(
     noise: Noise | None = None,
     level: float = 0.0,
 ) -> Inversion:
-    """Run DDIM inversion of `y` up a ladder of levels, one denoiser evaluation a level climbed.
+    """Run DDIM inversion of `y` up the noise levels, one denoiser evaluation a step.
 
     The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]`
     stands for it. A render is far from the data there, so its residual y - D is large, and divided by a small
@@ -58,8 +54,8 @@ def invert(
     Args:
         y: Images or latents at `level`, `[B, ...]`.
         denoiser: The prior, usually at a guidance scale of its own.
-        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first is where the climb's first
-            evaluation is made.
+        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first evaluation is made at the
+            first.
         limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
         eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI
             guidance).
@@ -94,8 +90,8 @@ def limited(eps: Batch, limit: float | None) -> Batch:
 
 
 def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """Ascending levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` upward, without its
-    0.
+    """Ascending noise levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` reversed,
+    without its 0.
     """
     return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 

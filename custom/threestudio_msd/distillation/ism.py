@@ -1,17 +1,16 @@
-"""Interval score matching: the prior's score along its own deterministic path from the render, at two
-neighbouring times.
+"""Interval score matching: compares the prior's score at two neighbouring times of its own deterministic
+path from the render.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
-from ..fields import check_fields, number, pair
-from ..papers import Paper
+from ..fields import Checked, number, pair
+from ..papers import LIANG
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
@@ -19,7 +18,7 @@ from .tensors import expand, on_device
 
 
 @dataclass(frozen=True)
-class ISM(Estimator):
+class ISM(Checked, Estimator):
     """g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t - delta_T (Liang et al. 2023, Eq. 16 and 17, Alg. 1).
 
     z_s and z_t are states of the DDIM inversion of y without a prompt, which takes steps of delta_S up to s
@@ -34,26 +33,14 @@ class ISM(Estimator):
         inversion_interval: delta_S, the same; the authors' 200.
     """
 
-    paper: ClassVar[Paper] = Paper(
-        "liang2023luciddreamer",
-        "{LucidDreamer}: Towards High-Fidelity Text-to-{3D} Generation via Interval Score Matching",
-        "Liang, Yixun and Yang, Xin and Lin, Jiantao and Li, Haodong and Xu, Xiaogang and Chen, Yingcong",
-        2023,
-        "CVPR 2024",
-        "2311.11284",
-    )
-
+    paper = LIANG
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
     interval: float = number(0.05, above=0, most=1)
     inversion_interval: float = number(0.2, above=0, most=1)
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:
-        """Estimate the gradient; see `Estimator`."""
         low, high = self.time_range
         levels = prior.schedule.sigma(self._times(low + (high - low) * uniform(noise, y)))
         levels = on_device(levels, y.device, y.dtype)
@@ -67,7 +54,7 @@ class ISM(Estimator):
         return Estimate(y - gradient, gradient, len(levels), sigma, z, denoised)
 
     def _times(self, time: PerSample) -> torch.Tensor:
-        """The inversion's times, ascending, `[n + 1, B]`: 0, delta_S, 2 delta_S, ... up to s, and t."""
+        """Return the ascending times of the inversion, `[n + 1, B]`: 0, delta_S, ... up to s, then t."""
         s = (time - self.interval).clamp(min=0.0)
         climbs = math.ceil(float(s.max()) / self.inversion_interval)
         # a sample that has reached its s waits there for the others

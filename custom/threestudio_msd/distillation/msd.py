@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
-from ..fields import check_fields, number
-from ..papers import Paper
+from ..fields import Checked, number
+from ..papers import THAMIZHARASAN
 from .bandwidth import Linear
 from .noise import repeated
 from .product import Posterior
@@ -15,7 +14,7 @@ from .tensors import on_device
 
 
 @dataclass(frozen=True)
-class MSD(Estimator):
+class MSD(Checked, Estimator):
     """g = y - x', x' the mean of draws from the product of the prior and a kernel around y (Eq. 10, 11).
 
     -g estimates the mean-shift vector m = lambda^2 grad log p_lambda(y), p_lambda the prior blurred by lambda
@@ -27,31 +26,17 @@ class MSD(Estimator):
         draws_per_estimate: M, the draws averaged; the paper uses 1.
     """
 
-    paper: ClassVar[Paper] = Paper(
-        "thamizharasan2025meanshift",
-        "Mean-Shift Distillation for Diffusion Mode Seeking",
-        "Thamizharasan, Vikas and Chatzis, Nikitas and Georgiev, Iliyan and Fisher, Matthew and "
-        "Liu, Difan and Zhao, Nanxuan and Kalogerakis, Evangelos and Luk{\\'a}{\\v c}, Michal",
-        2025,
-        "WACV 2026",
-        "2502.15989",
-    )
-
+    paper = THAMIZHARASAN
     sampler: ProductSampler = field(default_factory=Posterior)
     bandwidth: Bandwidth = field(default_factory=lambda: Linear(1.0, 0.05))
     draws_per_estimate: int = number(1, least=1, most=1000)
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     def init(self, y: Batch) -> State:
-        """The bandwidth's."""
         return self.bandwidth.init(y)
 
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:
-        """Estimate the negative mean-shift vector; see `Estimator`."""
         state, draws = self.init(y) if state is None else state, self.draws_per_estimate
         lam = on_device(self.bandwidth(progress, state), y.device)
         product = self.sampler(

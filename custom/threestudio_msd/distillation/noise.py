@@ -29,17 +29,12 @@ def seed_from(*parts: int | str) -> int:
 
 
 class SharedNoise:
-    """Noise for the whole batch from one generator.
-
-    Args:
-        seed: Seed of the generator.
-    """
+    """Noise for the whole batch from one generator, seeded with `seed`."""
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
 
     def __call__(self, like: Batch) -> Batch:
-        """Draw N(0, I) of the shape, dtype and device of `like`."""
         drawn = torch.randn(like.shape, generator=self.generator, dtype=like.dtype)
         return on_device(drawn, like.device, like.dtype)
 
@@ -47,7 +42,8 @@ class SharedNoise:
 class SampleNoise:
     """Noise for every sample of the batch from that sample's own generator.
 
-    Drawn on the CPU, so that a seed means the same noise on every device.
+    Drawn on the CPU, so that a seed means the same noise on every device. A call raises ValueError if the
+    batch has another size than there are seeds.
 
     Args:
         seeds: One seed a sample.
@@ -57,11 +53,6 @@ class SampleNoise:
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
 
     def __call__(self, like: Batch) -> Batch:
-        """Draw N(0, I) of the shape, dtype and device of `like`.
-
-        Raises:
-            ValueError: If the batch has another size than there are generators.
-        """
         if len(self.generators) != like.shape[0]:
             raise ValueError(f"noise for {len(self.generators)} samples was asked for {like.shape[0]}")
         rows = [torch.randn(like.shape[1:], generator=g, dtype=like.dtype) for g in self.generators]
@@ -69,8 +60,7 @@ class SampleNoise:
 
 
 def repeated(noise: Noise, draws: int) -> Noise:
-    """Noise for a batch `[B * draws, ...]` whose rows are laid sample by sample, drawn as `draws` batches of
-    `B`.
+    """Make noise for batches `[B * draws, ...]`, rows grouped by sample, of a noise for batches of `B`.
 
     Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
     call.
@@ -84,9 +74,9 @@ def repeated(noise: Noise, draws: int) -> Noise:
 
 
 def uniform(noise: Noise, like: Batch) -> PerSample:
-    """One uniform number in [0, 1) a sample, from a source of normal noise by its distribution function.
+    """Draw one uniform number in [0, 1) a sample, `[B]`, as the normal distribution function of normal noise.
 
-    On the host, where what depends on it, such as a number of steps, can be told without waiting for a GPU.
+    It stays on the CPU, so that a number of steps can depend on it without waiting for a GPU.
     """
     drawn = noise(torch.empty(len(like), 1, dtype=like.dtype))
     return torch.special.ndtr(drawn)[:, 0].clamp(max=1 - 2**-24)
@@ -95,6 +85,6 @@ def uniform(noise: Noise, like: Batch) -> PerSample:
 def uniform_sigma(
     noise: Noise, like: Batch, schedule: Schedule, time_range: tuple[float, float]
 ) -> PerSample:
-    """Noise levels of diffusion times drawn uniformly from `time_range`, one a sample."""
+    """Draw diffusion times uniformly from `time_range` and return their noise levels, `[B]`."""
     low, high = time_range
     return on_device(schedule.sigma(low + (high - low) * uniform(noise, like)), like.device, like.dtype)

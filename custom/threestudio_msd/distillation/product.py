@@ -15,11 +15,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..fields import FieldError, check_fields, choice, number, pair
+from ..fields import Checked, FieldError, choice, number, pair
 from .inversion import Inversion, invert, ladder
 from .protocols import Batch, Denoiser, Level, Noise, Prior, Product, ProductSampler, Schedule
 from .schedule import karras_sigmas
-from .solvers import SOLVERS, extrapolate, rungs, sample, solver_nfe
+from .solvers import SOLVERS, extrapolate, level_pairs, sample, solver_nfe
 from .tensors import expand, on_device
 
 MOST_STEPS = 10_000
@@ -37,10 +37,10 @@ def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma
 
 
 def require_length(interval: tuple[float, float]) -> None:
-    """Check that an interval of noise levels is no single point, in which no kernel acts.
+    """Check that an interval of noise levels is more than a point, so that a kernel can act in it.
 
     Raises:
-        FieldError: It is.
+        FieldError: The interval is empty or a single point.
     """
     low, high = interval
     if not low < high:
@@ -48,14 +48,14 @@ def require_length(interval: tuple[float, float]) -> None:
 
 
 def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
-    """Check that a sampler's kernel acts at some noise level of a model: else no bandwidth matters.
+    """Check that a sampler's kernel acts at some noise level of a model; else the bandwidth has no effect.
 
     Raises:
-        FieldError: It acts at none.
+        FieldError: The kernel acts at none of the sampler's noise levels.
     """
     sampled = sampler.levels(schedule) if hasattr(sampler, "levels") else None
     if sampled is None:
-        return  # they follow the bandwidth
+        return  # its levels follow the bandwidth
     levels, (low, high) = sampled[:-1], sampler.kernel_interval
     if not ((low <= levels) & (levels <= high)).any():
         raise FieldError(
@@ -65,7 +65,7 @@ def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
 
 
 @dataclass(frozen=True)
-class Split:
+class Split(Checked):
     """The paper's product sampler: solver step, then kernel step (Eq. 12, 15).
 
     Args:
@@ -90,11 +90,10 @@ class Split:
     rho: float = number(7.0, least=0.1, most=100)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
-        """Draw from the product density; see `ProductSampler`."""
         levels = self.levels(prior.schedule)
         low, high = self.kernel_interval
         acts = [low <= level <= high for level in levels.tolist()]
@@ -102,14 +101,14 @@ class Split:
         centres = self._centres(y, prior)
         step, memory = SOLVERS[self.solver], None
         z = expand(sigmas[0], y) * noise(y)
-        for acting, (sigma, sigma_next, last) in zip(acts, rungs(sigmas), strict=False):
+        for acting, (sigma, sigma_next, last) in zip(acts, level_pairs(sigmas), strict=False):
             z, memory = step(prior.denoiser, z, sigma, sigma_next, memory, last)
             if acting:
                 z = kernel_step(z, centres.at(sigma_next) if centres else y, lam, sigma, sigma_next)
         return Product(z, solver_nfe(self.solver, self.steps) + (self.inversion_steps if centres else 0))
 
     def levels(self, schedule: Schedule) -> torch.Tensor:
-        """The solver's noise levels, descending, a last 0 included."""
+        """Return the solver's descending noise levels, `[steps + 1]`, the last 0."""
         return karras_sigmas(self.steps, schedule.sigma_min, self._most(schedule), self.rho)
 
     def _most(self, schedule: Schedule) -> float:
@@ -124,7 +123,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Posterior:
+class Posterior(Checked):
     """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of x, y = x + lambda n.
 
     A step keeps the joint law of a clean x and its noisy versions:
@@ -147,17 +146,13 @@ class Posterior:
     inversion_limit: float | None = number(1.0, above=0)
     rho: float = number(3.0, least=0.1, most=100)
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
-        """Draw from the product density; see `ProductSampler`."""
         lam = on_device(lam, y.device)
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)
         z, nfe, memory = y, self.steps, None
         if self.start == "inversion":
             z, nfe = self._inverted(y, lam, prior), self.steps + self.inversion_steps
-        for sigma, sigma_next, last in rungs(sigmas):
+        for sigma, sigma_next, last in level_pairs(sigmas):
             denoised = prior.denoiser(z, sigma)
             if self.order == 2 and not last:
                 denoised, memory = extrapolate(denoised, sigma, sigma_next, memory)
@@ -195,7 +190,6 @@ class ProductDenoiser:
     kernel_interval: tuple[float, float] = (0.0, float("inf"))
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
-        """Denoise z at the level sigma, given y."""
         low, high = self.kernel_interval
         share = 1 / (1 + (sigma / self.lam) ** 2)  # s^2 / sigma^2, the state's share of what is known of x
         share = torch.where((low <= sigma) & (sigma <= high), share, 1.0)  # all, where no kernel acts
@@ -203,7 +197,7 @@ class ProductDenoiser:
 
 
 @dataclass(frozen=True)
-class ExactScore:
+class ExactScore(Checked):
     """The probability-flow ODE of the product density, whose score is exact for an exact denoiser.
 
     `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one
@@ -226,11 +220,10 @@ class ExactScore:
     rho: float = number(1.0, least=0.1, most=100)
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
-        """Draw from the product density; see `ProductSampler`."""
         lam = on_device(lam, y.device)
         denoiser = ProductDenoiser(prior.denoiser, y, lam, self.kernel_interval)
         levels = self.levels(prior.schedule)
@@ -245,7 +238,9 @@ class ExactScore:
         return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
 
     def levels(self, schedule: Schedule) -> torch.Tensor | None:
-        """The solver's noise levels where `kernel_interval` is bounded above; else they follow lambda."""
+        """Return the solver's noise levels, `[steps + 1]`; None where they follow lambda, as they do unless
+        `kernel_interval` is bounded above.
+        """
         if self.kernel_interval[1] == float("inf"):
             return None
         return karras_sigmas(self.steps, schedule.sigma_min, schedule.sigma_max, 7.0)
@@ -256,7 +251,6 @@ class Tweedie:
     """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's formula."""
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
-        """The mean itself, no draw; see `ProductSampler`."""
         return Product(prior.denoiser(y, on_device(lam, y.device)), 1)
 
 

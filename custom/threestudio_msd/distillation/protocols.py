@@ -1,4 +1,4 @@
-"""What the parts of the mathematics are to each other; start reading here.
+"""The interfaces of the mathematics; start reading here.
 
 Everything is written for tensors of any shape `[B, ...]` in variance-exploding form, z = x + sigma n with n ~
 N(0, I):
@@ -9,8 +9,8 @@ N(0, I):
 - an `Estimator` asks a prior which way a render y should move, and answers with an `Estimate`;
 - mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which draws from the prior near
   y, and a `Bandwidth`, which says how near;
-- what is random comes from a `Noise`, what has to be remembered from step to step is a `State`: it goes in
-  and comes out, and the caller keeps it.
+- randomness comes from a `Noise`; memory from step to step is a `State`, which goes in and comes out, and
+  which the caller keeps.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ Level = Float[Tensor, ""] | Float[Tensor, "B"]
 """A noise level or a bandwidth: one for all samples, or one a sample."""
 
 State = Mapping[str, Tensor]
-"""What is remembered of every sample from estimate to estimate: tensors `[B, ...]` by name; often none."""
+"""Memory of every sample between estimates: tensors `[B, ...]` by name; often empty."""
 
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """D(z, sigma) = E[x | z = x + sigma n], the mean of what a noisy z may have come from."""
+    """D(z, sigma) = E[x | z = x + sigma n], the mean of the clean x that may have become z."""
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
         """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise (z - D) / sigma."""
@@ -72,22 +72,19 @@ class Prior(Protocol):
     """
 
     @property
-    def schedule(self) -> Schedule:
-        """See the class."""
+    def schedule(self) -> Schedule: ...
 
     @property
-    def scale(self) -> float:
-        """See the class."""
+    def scale(self) -> float: ...
 
     @property
-    def denoiser(self) -> Denoiser:
-        """See the class."""
+    def denoiser(self) -> Denoiser: ...
 
     def at(self, scale: float) -> Denoiser:
-        """The denoiser at another guidance scale; the branch that has no weight is not evaluated."""
+        """Return the denoiser at another guidance scale; a branch without weight is not evaluated."""
 
     def direction(self, z: Batch, sigma: Level) -> Batch:
-        """D_cond - D_uncond, which guidance multiplies; both branches are evaluated at once."""
+        """Evaluate D_cond - D_uncond, which guidance multiplies, both branches at once."""
 
 
 @runtime_checkable
@@ -103,14 +100,13 @@ class Estimate:
     """One estimate of the gradient.
 
     Attributes:
-        target: What the render is pulled to, y - gradient; as a loss, 0.5 ||y - stopgrad(target)||^2.
+        target: Where the render is pulled, y - gradient; as a loss, 0.5 ||y - stopgrad(target)||^2.
         gradient: Descent gradient on y.
-        nfe: Evaluations of a denoiser that one sample of the batch took; those of guidance's branches count
-            apart.
-        sigma: The level it was taken at: lambda for MSD, the noise level for the others.
-        noisy: The state the (last) denoiser call saw, where there is one, for plots.
-        denoised: The clean estimate before any weighting, for plots.
-        state: What the estimator wants back at the next estimate.
+        nfe: Denoiser evaluations that one sample took; guidance's branches are counted elsewhere.
+        sigma: The level of the estimate: lambda for MSD, the noise level for the others.
+        noisy: The input of the last denoiser call, for plots; None if there is no single one.
+        denoised: The clean estimate before any weighting, for plots; None if there is no single one.
+        state: Pass this to the next estimate.
     """
 
     target: Batch
@@ -124,18 +120,18 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Says which way renders should move. A base class too: an estimator without a memory has nothing to add.
+    """Says which way renders should move; a base class too, whose `init` serves estimators without memory.
 
     State goes in and comes out (`Estimate.state`); an estimator itself is a frozen dataclass of its settings.
 
     Attributes:
-        paper: What to cite for it.
+        paper: The paper to cite.
     """
 
     paper: ClassVar[Paper]
 
     def init(self, y: Batch) -> State:
-        """What is remembered of renders like `y` before their first estimate."""
+        """Return the state of renders like `y` before their first estimate."""
         return {}
 
     def __call__(
@@ -146,14 +142,14 @@ class Estimator(Protocol):
         Args:
             y: Renders.
             prior: The pretrained model under the prompt.
-            noise: Source of everything random.
+            noise: Source of all randomness.
             progress: Part of the optimisation done, in [0, 1].
-            state: What the last estimate left, or `init`; None stands for the latter.
+            state: The last estimate's `state`; None stands for `init(y)`.
         """
 
 
 class Product(NamedTuple):
-    """Draws from a product density, and the evaluations of a denoiser that one sample took."""
+    """Draws from a product density, and the denoiser evaluations that one sample took."""
 
     x: Tensor
     nfe: int
@@ -169,17 +165,17 @@ class ProductSampler(Protocol):
 
 @runtime_checkable
 class Bandwidth(Protocol):
-    """The kernel's bandwidth lambda, in the units of the space it lives in, as the optimisation goes on."""
+    """The kernel's bandwidth lambda, in units of the renders, over the optimisation."""
 
     @property
     def last(self) -> float:
-        """Lambda that it ends at."""
+        """The final lambda."""
 
     def init(self, y: Batch) -> State:
-        """What is remembered of renders like `y` before their first estimate."""
+        """Return the state of renders like `y` before their first estimate."""
 
     def __call__(self, progress: float, state: State) -> float | Tensor:
-        """Lambda, a number or one a sample, `[B]`; progress outside [0, 1] counts as its ends."""
+        """Return lambda, a number or one a sample, `[B]`; progress outside [0, 1] counts as its ends."""
 
     def step(self, state: State, shift: Batch) -> State:
-        """The state after the mean-shift vectors `shift` were estimated at the present lambda."""
+        """Return the state after the mean-shift vectors `shift` were estimated at the present lambda."""

@@ -29,12 +29,10 @@ class KarrasSchedule:
     rho: float = 7.0
 
     def sigma(self, u: float | Tensor) -> Tensor:
-        """Noise level at time `u`."""
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         return (low + torch.as_tensor(u, dtype=torch.float32) * (high - low)) ** self.rho
 
     def time(self, sigma: float | Tensor) -> Tensor:
-        """Time of a noise level, clipped to [0, 1]."""
         low, high = self.sigma_min ** (1 / self.rho), self.sigma_max ** (1 / self.rho)
         sigma = torch.as_tensor(sigma, dtype=torch.float32)
         return ((sigma ** (1 / self.rho) - low) / (high - low)).clamp(0, 1)
@@ -61,14 +59,14 @@ class TableSchedule:
         self._copies: dict[torch.device, Tensor] = {}
 
     def _table(self, device: torch.device) -> Tensor:
-        """The levels' logarithms on a device, copied there once: a copy makes a GPU wait."""
+        """Return the log levels on a device, copied there once: a copy makes a GPU wait."""
         if device not in self._copies:
             self._copies[device] = self.log_sigmas.to(device)
         return self._copies[device]
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: Tensor) -> TableSchedule:
-        """The table of a variance-preserving model: sigma = sqrt((1 - abar) / abar)."""
+        """Make the table of a variance-preserving model: sigma = sqrt((1 - abar) / abar)."""
         abar = alphas_cumprod.double()
         return cls(((1 - abar) / abar).sqrt())
 
@@ -76,14 +74,14 @@ class TableSchedule:
         return len(self.log_sigmas)
 
     def sigma_at(self, timestep: float | Tensor) -> Tensor:
-        """Noise level at a timestep in [0, N - 1], fractions allowed."""
+        """Interpolate the noise level at a timestep in [0, N - 1], fractions allowed."""
         k = torch.as_tensor(timestep, dtype=torch.float64).clamp(0, len(self) - 1)
         low = k.floor().long().clamp(max=len(self) - 2)
         table = self._table(k.device)
         return torch.lerp(table[low], table[low + 1], k - low).exp().float()
 
     def timestep(self, sigma: float | Tensor) -> Tensor:
-        """Timestep, with its fraction, of a noise level; levels outside the table go to its ends."""
+        """Return the fractional timestep of a noise level; levels outside the table go to its ends."""
         log_sigma = torch.as_tensor(sigma, dtype=torch.float64).log()
         table = self._table(log_sigma.device)
         low = (torch.searchsorted(table, log_sigma.contiguous(), right=True) - 1).clamp(0, len(self) - 2)
@@ -91,17 +89,10 @@ class TableSchedule:
         return (low + fraction.clamp(0, 1)).float()
 
     def sigma(self, u: float | Tensor) -> Tensor:
-        """Noise level at time `u` in [0, 1]."""
         return self.sigma_at(torch.as_tensor(u, dtype=torch.float64) * len(self))
 
     def time(self, sigma: float | Tensor) -> Tensor:
-        """Time of a noise level, in [0, 1)."""
         return self.timestep(sigma) / len(self)
-
-    def snap(self, sigmas: Tensor) -> Tensor:
-        """Move every positive level of a grid to the nearest training timestep's; zeros stay."""
-        snapped = self.sigma_at(self.timestep(sigmas.clamp(min=self.sigma_min)).round())
-        return torch.where(sigmas > 0, snapped.to(sigmas), sigmas)
 
 
 def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 
-from ..fields import check_fields, number, pair
-from ..papers import Paper
+from ..fields import Checked, number, pair
+from ..papers import LUKOIANOV
 from .inversion import invert
 from .noise import uniform
 from .protocols import Batch, Estimate, Estimator, Noise, PerSample, Prior, State
@@ -16,7 +15,7 @@ from .tensors import expand, on_device
 
 
 @dataclass(frozen=True)
-class SDI(Estimator):
+class SDI(Checked, Estimator):
     """g = y - D(z), z the DDIM inversion of y (Lukoianov et al. 2024, Alg. 1).
 
     Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from `time_range[1]` to
@@ -28,35 +27,22 @@ class SDI(Estimator):
         time_range: Last and first diffusion time.
         steps: Times of the grid that spans [0, 1].
         eta: Fresh noise in the inversion.
-        offset: What the grid is shifted by, in [0, 1/steps); a scheduler's `steps_offset` over its training
+        offset: Shift of the grid, in [0, 1/steps); a scheduler's `steps_offset` over its training
             timesteps.
         inversion_scale: Guidance scale of the inversion; None mirrors that of the denoising, 2 - w, as the
             authors' -7.5 does their 7.5.
     """
 
-    paper: ClassVar[Paper] = Paper(
-        "lukoianov2024score",
-        "Score Distillation via Reparametrized {DDIM}",
-        "Lukoianov, Artem and S{\\'a}ez de Oc{\\'a}riz Borde, Haitz and Greenewald, Kristjan and "
-        "Guizilini, Vitor Campagnolo and Bagautdinov, Timur and Sitzmann, Vincent and Solomon, Justin",
-        2024,
-        "NeurIPS 2024",
-        "2405.15891",
-    )
-
+    paper = LUKOIANOV
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
     steps: int = number(10, least=1)
     eta: float = number(0.3, least=0)
     offset: float = number(0.0, least=0, below=1)
     inversion_scale: float | None = number(None)
 
-    def __post_init__(self) -> None:
-        check_fields(self)
-
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:
-        """Estimate the gradient; see `Estimator`."""
         low, high = self.time_range
         time = high + (low - high) * progress
         levels = prior.schedule.sigma(self._times(time, uniform(noise, y)))  # [n + 1, B]
@@ -72,7 +58,7 @@ class SDI(Estimator):
         return Estimate(denoised, y - denoised, len(levels), sigma, z, denoised)
 
     def _times(self, time: float, chance: PerSample) -> torch.Tensor:
-        """The inversion's times, ascending, `[n + 1, B]`: 0, the grid's below t, and t + delta."""
+        """Return the inversion's ascending times, `[n + 1, B]`: 0, the grid's below t, and t + delta."""
         delta = chance / self.steps
         grid = [k / self.steps + self.offset for k in range(self.steps)]
         below = sorted({0.0, *(u for u in grid if u < time)})

@@ -19,18 +19,18 @@ from .tensors import expand
 
 
 class Memory(NamedTuple):
-    """What the previous step leaves for the next: its denoised estimate and its log-step."""
+    """A multistep method's memory: the previous step's denoised estimate and length in log sigma."""
 
     denoised: Tensor
     log_step: Tensor
 
 
 Step = Callable[[Denoiser, Tensor, Tensor, Tensor, Memory | None, bool], tuple[Tensor, Memory | None]]
-"""See above."""
+"""A solver's step; the module's docstring has the arguments."""
 
 
-def rungs(sigmas: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """The steps of a descending grid that ends at 0: level, next level, and whether it is the last."""
+def level_pairs(sigmas: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
+    """Iterate over a descending grid that ends at 0: level, next level, whether it is the last."""
     left = len(sigmas) - 1
     for sigma, sigma_next in pairwise(sigmas):
         left -= 1
@@ -72,9 +72,9 @@ def dpmpp_2m(
 def extrapolate(
     denoised: Batch, sigma: Level, sigma_next: Level, memory: Memory | None
 ) -> tuple[Batch, Memory]:
-    """The denoised estimate at the middle of a step in log sigma, from this step's and the last one's.
+    """Extrapolate the denoised estimate to the middle of a step in log sigma, from this step and the last.
 
-    The first step uses this step's alone. The step to 0 has no middle.
+    The first step uses its own estimate alone. The step to 0 has no middle.
     """
     log_step = (sigma / sigma_next).log()
     kept = Memory(denoised, log_step)
@@ -89,7 +89,7 @@ NFE = {"ddim": 1, "heun": 2, "dpmpp-2m": 1}
 
 
 def solver_nfe(solver: str, steps: int) -> int:
-    """Denoiser evaluations of `steps` steps down to 0: Heun's last step needs one only."""
+    """Count the denoiser evaluations of `steps` steps down to 0: Heun's last step needs only one."""
     return NFE[solver] * steps - (NFE[solver] - 1)
 
 
@@ -106,6 +106,6 @@ def sample(denoiser: Denoiser, z: Batch, sigmas: Tensor, solver: str = "ddim") -
         State at the last level, `[B, ...]`.
     """
     step, memory = SOLVERS[solver], None
-    for sigma, sigma_next, last in rungs(sigmas):
+    for sigma, sigma_next, last in level_pairs(sigmas):
         z, memory = step(denoiser, z, sigma, sigma_next, memory, last)
     return z

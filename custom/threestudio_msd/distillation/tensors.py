@@ -12,11 +12,7 @@ from .protocols import Batch, PerSample
 
 
 def on_device(value: float | Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """A number or a tensor on a device, without making the host wait for it.
-
-    A number is filled in there; a tensor of the host goes to a GPU through pinned memory, from which it
-    copies by itself.
-    """
+    """Put a number or a tensor on a device without waiting for it: CPU tensors go through pinned memory."""
     if not isinstance(value, Tensor):
         return torch.full((), value, dtype=dtype, device=device)
     if device.type == "cuda" and value.device.type == "cpu":
@@ -46,7 +42,7 @@ def expand(value: float | Tensor, like: Batch) -> Tensor:
 
 
 def rms(x: Batch) -> PerSample:
-    """Root mean square of every sample."""
+    """Root mean square of every sample, `[B]`."""
     return x.flatten(1).square().mean(1).sqrt()
 
 

@@ -1,4 +1,4 @@
-"""Priors from plain denoisers, and the rule of guidance (Eq. 13), which is the same for every prior."""
+"""Priors made of plain denoisers, and guidance (Eq. 13), the same rule for every prior."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .protocols import Batch, Denoiser, Level, Schedule
 
 @dataclass(frozen=True)
 class PlainPrior:
-    """A denoiser that knows no condition: the same at every scale.
+    """An unconditional denoiser as a prior: guidance changes nothing.
 
     Attributes:
         denoiser: D(z, sigma).
@@ -25,11 +25,9 @@ class PlainPrior:
     scale: float = 1.0
 
     def at(self, scale: float) -> Denoiser:
-        """The denoiser, whatever the scale."""
         return self.denoiser
 
     def direction(self, z: Batch, sigma: Level) -> Batch:
-        """Nothing to guide to."""
         return torch.zeros_like(z)
 
 
@@ -54,16 +52,13 @@ class GuidedPrior(ABC):
 
     @property
     def denoiser(self) -> Denoiser:
-        """The denoiser at the scale in force."""
         return self.at(self.scale)
 
     def at(self, scale: float) -> Denoiser:
-        """The denoiser at guidance scale w; 1 is none."""
         single = {0.0: self.unconditional, 1.0: self.conditional}
         return single.get(float(scale), partial(self._extrapolated, scale))
 
     def direction(self, z: Batch, sigma: Level) -> Batch:
-        """d = D_1 - D_0."""
         return self.branches(z, sigma)[1]
 
     def _extrapolated(self, scale: float, z: Batch, sigma: Level) -> Batch:
@@ -72,7 +67,7 @@ class GuidedPrior(ABC):
 
     @abstractmethod
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
-        """D_0 and d."""
+        """Evaluate D_0 and the direction d."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class PairPrior(GuidedPrior):
 
     Attributes:
         conditional: D_1, the better denoiser.
-        unconditional: D_0, what guidance leads away from.
+        unconditional: D_0, the denoiser that guidance leads away from.
         schedule: The noise levels of both.
         scale: w.
     """
@@ -93,6 +88,5 @@ class PairPrior(GuidedPrior):
     scale: float
 
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
-        """See `GuidedPrior.branches`."""
         unconditional = self.unconditional(z, sigma)
         return unconditional, self.conditional(z, sigma) - unconditional
