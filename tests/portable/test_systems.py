@@ -208,19 +208,3 @@ def test_a_lifting_system_builds_its_scene(scene):
         "material": system.material,
         "background": system.background,
     }
-
-
-def test_a_guidance_evaluation_is_one_row_per_sample(scene, tmp_path):
-    from PIL import Image
-
-    system = BaseLift3DSystem({**TYPES})
-    system.set_save_dir(str(tmp_path))
-    names = ("imgs_noisy", "imgs_1step", "imgs_1orig", "imgs_final")
-    shown = {
-        name: torch.full((2, 16, 16, 3), level)
-        for name, level in zip(names, (0.2, 0.4, 0.6, 0.8), strict=True)
-    }
-    system.guidance_evaluation_save(torch.zeros(2, 32, 32, 3), {**shown, "texts": ["", ""]})
-    picture = Image.open(tmp_path / "it0-train.png")
-    assert picture.size == (5 * 32, 2 * 32)
-    assert [picture.getpixel((32 * i + 16, 48))[0] for i in range(5)] == [0, 51, 102, 153, 204]

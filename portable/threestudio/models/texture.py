@@ -54,13 +54,13 @@ def paint(mesh: Mesh, size: int, colour: Callable[[Tensor], Tensor]) -> Tensor:
     Returns:
         `[size, size, 3]`, its first row at the top; between the charts the nearest one's colours.
     """
+    from scipy import ndimage  # takes .2 s to import; only textures need it
+
     pixel, face, weights = covered(mesh.uv.cpu(), mesh.t_pos_idx.cpu(), size)
     corners = mesh.v_pos.cpu()[mesh.t_pos_idx.cpu()[face]]  # [N, 3, 3]
     points = (weights[..., None] * corners).sum(1)
     image, known = torch.zeros(size * size, 3), torch.zeros(size * size, dtype=torch.bool)
     image[pixel], known[pixel] = colour(points.to(mesh.v_pos)).float().cpu(), True
-    from scipy import ndimage  # registration needs no scipy
-
     nearest = ndimage.distance_transform_edt(
         ~known.view(size, size).numpy(), return_distances=False, return_indices=True
     )

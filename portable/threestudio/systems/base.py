@@ -4,9 +4,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import threestudio
-import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio.systems.utils import parse_optimizer, parse_scheduler
 from threestudio.utils.base import Updateable, update_end_if_possible, update_if_possible
@@ -14,7 +11,6 @@ from threestudio.utils.config import ConfigError, parse_structured
 from threestudio.utils.lightning import LightningModule
 from threestudio.utils.misc import C, cleanup, find_last_path, load_module_weights
 from threestudio.utils.saving import SaverMixin
-from torch import Tensor
 
 
 class BaseSystem(LightningModule, Updateable, SaverMixin):
@@ -235,31 +231,3 @@ class BaseLift3DSystem(BaseSystem):
     def on_predict_end(self) -> None:
         if self._save_dir is not None:
             threestudio.info(f"Export assets saved to {self._save_dir}")
-
-    def guidance_evaluation_save(
-        self, comp_rgb: Float[Tensor, "B H W 3"], guidance_eval_out: dict[str, Any]
-    ) -> None:
-        """Save what a guidance's evaluation shows beside the renders, one row per sample.
-
-        Args:
-            comp_rgb: The renders.
-            guidance_eval_out: Pictures [B, h, w, 3] `imgs_noisy`, `imgs_1step`, `imgs_1orig`, `imgs_final`,
-                and `texts`.
-        """
-        height, width = comp_rgb.shape[1:3]
-
-        def column(img: Float[Tensor, "B h w 3"]) -> dict[str, Any]:
-            sized = F.interpolate(
-                img.permute(0, 3, 1, 2), (height, width), mode="bilinear", align_corners=False
-            )
-            rows: Tensor = torch.cat(list(sized.permute(0, 2, 3, 1)))
-            return {"type": "rgb", "img": rows, "kwargs": {"data_format": "HWC"}}
-
-        names = ("imgs_noisy", "imgs_1step", "imgs_1orig", "imgs_final")
-        self.save_image_grid(
-            f"it{self.true_global_step}-train.png",
-            [column(img) for img in (comp_rgb, *(guidance_eval_out[name] for name in names))],
-            name="train_step",
-            step=self.true_global_step,
-            texts=guidance_eval_out["texts"],
-        )

@@ -72,20 +72,9 @@ class SceneSystem(BaseLift3DSystem):
     def save_view(self, filename: str, batch: dict[str, Any], name: str) -> None:
         """Render one view and save colour, normal (where there is one) and opacity side by side."""
         out = self(batch)
-        colours = [out[key][0] for key in ("comp_rgb", "comp_normal") if key in out]
-        self.save_image_grid(
-            filename,
-            [
-                *({"type": "rgb", "img": img, "kwargs": {"data_format": "HWC"}} for img in colours),
-                {
-                    "type": "grayscale",
-                    "img": out["opacity"][0, :, :, 0],
-                    "kwargs": {"cmap": None, "data_range": (0, 1)},
-                },
-            ],
-            name=name,
-            step=self.true_global_step,
-        )
+        row = [{"type": "rgb", "img": out[key][0]} for key in ("comp_rgb", "comp_normal") if key in out]
+        row.append({"type": "grayscale", "img": out["opacity"][0, :, :, 0], "kwargs": {"data_range": (0, 1)}})
+        self.save_image_grid(filename, row, name=name, step=self.true_global_step)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.save_view(f"it{self.true_global_step}-{int(batch['index'][0])}.png", batch, "validation_step")

@@ -3,16 +3,21 @@
 import io
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import imageio.v2 as imageio
 import numpy as np
 import torch
 from omegaconf import DictConfig
 from PIL import Image
-from threestudio.utils import images
 from threestudio.utils.files import atomic_path
+from threestudio.utils.images import rgb_picture, row_picture
+
+VIDEO_OPTIONS: dict[str, Callable[[int], dict[str, Any]]] = {
+    # even sides are all that the codec asks for; imageio would round up to multiples of 16
+    "mp4": lambda fps: {"fps": fps, "macro_block_size": 2},
+    "gif": lambda fps: {"duration": 1000 / fps, "loop": 0},
+}
 
 
 class SaverMixin:
@@ -24,10 +29,6 @@ class SaverMixin:
 
     _save_dir: str | None = None
     _wandb_logger: Any = None
-
-    DEFAULT_RGB_KWARGS = images.RGB_DEFAULTS
-    DEFAULT_GRAYSCALE_KWARGS = images.GRAYSCALE_DEFAULTS
-    DEFAULT_GRID_KWARGS = {"align": "max"}  # noqa: RUF012  (threestudio's name; never changed)
 
     def set_save_dir(self, save_dir: str) -> None:
         """Choose the folder; it is created with the first file."""
@@ -78,12 +79,12 @@ class SaverMixin:
     def create_loggers(self, cfg_loggers: DictConfig) -> None:
         wandb = cfg_loggers.get("wandb")
         if wandb is not None and wandb.enable:
-            from pytorch_lightning.loggers import WandbLogger  # a second to import
+            from pytorch_lightning.loggers import WandbLogger  # loads Lightning
 
             self._wandb_logger = WandbLogger(project=wandb.project, name=wandb.name)
 
     def get_loggers(self) -> list[Any]:
-        """The loggers that the config asks for, beside those that every run has."""
+        """List the loggers that the config asks for, beside those that every run has."""
         return [self._wandb_logger] if self._wandb_logger else []
 
     def save_rgb_image(
@@ -95,54 +96,25 @@ class SaverMixin:
         name: str | None = None,
         step: int | None = None,
     ) -> str:
-        """Save colours; `data_range` is mapped to black and white."""
-        return self._write(
-            filename, images.rgb_picture(self.convert_data(img), data_format, data_range), name, step
-        )
-
-    def save_grayscale_image(
-        self,
-        filename: str,
-        img: Any,
-        data_range: Sequence[float] | None = None,
-        cmap: str | None = "jet",
-        name: str | None = None,
-        step: int | None = None,
-    ) -> str:
-        """Save one value per pixel [H, W]; `data_range` None stretches the values that occur."""
-        return self._write(
-            filename, images.grayscale_picture(self.convert_data(img), data_range, cmap), name, step
-        )
+        """Save colours; see `rgb_picture`."""
+        return self._write(filename, rgb_picture(self.convert_data(img), data_format, data_range), name, step)
 
     def save_image_grid(
-        self,
-        filename: str,
-        imgs: list,
-        align: str | int | tuple[int, int] = "max",
-        name: str | None = None,
-        step: int | None = None,
-        texts: Sequence[Any] | None = None,
+        self, filename: str, imgs: list[dict[str, Any]], name: str | None = None, step: int | None = None
     ) -> str:
-        """Save pictures side by side.
+        """Save pictures of one height side by side.
 
         Args:
-            filename: Where.
-            imgs: Items `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`, or rows of
-                them; the keywords are those of `save_rgb_image` and `save_grayscale_image`.
-            align: The size that pictures are scaled to: "max", "min", a number of pixels or (height, width).
-            name: What Weights & Biases calls it.
-            step: The step it belongs to.
-            texts: Written down the left edge.
+            filename: The PNG in the folder.
+            imgs: Items `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`; the keywords are those
+                of `rgb_picture` and `grayscale_picture`.
+            name: Its name in Weights & Biases.
+            step: Its step there.
         """
-        grid = images.grid_picture(self._convert_items(imgs), align)
-        return self._write(filename, grid if texts is None else images.write_texts(grid, texts), name, step)
+        items = [{**item, "img": self.convert_data(item["img"])} for item in imgs]
+        return self._write(filename, row_picture(items), name, step)
 
-    def _convert_items(self, items: list) -> list:
-        if isinstance(items[0], list):
-            return [self._convert_items(row) for row in items]
-        return [{**item, "img": self.convert_data(item["img"])} for item in items]
-
-    def _write(self, filename: str, img: np.ndarray, name: str | None = None, step: int | None = None) -> str:
+    def _write(self, filename: str, img: np.ndarray, name: str | None, step: int | None) -> str:
         path = self.get_save_path(filename)
         with atomic_path(path) as temporary:
             Image.fromarray(img).save(temporary)
@@ -163,35 +135,27 @@ class SaverMixin:
         r"""Save a folder's pictures as a video.
 
         Args:
-            filename: Where; the format is appended if it is missing.
+            filename: The video in the folder; the format is appended if it is missing.
             img_dir: The pictures' folder, relative to the save dir.
             matcher: A regular expression whose first group is a picture's number, such as r"(\d+)\.png".
-            save_format: "mp4" or "gif".
+            save_format: A key of `VIDEO_OPTIONS`.
             fps: Pictures per second.
-            name: What Weights & Biases calls it.
-            step: The step it belongs to.
+            name: Its name in Weights & Biases.
+            step: Its step there.
 
         Raises:
             ValueError: The format is unknown.
             FileNotFoundError: No picture matches.
         """
-        if save_format not in ("mp4", "gif"):
-            raise ValueError(f"unknown video format '{save_format}': only mp4 and gif")
+        import imageio.v2 as imageio  # only videos need it
+
+        if save_format not in VIDEO_OPTIONS:
+            raise ValueError(f"unknown video format '{save_format}': only {' and '.join(VIDEO_OPTIONS)}")
         path = self.get_save_path(filename if filename.endswith(save_format) else f"{filename}.{save_format}")
-        folder = os.path.join(self.get_save_dir(), img_dir)
-        found = [(re.search(matcher, f), f) for f in os.listdir(folder) if not f.startswith(".")]
-        files = [f for _, f in sorted((int(match.group(1)), f) for match, f in found if match)]
-        if not files:
-            raise FileNotFoundError(f"no picture in {folder} matches {matcher}")
-        frames = [np.asarray(Image.open(os.path.join(folder, f)).convert("RGB")) for f in files]
-        # even sides are all that the codec asks for; imageio would round up to multiples of 16
-        options = (
-            {"fps": fps, "macro_block_size": 2}
-            if save_format == "mp4"
-            else {"duration": 1000 / fps, "loop": 0}
-        )
+        files = _numbered(os.path.join(self.get_save_dir(), img_dir), matcher)
+        frames = [np.asarray(Image.open(file).convert("RGB")) for file in files]
         with atomic_path(path) as temporary:
-            imageio.mimsave(temporary, frames, format=save_format, **options)
+            imageio.mimsave(temporary, frames, format=save_format, **VIDEO_OPTIONS[save_format](fps))
         if name and self._wandb_logger:
             self._wandb_logger.log_video(key=name, videos=[path], step=step)
         return path
@@ -226,6 +190,15 @@ class SaverMixin:
             with atomic_path(os.path.join(os.path.dirname(path), name)) as aside, open(aside, "wb") as file:
                 file.write(content)
         return path
+
+
+def _numbered(folder: str, matcher: str) -> list[str]:
+    """List a folder's files by the number in their names."""
+    found = [(re.search(matcher, name), name) for name in os.listdir(folder) if not name.startswith(".")]
+    files = sorted((int(match.group(1)), os.path.join(folder, name)) for match, name in found if match)
+    if not files:
+        raise FileNotFoundError(f"no picture in {folder} matches {matcher}")
+    return [file for _, file in files]
 
 
 def _eight_bits(values: np.ndarray) -> np.ndarray:
