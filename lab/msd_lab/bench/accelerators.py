@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -12,29 +11,25 @@ from omegaconf import DictConfig
 from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
 
-from ..markdown import markdown_table
+from launcher.config import read
+
+from ..report.table import UNKNOWN, Table
 from .random_pipelines import save_random_pipeline
-from .steps import StepCosts, measure_steps
+from .steps import CONFIGS, measure_steps
 
 GIB = 2**30
 LIKE: Mapping[str, str] = {
-    "msd-sd": "sd21",
-    "sds-sd": "sd21",
-    "sdi-sd": "sd21",
-    "vsd-sd": "sd21",
-    "msd-nerf-sd": "sd21",
-    "msd-hashgrid-sd": "sd21",
-    "msd-sdxl": "sdxl",
-    "msd-sd3": "sd3",
-    "msd-if": "if",
-    "msd-flux": "flux",
+    **dict.fromkeys(("msd-sd", "sds-sd", "sdi-sd", "vsd-sd", "msd-nerf-sd", "msd-hashgrid-sd"), "sd21"),
+    **{"msd-sdxl": "sdxl", "msd-sd3": "sd3", "msd-if": "if", "msd-flux": "flux"},
 }
 """The configs that the table has, and the pipeline that stands in for their model."""
-ONE_LAYER = {
-    **{f"text_encoder{suffix}": {"num_hidden_layers": 1} for suffix in ("", "_2")},
-    "text_encoder_3": {"num_layers": 1},
+LAYERS = {
+    "text_encoder": "num_hidden_layers",
+    "text_encoder_2": "num_hidden_layers",
+    "text_encoder_3": "num_layers",
 }
-"""The prompt is encoded once, before the first step: one layer of it will do."""
+T5 = {"flux": "text_encoder_2", "if": "text_encoder"}
+"""Which text encoder of a pipeline is a T5, whose setting is `num_layers`."""
 PEAKS: Mapping[str, float] = {
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -50,16 +45,6 @@ PEAKS: Mapping[str, float] = {
 """FLOP a second in half precision, dense, as the maker states them, by a part of the GPU's name."""
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 HEADING = ("config", "memory (GiB)", "weights (GiB)", "steps/s", "TFLOP a step", "share of peak")
-
-
-@dataclass(frozen=True)
-class GPURow:
-    """A config's line: its name, costs, and the part of the peak that its steps reach; None where unknown."""
-
-    config: str
-    costs: StepCosts | None
-    share: float | None = None
-    error: str = ""
 
 
 def require_gpu() -> str:
@@ -85,53 +70,54 @@ def peak_of(name: str) -> float | None:
 
 
 def stand_in(config: str, folder: Path) -> Path:
-    """A pipeline with random weights of the size of a config's model; made once."""
+    """A pipeline with random weights of the size of a config's model; made once.
+
+    The prompt is encoded once, before the first step: its text encoders have one layer.
+    """
     like = LIKE[config]
     if not (folder / like / "model_index.json").is_file():
-        encoders = {"text_encoder_2": {"num_layers": 1}} if like == "flux" else {}
-        encoders |= {"text_encoder": {"num_layers": 1}} if like == "if" else {}
-        changes = {**ONE_LAYER, **encoders}
+        layers = LAYERS | ({T5[like]: "num_layers"} if like in T5 else {})
+        changes = {encoder: {key: 1} for encoder, key in layers.items()}
         save_random_pipeline(folder / like, like, "full", dtype=torch.float16, changes=changes)
     return folder / like
 
 
-def measure_configs(configs: Mapping[str, DictConfig], steps: int, peak: float | None) -> Iterator[GPURow]:
-    """The table's lines; a config that does not fit has its error in place of figures."""
-    for name, config in configs.items():
-        try:
-            costs = measure_steps(config, steps)
-            share = costs.flop / costs.seconds / peak if peak else None
-            yield GPURow(name, costs, share)
-        except (RuntimeError, ImportError, UserError) as error:  # out of memory, or a package is missing
-            yield GPURow(name, None, error=type(error).__name__)
-        gc.collect()
-        torch.cuda.empty_cache()
-
-
-def as_markdown(rows: Sequence[GPURow]) -> str:
-    """The table."""
-    return markdown_table(HEADING, [(row.config, *figures(row)) for row in rows]) + "\n"
-
-
-def figures(row: GPURow) -> tuple[str, ...]:
-    """What a line holds behind its name."""
-    if row.costs is None:
-        return (row.error, *["–"] * (len(HEADING) - 2))
-    costs = row.costs
+def row(name: str, config: DictConfig, steps: int, peak: float | None) -> tuple[str, ...]:
+    """Measure a config's line of the table; one that does not fit has its error in place of figures."""
+    try:
+        costs = measure_steps(config, steps)
+    except (RuntimeError, ImportError, UserError) as error:  # out of memory, or a package is missing
+        return (name, type(error).__name__, *[UNKNOWN] * (len(HEADING) - 2))
+    share = f"{100 * costs.flop / costs.seconds / peak:.0f} %" if peak else UNKNOWN
     numbers = (costs.bytes / GIB, costs.weights / GIB, 1 / costs.seconds, costs.flop / 1e12)
-    share = "–" if row.share is None else f"{100 * row.share:.0f} %"
-    return (*(f"{number:.2f}" for number in numbers), share)
+    return (name, *(f"{number:.2f}" for number in numbers), share)
 
 
-def fill(page: Path, machine: str, rows: Sequence[GPURow]) -> None:
-    """Put the table into a page, between its two marks.
+def fill(page: Path, machine: str, table: str) -> None:
+    """Put a table into a page, between its two marks.
 
     Raises:
         UserError: The page has no marks.
     """
-    text = page.read_text(encoding="utf-8")
-    before, begin, rest = text.partition(BEGIN)
+    before, begin, rest = page.read_text(encoding="utf-8").partition(BEGIN)
     _, end, after = rest.partition(END)
     if not (begin and end):
         raise UserError(f"{page}: has no place for the table, {BEGIN.strip()} ... {END}")
-    save_text(f"{before}{begin}On {machine}:\n\n{as_markdown(rows)}{end}{after}", page)
+    save_text(f"{before}{begin}On {machine}:\n\n{table}\n{end}{after}", page)
+
+
+def fill_page(page: Path, models: Path, configs: Sequence[str], steps: int) -> None:
+    """Measure configs on this machine's GPU, print the table, and put it into a page.
+
+    Raises:
+        UserError: There is no GPU, or the page has no marks.
+    """
+    name, rows = require_gpu(), []
+    for config in configs:
+        model = f"system.prompt_processor.pretrained_model_name_or_path={stand_in(config, models)}"
+        rows.append(row(config, read(str(CONFIGS / f"{config}.yaml"), [model]), steps, peak_of(name)))
+        gc.collect()
+        torch.cuda.empty_cache()
+    table = Table(HEADING, rows).markdown()
+    print(table)
+    fill(page, f"{name}, torch {torch.__version__}", table)

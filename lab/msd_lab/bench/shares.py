@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+import statistics
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
 import torch
+from threestudio_msd.assets_path import TINY_PRIOR, asset
+from threestudio_msd.priors import load_model
 from threestudio_msd.priors.family import Parts, family_of
 from threestudio_msd.priors.loading import PretrainedModel, assembled
 
 from ..measure.flop import counting
 from .architectures import ARCHITECTURES
-from .benchmark import device_clock, seconds
+from .benchmark import Record, Work, seconds, vae_of
 from .random_pipelines import build, on_meta
 
 EMBEDDINGS = {"sd15": (77, 768), "sd21": (77, 1024), "sdxl": (78, 2048), "sd3": (334, 4096)}
 """Vectors of a prompt and their width, the pooled one among them."""
 POINTS = 64 * 64
-IMAGE = {"encoding": {"n_frequencies": 128, "scale": 10.0}, "depth": 4, "width": 256}
+IMAGE = {"n_particles": 1, "encoding": {"n_frequencies": 128, "scale": 10.0}, "depth": 4, "width": 256}
 """The coordinate MLP of the -sd configs."""
+
+Measure = Callable[[Work], float]
+"""What some work costs."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +49,21 @@ class Shares:
     decode: float
 
     def sds_step(self) -> float:
-        """An SDS step under guidance."""
+        """The cost of an SDS step under guidance."""
         return self.render + self.render_backward + self.encode + self.encode_backward + 2 * self.network
 
     def msd_step(self, refresh: int, decoded: bool, calls: int = 8) -> float:
-        """An MSD step under guidance, averaged over `refresh` steps that fit one x' of so many calls."""
+        """The cost of an MSD step under guidance, averaged over `refresh` steps that fit one x'."""
         own = self.render + self.render_backward + self.encode + 2 * calls * self.network / refresh
         return own + (self.decode / refresh if decoded else self.encode_backward)
+
+    def steps(self) -> dict[str, float]:
+        """The costs of an SDS step and of MSD steps, their loss in latents or against a decoded target."""
+        return {"sds": self.sds_step()} | {
+            f"msd, refresh_every {refresh}, {space}": self.msd_step(refresh, space == "image")
+            for refresh in (1, 4, 8)
+            for space in ("latent", "image")
+        }
 
     @property
     def decoding_pays_from(self) -> int:
@@ -57,130 +71,84 @@ class Shares:
         return math.floor(self.decode / self.encode_backward) + 1
 
 
-@dataclass(frozen=True)
-class Costs:
-    """A model's parts.
-
-    Attributes:
-        model: Its name.
-        resolution: Pixels a side.
-        parameters: Of network and autoencoder.
-        shares: See there.
-        encoder_share: The part of an SDS step that the encoder's gradient is.
-        decoding_pays_from: See `Shares`.
-        steps: An SDS step and MSD steps of 8 calls at refresh 1, 4 and 8, with the loss in latents and
-            against the decoded target.
-    """
-
-    model: str
-    resolution: int
-    parameters: int
-    shares: Shares
-    encoder_share: float
-    decoding_pays_from: int
-    steps: Mapping[str, float]
-
-    @classmethod
-    def of(cls, name: str, model: PretrainedModel, shares: Shares) -> Costs:
-        """What follows from the parts."""
-        modules = (model.backbone, model.space.vae)
-        steps = {"sds": shares.sds_step()}
-        for refresh in (1, 4, 8):
-            steps |= {
-                f"msd, refresh_every {refresh}, {space}": shares.msd_step(refresh, space == "image")
-                for space in ("latent", "image")
-            }
-        return cls(
-            name,
-            model.resolution,
-            sum(p.numel() for module in modules for p in module.parameters()),
-            shares,
-            shares.encode_backward / shares.sds_step(),
-            shares.decoding_pays_from,
-            steps,
-        )
-
-
-Work = Callable[[], object]
-Measure = Callable[[Work], float]
-"""What some work costs."""
-
-
 def flop(work: Work) -> float:
-    """Its floating point operations."""
+    """Count floating point operations."""
     with counting() as counter:
         work()
     return float(counter.get_total_flops())
 
 
-def best_of(rounds: int) -> Measure:
-    """Its seconds: the median of several."""
-
-    def measure(work: Work) -> float:
-        work()
-        return sorted(seconds(work, device_clock) for _ in range(rounds))[rounds // 2]
-
-    return measure
+def median_of(rounds: int) -> Measure:
+    """Seconds, the median of several calls after a first one."""
+    return lambda work: statistics.median([seconds(work) for _ in range(rounds + 1)][1:])
 
 
 def shares_of(
     model: PretrainedModel, embeddings: tuple[int, int], measure: Measure, device: str = "cpu"
 ) -> Shares:
-    """The parts of a step on a model, for one image.
+    """Measure the parts of a step for one image.
 
     Args:
         model: The model.
         embeddings: See `EMBEDDINGS`.
-        measure: `flop`, or `best_of(...)`.
+        measure: `flop`, or `median_of(...)`.
         device: Where the model is.
     """
     import threestudio
 
-    size = model.resolution
-    mlp, points = threestudio.find("msd-image-mlp")({"n_particles": 1, **IMAGE}), torch.rand(POINTS, 2)
-    images = torch.rand(1, 3, size, size, device=device).requires_grad_()
+    mlp, points = threestudio.find("msd-image-mlp")(IMAGE), torch.rand(POINTS, 2)
+    images = torch.rand(1, 3, model.resolution, model.resolution, device=device).requires_grad_()
     latents = torch.zeros(1, *model.latent_shape, device=device)
     condition = model.condition(torch.zeros(1, *embeddings, device=device))
-    pixels = size**2 / POINTS
+    network = torch.no_grad()(lambda: model.denoiser(latents, torch.ones((), device=device), condition))
 
-    def network() -> None:
-        with torch.no_grad():
-            model.denoiser(latents, torch.ones((), device=device), condition)
-
-    def both(work: Callable[[], torch.Tensor]) -> tuple[float, float]:
+    def both(work: Work, pixels: float = 1.0) -> tuple[float, float]:
         """Forward, and backward as the rest of the two together."""
         ahead, whole = measure(work), measure(lambda: work().sum().backward())
-        return ahead, max(whole - ahead, 0.0)
+        return ahead * pixels, max(whole - ahead, 0.0) * pixels
 
-    rendering = both(lambda: mlp(points))
-    encoding = both(lambda: model.encode(images))
     return Shares(
-        rendering[0] * pixels,
-        rendering[1] * pixels,
-        *encoding,
+        *both(lambda: mlp(points), model.resolution**2 / POINTS),
+        *both(lambda: model.encode(images)),
         measure(network),
         measure(lambda: model.decode(latents)),
     )
 
 
-def costs_on_meta(like: str) -> Costs:
-    """The FLOP of a published model's parts: nothing is computed, and no weights are needed."""
+def record(name: str, model: PretrainedModel, shares: Shares, unit: float) -> Record:
+    """A model's line of the table; the parts and `steps` are in units."""
+    modules = model.backbone, vae_of(model)
+    return {
+        "model": name,
+        "resolution": model.resolution,
+        "parameters": sum(p.numel() for module in modules for p in module.parameters()),
+        **{part: value / unit for part, value in asdict(shares).items()},
+        "encoder_percent": 100 * shares.encode_backward / shares.sds_step(),
+        "decoding_pays_from": shares.decoding_pays_from,
+        "steps": {step: value / unit for step, value in shares.steps().items()},
+    }
+
+
+def all_shares(rounds: int) -> Iterator[Record]:
+    """Time and count the embedded prior's step; count those of published models."""
+    tiny = load_model(asset(TINY_PRIOR))
+    prompt = (16, tiny.backbone.config.cross_attention_dim)
+    yield record("tiny prior, ms", tiny, shares_of(tiny, prompt, median_of(rounds)), 1e-3)
+    yield record("tiny prior", tiny, shares_of(tiny, prompt, flop), 1e12)
+    yield from map(shares_on_meta, EMBEDDINGS)
+
+
+def shares_on_meta(like: str) -> Record:
+    """Count the TFLOP of a published model's parts: nothing is computed, and no weights are needed."""
     model = model_on_meta(like)
-    return Costs.of(like, model, shares_of(model, EMBEDDINGS[like], flop, "meta"))
+    return record(like, model, shares_of(model, EMBEDDINGS[like], flop, "meta"), 1e12)
 
 
 def model_on_meta(like: str) -> PretrainedModel:
     """A published model without its weights."""
     made = ARCHITECTURES[like]("full")
     family = family_of(made.pipeline)
-    parts = Parts(
-        on_meta(made.parts[family.backbone[0]]).requires_grad_(False).eval(),
-        build(made.parts["scheduler"]),
-        on_meta(made.parts["vae"]).requires_grad_(False).eval(),
+    network, vae = (
+        on_meta(made.parts[part]).requires_grad_(False).eval() for part in (family.backbone[0], "vae")
     )
-    return assembled(family, parts, torch.float32)
-
-
-def as_rows(costs: Costs, unit: float) -> dict[str, float]:
-    """The parts in units, for a table."""
-    return {name: value / unit for name, value in asdict(costs.shares).items()}
+    return assembled(family, Parts(network, build(made.parts["scheduler"]), vae), torch.float32)

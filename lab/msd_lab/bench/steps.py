@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import tempfile
-import time
 import weakref
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig
-from pytorch_lightning.callbacks import Callback
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_iter
+from torch.utils._pytree import tree_leaves
+
+from launcher.config import read
 
 from ..measure.flop import counting
+from .benchmark import Record, clock, vae_of
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,7 @@ class StepCosts:
     """What an optimiser step takes, all images or views together.
 
     Attributes:
-        seconds: Wall time.
+        seconds: See `clock`.
         flop: Floating point operations.
         bytes: Most memory in use, weights included; of a GPU its allocator's, of a CPU the tensors'.
         weights: Bytes of these that are parameters.
@@ -46,9 +51,8 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
     """
     import threestudio
 
-    clock = Clock(steps)
+    windows, on_gpu = Windows(steps), torch.cuda.is_available()
     system = threestudio.find(config.system_type)(config.system)
-    on_gpu = torch.cuda.is_available()
     with tempfile.TemporaryDirectory() as folder:
         system.set_save_dir(folder)
         trainer = pl.Trainer(
@@ -56,7 +60,7 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
             devices=1,
             max_steps=3 * steps,
             precision=config.trainer.get("precision", 32),
-            callbacks=[clock],
+            callbacks=[windows],
             logger=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -66,60 +70,53 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
             inference_mode=False,
         )
         trainer.fit(system, datamodule=threestudio.find(config.data_type)(config.data))
-    return clock.costs(parameter_bytes(system))
+    weights = parameter_bytes(system)
+    peak = torch.cuda.max_memory_allocated() if on_gpu else weights + windows.live.peak
+    return StepCosts(windows.seconds / steps, windows.counter.get_total_flops() / steps, peak, weights)
+
+
+def scaling(steps: int, particles: Sequence[int], cameras: Sequence[int]) -> Iterator[Record]:
+    """Measure a step of the tiny configs against the number of particles in 2D and of cameras in 3D."""
+    once = ["system.progress_every=1000"]
+    for name, key, values, extra in (
+        ("msd-tiny", "data.n_particles", particles, once),
+        ("sds-tiny", "data.n_particles", particles[-1:], once),
+        ("msd-nerf-tiny", "data.batch_size", cameras, []),
+    ):
+        for value in values:
+            config = read(str(CONFIGS / f"{name}.yaml"), [f"{key}={value}", *extra])
+            costs = asdict(measure_steps(config, steps))
+            mib = {f"{part}_mib": costs[part] / 2**20 for part in ("bytes", "weights")}
+            figures = {"ms": 1e3 * costs["seconds"], "gflop": costs["flop"] / 1e9, **mib}
+            yield {"config": f"{name}, {key}={value}", **figures}
 
 
 def parameter_bytes(system: Any) -> int:
-    """Bytes of a system's parameters, and of the pretrained model's inside its guidance."""
+    """Count the bytes of a system's parameters, and of the pretrained model's inside its guidance."""
     model = getattr(system.guidance, "model", None)
-    modules = [system, *(m for m in (getattr(model, "backbone", None), vae_of(model)) if m is not None)]
-    parameters = {id(p): p for module in modules for p in module.parameters()}
-    return sum(p.numel() * p.element_size() for p in parameters.values())
+    modules = [system, getattr(model, "backbone", None), vae_of(model)]
+    sizes = {id(p): p.nbytes for module in modules if module is not None for p in module.parameters()}
+    return sum(sizes.values())
 
 
-def vae_of(model: Any) -> Any:
-    """A pretrained model's autoencoder, if it has one."""
-    return getattr(getattr(model, "space", None), "vae", None)
-
-
-class Clock(Callback):
+class Windows(pl.Callback):
     """Times a window of steps, and counts the operations and the memory of the next."""
 
     def __init__(self, steps: int) -> None:
-        self.steps = steps
-        self.started = self.seconds = self.flop = 0.0
-        self.peak = 0
-        self.modes = ExitStack()
+        self.steps, self.modes = steps, ExitStack()
 
     def on_train_batch_start(self, trainer: pl.Trainer, *_: Any) -> None:
-        """Begin a window where it begins."""
         if trainer.global_step == self.steps:
-            self.started = now()
+            self.started = clock()
         if trainer.global_step == 2 * self.steps:
-            self.seconds = now() - self.started
+            self.seconds = clock() - self.started
             if torch.cuda.is_available():
                 torch.cuda.reset_peak_memory_stats()
             self.live = self.modes.enter_context(LiveBytes())
             self.counter = self.modes.enter_context(counting())
 
-    def on_train_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
-        """End the last window."""
-        if trainer.global_step == 3 * self.steps:
-            self.modes.close()
-            self.flop = float(self.counter.get_total_flops())
-
-    def costs(self, weights: int) -> StepCosts:
-        """Of a step."""
-        on_gpu = torch.cuda.is_available()
-        most = torch.cuda.max_memory_allocated() if on_gpu else weights + self.live.peak
-        return StepCosts(self.seconds / self.steps, self.flop / self.steps, most, weights)
-
-
-def now() -> float:
-    """Seconds, once a GPU has done what it was given."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
+    def on_train_end(self, *_: Any) -> None:
+        self.modes.close()
 
 
 class LiveBytes(TorchDispatchMode):
@@ -131,29 +128,20 @@ class LiveBytes(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.known: dict[int, int] = {}
-        self.live = self.peak = 0
+        self.sizes: dict[int, int] = {}
+        self.peak = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
         given = {storage._cdata for storage in storages((args, kwargs))}
-        made = function(*args, **kwargs)
+        made = function(*args, **(kwargs or {}))
         for storage in storages(made):
-            if storage._cdata not in given and storage._cdata not in self.known:
-                self._enter(storage)
+            if storage._cdata not in given and storage._cdata not in self.sizes:
+                self.sizes[storage._cdata] = storage.nbytes()
+                weakref.finalize(storage, self.sizes.pop, storage._cdata)
+        self.peak = max(self.peak, sum(self.sizes.values()))
         return made
-
-    def _enter(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        self.known[key] = size
-        self.live += size
-        self.peak = max(self.peak, self.live)
-        weakref.finalize(storage, self._leave, key)
-
-    def _leave(self, key: int) -> None:
-        self.live -= self.known.pop(key, 0)
 
 
 def storages(tree: Any) -> list[torch.UntypedStorage]:
     """Those of the tensors in a tree of containers."""
-    return [leaf.untyped_storage() for leaf in tree_iter(tree) if isinstance(leaf, Tensor)]
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor)]

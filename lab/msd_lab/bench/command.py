@@ -1,0 +1,201 @@
+"""Measure what the project costs, part by part.
+
+python scripts/bench.py --json bench.json          # everything, on the embedded prior
+python scripts/bench.py --quick --parts overhead   # one part, fewer rounds
+python scripts/bench.py --gpu                      # the configs on this machine's GPU, into docs/gpu.md
+
+overhead: a guidance call over the bare network calls that it makes. threestudio: our SDS and SDI beside its
+own, where THREESTUDIO_ROOT names a checkout (without a GPU, THREESTUDIO_SHIM a folder of stand-ins for its
+CUDA packages). shares: a step by parts, in seconds on the embedded prior and in FLOP at the sizes of Stable
+Diffusion 1.5, 2.1, XL and 3. scaling: a step as the trainer takes it and its memory, against particles and
+cameras. gains: what the project's shortcuts gain. Alternatives are timed in turn, so that a busy machine
+slows them alike; a ratio is the median over rounds, with its quartiles.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from launcher.script import require_writable, with_host
+
+from ..report.table import Table
+
+ROOT = Path(__file__).resolve().parents[3]
+GPU_PAGE = ROOT / "docs" / "gpu.md"
+RATIO = "{ratio:.3f}", "{low:.3f} to {high:.3f}"
+STEP = ("render", "render_backward", "encode", "encode_backward", "network", "decode")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured: rounds of every ratio, batches, particles, cameras, and steps of a window."""
+
+    rounds: int
+    batches: tuple[int, ...] = (1, 4, 16)
+    particles: tuple[int, ...] = (1, 2, 4, 8, 16)
+    cameras: tuple[int, ...] = (1, 2, 4)
+    steps: int = 8
+
+
+def quick(rounds: int) -> Sizes:
+    """Sizes for a first look."""
+    return Sizes(min(rounds, 5), (1, 4), (1, 4), (1, 2), 4)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A part of the measurements.
+
+    Attributes:
+        title: Of its table.
+        columns: By heading, the format of a record's entry.
+        module: Where its records come from, a module of this package.
+        call: How: a function of the module, and the sizes that it takes.
+    """
+
+    title: str
+    columns: Mapping[str, str]
+    module: str
+    call: tuple[str, ...]
+
+    def measure(self, sizes: Sizes) -> list[dict[str, object]]:
+        """Measure, and print the table where there are records."""
+        function, *names = self.call
+        measure = getattr(import_module(f".{self.module}", __package__), function)
+        records = list(measure(*(getattr(sizes, name) for name in names)))
+        rows = [[form.format(**record) for form in self.columns.values()] for record in records]
+        if rows:
+            print(f"\n{self.title}\n\n{Table(list(self.columns), rows).markdown()}", flush=True)
+        return records
+
+
+BENCHMARKS = {
+    "overhead": Benchmark(
+        "a guidance call over its bare network calls, embedded prior",
+        {
+            "guidance": "{guidance}",
+            "batch": "{batch}",
+            "network calls": "{calls}",
+            **dict(zip(("ratio", "quartiles"), RATIO, strict=True)),
+            "ms": "{plain_ms:.1f}",
+        },
+        "overhead",
+        ("overheads", "rounds", "batches"),
+    ),
+    "threestudio": Benchmark(
+        "beside threestudio's own, the same pipeline and latents",
+        {
+            "method": "{method}",
+            "latents": "{batch}",
+            "its calls": "{their_calls}",
+            "ours": "{our_calls}",
+            "our time a call in its": "{per_call:.3f}",
+            "its ms": "{plain_ms:.1f}",
+            "our ms": "{fast_ms:.1f}",
+        },
+        "overhead",
+        ("beside_threestudio", "rounds"),
+    ),
+    "shares": Benchmark(
+        "a step by parts, one image; TFLOP but for the first line",
+        {
+            "model": "{model}",
+            "pixels": "{resolution}",
+            **{part: f"{{{part}:.3g}}" for part in STEP},
+            "encoder's gradient in an SDS step": "{encoder_percent:.0f} %",
+            "decoded target pays from": "refresh_every {decoding_pays_from}",
+        },
+        "shares",
+        ("all_shares", "rounds"),
+    ),
+    "scaling": Benchmark(
+        "an optimiser step as the trainer takes it",
+        {
+            "config": "{config}",
+            "ms": "{ms:.1f}",
+            "GFLOP": "{gflop:.2f}",
+            "memory (MiB)": "{bytes_mib:.0f}",
+            "of these weights": "{weights_mib:.0f}",
+        },
+        "steps",
+        ("scaling", "steps", "particles", "cameras"),
+    ),
+    "gains": Benchmark(
+        "shortcuts",
+        {
+            "comparison": "{comparison}",
+            "plain (ms)": "{plain_ms:.1f}",
+            "fast (ms)": "{fast_ms:.1f}",
+            **dict(zip(("plain / fast", "quartiles"), RATIO, strict=True)),
+        },
+        "benchmark",
+        ("gains", "rounds"),
+    ),
+}
+
+
+def measure(args: argparse.Namespace) -> int:
+    """Measure, print, write."""
+    require_writable("--json", args.json)
+    require_writable("--page", args.page)
+    if args.gpu:
+        from .accelerators import LIKE, fill_page
+
+        fill_page(args.page, args.models, args.configs or LIKE, 4 if args.quick else 8)
+        return 0
+    import torch
+    from threestudio_msd.files import save_text
+
+    torch.set_num_threads(args.threads)
+    sizes = quick(args.rounds) if args.quick else Sizes(args.rounds)
+    about = f"torch {torch.__version__}, {args.threads} threads, {sizes.rounds} rounds"
+    print(about)
+    found = {part: BENCHMARKS[part].measure(sizes) for part in args.parts}
+    if args.json:
+        save_text(json.dumps({"about": about, **found}, indent=1), args.json)
+    return 0
+
+
+def use_stand_ins() -> None:
+    """Install the stand-ins for threestudio's CUDA packages, where a folder of them is named."""
+    shim, root = os.environ.get("THREESTUDIO_SHIM"), os.environ.get("THREESTUDIO_ROOT")
+    if shim and root:
+        sys.path[:0] = [shim, root]
+        import_module("threestudio_cpu").install()
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line and return its exit status."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--parts", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which; all by default")
+    add("--rounds", type=int, default=5)
+    add("--threads", type=int, default=1)
+    add("--quick", action="store_true", help="a first look: fewer batches, particles, cameras and steps")
+    add("--json", type=Path)
+    add("--gpu", action="store_true", help="fill docs/gpu.md instead")
+    add("--configs", nargs="+", metavar="NAME", help="with --gpu: some of the configs only")
+    add("--models", type=Path, default=Path("outputs/random"), help="with --gpu: where random pipelines lie")
+    add("--page", type=Path, default=GPU_PAGE, help="with --gpu: the page to fill")
+    args = parser.parse_args(argv)
+    for name, most in (("rounds", 10_000), ("threads", os.cpu_count() or 1)):
+        if not 1 <= getattr(args, name) <= most:
+            parser.error(f"--{name}: expected a number from 1 to {most}, got {getattr(args, name)}")
+    for config in args.configs or ():
+        if not (ROOT / "configs" / f"{config}.yaml").is_file():
+            parser.error(f"--configs: configs/ has no {config}.yaml")
+    use_stand_ins()
+    return with_host(lambda: measure(args))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
