@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -183,50 +182,20 @@ def of_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
 
 def of_model(block: str, model: str, revision: str | None, text: bool) -> Iterator[Finding]:
     """Whether a model can be had, is whole, is of a known family and fits into memory."""
-    from threestudio_msd.priors.family import family_of
-    from threestudio_msd.priors.folder import model_parts, read_json, small_files, text_parts, weight_files
-    from threestudio_msd.priors.sources import INDEX, find
+    from threestudio_msd.priors.folder import open_model
 
     key = f"{block}.pretrained_model_name_or_path"
     try:
-        source = find(model, revision)
-        index = read_json(source, INDEX)
-        family = family_of(str(index.get("_class_name")))
-        family.diffusers(family.backbone[1])
-        weighty, _ = text_parts(index) if text else model_parts(family)
-        files = []
-        for part in weighty:
-            small_files(source.names, part)
-            files += weight_files(source.names, part)[0]
+        found = open_model(model, revision, text)
+        found.family.diffusers(found.family.backbone[1])
     except UserError as error:
-        yield Finding(f"{key}={model}: {error}", f"hf download {model}, or {key}=FOLDER", stops=True)
+        yield Finding(f"{key}={error}", f"hf download {model}, or {key}=FOLDER", stops=True)
         return
-    size, here = weight_of(model, revision, files)
     parts = "text encoders" if text else "network and autoencoder"
-    yield Finding(f"{key}={model}: {family.name}, {parts}, {'here' if here else 'to be downloaded'}")
-    if size is not None:
-        yield of_memory(block, size)
-
-
-def weight_of(model: str, revision: str | None, files: list[str]) -> tuple[int | None, bool]:
-    """Bytes of a model's weights, None where nobody says; and whether they are on this machine."""
-    from huggingface_hub import HfApi, try_to_load_from_cache
-    from threestudio_msd.priors import sources
-
-    folder = Path(model).expanduser()
-    if folder.is_dir():
-        return sum((folder / name).stat().st_size for name in files), True
-    cached = [try_to_load_from_cache(model, name, revision=revision) for name in files]
-    if all(isinstance(path, str) for path in cached):
-        return sum(Path(path).stat().st_size for path in cached), True
-    try:
-        info = sources.within(
-            sources.PATIENCE, lambda: HfApi().model_info(model, revision=revision, files_metadata=True)
-        )
-    except Exception:  # the hub has answered once, and what it says here is a courtesy
-        return None, False
-    sizes = {file.rfilename: file.size for file in info.siblings}
-    return sum(sizes[name] for name in files) if all(map(sizes.get, files)) else None, False
+    here = "here" if found.is_here else "to be downloaded"
+    yield Finding(f"{key}={model}: {found.family.name}, {parts}, {here}")
+    if found.bytes is not None:
+        yield of_memory(block, found.bytes)
 
 
 def of_memory(block: str, weights: int) -> Finding:

@@ -36,10 +36,12 @@ class Hub(BaseHTTPRequestHandler):
         if name in REFUSALS:
             status, code, _ = REFUSALS[name]
             self.answer(status, b"", {"X-Error-Code": code} if code else {})
+        elif "/tree/" in path:
+            entries = [{"type": "file", "path": file, "oid": "0", "size": 1000} for file in self.files()]
+            self.answer(200, json.dumps(entries).encode())
         elif path.startswith("/api/models/"):
             size = {"size": 1000} if self.sizes and "blobs" in self.path else {}
-            names = [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*.*")]
-            files = [{"rfilename": name, **size} for name in names]
+            files = [{"rfilename": file, **size} for file in self.files()]
             self.answer(200, json.dumps({"id": "me/tiny", "sha": COMMIT, "siblings": files}).encode())
         elif "/resolve/" in path:
             file = path.partition("/resolve/")[2].split("/", 1)[1]
@@ -49,6 +51,9 @@ class Hub(BaseHTTPRequestHandler):
             )
         else:
             self.answer(404, b"")
+
+    def files(self) -> list[str]:
+        return [file.relative_to(self.folder).as_posix() for file in self.folder.rglob("*.*")]
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

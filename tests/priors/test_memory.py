@@ -26,7 +26,7 @@ def loss_and_gradient(guidance):
 
 def is_on(guidance, name):
     """Whether an option has reached network and autoencoder."""
-    vae, backbone = guidance.model.space.vae, guidance.model.backbone
+    vae, backbone = guidance.model.codec.vae, guidance.model.backbone
     return {
         "enable_channels_last_format": backbone.conv_in.weight.is_contiguous(
             memory_format=torch.channels_last

@@ -7,7 +7,7 @@ import threestudio
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.priors import PriorError, load_model
-from threestudio_msd.priors.spaces import TinyLatents
+from threestudio_msd.priors.codec import TinyLatentCodec
 
 
 def saved(folder, **settings):
@@ -27,7 +27,7 @@ def test_it_encodes_and_decodes_as_its_class_does(random_pipeline, tmp_path):
     folder = saved(tmp_path / "taesd")
     model, vae = load_model(str(random_pipeline), tiny_vae=folder), AutoencoderTiny.from_pretrained(folder)
     images = torch.rand(2, 3, 16, 16)
-    assert isinstance(model.space, TinyLatents)
+    assert isinstance(model.codec, TinyLatentCodec)
     assert model.latent_shape == (4, 4, 4)
     with torch.no_grad():
         latents = vae.encode(images * 2 - 1).latents
@@ -52,7 +52,7 @@ def test_slicing_and_tiling_act_on_it_too(random_pipeline, tmp_path):
     guidance = threestudio.find("msd-sds-guidance")(
         {"pretrained_model_name_or_path": str(random_pipeline), **settings}
     )
-    assert guidance.model.space.vae.use_slicing and guidance.model.space.vae.use_tiling
+    assert guidance.model.codec.vae.use_slicing and guidance.model.codec.vae.use_tiling
 
 
 def test_what_cannot_be_used_is_told(random_pipeline, pipeline_of, tmp_path):

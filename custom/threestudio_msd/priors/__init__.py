@@ -1,10 +1,9 @@
 """Pretrained models wrapped as denoisers: parametrisations, guidance, families, loading."""
 
-from . import families  # noqa: F401  (fills the table)
+from .cfg import CFG, PerpNeg, evaluate, perpendicular
 from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser
 from .errors import PriorError, named
 from .family import FAMILIES, Family, Parts
-from .guides import CFG, PerpNeg, evaluate, perpendicular
 from .loading import PretrainedModel, embed_prompts, load_model
 
 __all__ = [

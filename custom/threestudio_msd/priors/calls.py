@@ -1,8 +1,9 @@
-"""What families share: how diffusers' networks are called, their noise levels, pooled embeddings."""
+"""Shared by families: calls of diffusers' networks, noise levels, conditions, pooled embeddings."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from ..distillation import TableSchedule
 from ..distillation.protocols import Batch
-from .denoisers import FlowDenoiser, Levels, VPDenoiser
+from .denoisers import Condition, FlowDenoiser, Levels, VPDenoiser
 from .errors import PriorError
 from .family import Embeddings, Parts
 
@@ -20,49 +21,36 @@ Tokens = Float[Tensor, "B T C"]
 Pooled = Float[Tensor, "B W"]
 
 
-@dataclass(frozen=True)
-class UNetCall:
-    """A diffusers UNet as a plain function of sample, time and condition."""
-
-    unet: nn.Module
-
-    def __call__(self, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-        """The raw prediction."""
-        added = {name: condition.pop(name) for name in ("text_embeds", "time_ids") if name in condition}
-        return self.unet(sample, time, return_dict=False, added_cond_kwargs=added or None, **condition)[0]
+def call_unet(unet: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
+    """Predict with a diffusers UNet."""
+    added = {name: condition.pop(name) for name in ("text_embeds", "time_ids") if name in condition}
+    return unet(sample, time, return_dict=False, added_cond_kwargs=added or None, **condition)[0]
 
 
-@dataclass(frozen=True)
-class TransformerCall:
-    """A diffusers transformer as a plain function of sample, time and condition."""
-
-    transformer: nn.Module
-
-    def __call__(self, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-        """The raw prediction."""
-        return self.transformer(sample, timestep=time, return_dict=False, **condition)[0]
+def call_transformer(transformer: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
+    """Predict with a diffusers transformer."""
+    return transformer(sample, timestep=time, return_dict=False, **condition)[0]
 
 
 def unet_denoiser(parts: Parts, dtype: torch.dtype) -> VPDenoiser:
-    """A UNet of the variance-preserving kind."""
-    return vp_denoiser(UNetCall(parts.backbone), parts.scheduler, dtype)
+    return vp_denoiser(partial(call_unet, parts.backbone), parts.scheduler, dtype)
 
 
 def transformer_denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
-    """A transformer that is a rectified flow."""
-    return FlowDenoiser(TransformerCall(parts.backbone), flow_schedule(parts.scheduler), dtype=dtype)
+    call = partial(call_transformer, parts.backbone)
+    return FlowDenoiser(call, flow_schedule(parts.scheduler), dtype=dtype)
 
 
-def vp_denoiser(network: Any, scheduler: Any, dtype: torch.dtype) -> VPDenoiser:
-    """A network with the noise levels and the kind of prediction that its scheduler knows.
+def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dtype) -> VPDenoiser:
+    """Wrap a network with its scheduler's noise levels and prediction type.
 
     Raises:
-        PriorError: If the scheduler is none of the variance-preserving kind.
+        PriorError: The scheduler is not variance-preserving.
     """
     abar = getattr(scheduler, "alphas_cumprod", None)
     if abar is None:
         raise PriorError(f"scheduler/: a {type(scheduler).__name__} has no noise levels of the DDPM kind")
-    # no level is infinite, whatever a scheduler of zero terminal signal has for its last
+    # drops the infinite last level of a scheduler with zero terminal signal
     schedule = TableSchedule.from_alphas_cumprod(abar[abar > 0])
     try:
         return VPDenoiser(network, schedule, scheduler.config.prediction_type, dtype)
@@ -71,10 +59,10 @@ def vp_denoiser(network: Any, scheduler: Any, dtype: torch.dtype) -> VPDenoiser:
 
 
 def flow_schedule(scheduler: Any) -> TableSchedule:
-    """The levels of a flow-matching scheduler, t / (1 - t), pure noise excepted.
+    """Noise levels t / (1 - t) of a flow-matching scheduler, without pure noise.
 
     Raises:
-        PriorError: If the scheduler is of another kind.
+        PriorError: The scheduler is of another kind.
     """
     if not hasattr(scheduler, "sigmas") or hasattr(scheduler, "alphas_cumprod"):
         raise PriorError(f"scheduler/: a {type(scheduler).__name__} is none of flow matching")
@@ -83,15 +71,26 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
     return TableSchedule(times / (1 - times))
 
 
-def with_pooled(tokens: Tokens, pooled: Pooled) -> Embeddings:
-    """Embeddings with the pooled one as a further token, zeros to its right.
+def hidden_states(parts: Parts, embeddings: Embeddings) -> Condition:
+    """Condition on the text encoder's hidden states alone."""
+    return {"encoder_hidden_states": embeddings}
 
-    So views, Perp-Neg and whatever else threestudio does with embeddings apply to it too.
+
+def hidden_states_and_pooled(parts: Parts, embeddings: Embeddings) -> Condition:
+    """Condition a transformer on hidden states and the pooled embedding."""
+    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
+    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
+
+
+def with_pooled(tokens: Tokens, pooled: Pooled) -> Embeddings:
+    """Append the pooled embedding as one more token, padded with zeros.
+
+    So threestudio's views, Perp-Neg and whatever else it does with embeddings apply to it too.
     """
     width = tokens.shape[-1] - pooled.shape[-1]
     return torch.cat([tokens, F.pad(pooled, (0, width))[:, None]], 1).float()
 
 
 def without_pooled(embeddings: Embeddings, width: int) -> tuple[Tokens, Pooled]:
-    """The tokens, and the pooled embedding of a width, that `with_pooled` put together."""
+    """Split what `with_pooled` joined: the tokens, and the pooled embedding of this width."""
     return embeddings[:, :-1], embeddings[:, -1, :width]

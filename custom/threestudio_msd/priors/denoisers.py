@@ -1,8 +1,8 @@
 """Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
 
-Siblings by what the network was trained to predict: `VPDenoiser` (epsilon, v or sample prediction of a
+Siblings differ in what the network was trained to predict: `VPDenoiser` (epsilon, v or sample prediction of a
 variance-preserving model, as Stable Diffusion) and `FlowDenoiser` (the velocity of a rectified flow, as
-Stable Diffusion 3). Each counts the rows it evaluated, which is what budgets are stated in.
+Stable Diffusion 3). Each counts the rows it evaluated: its NFE.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Condition = Mapping[str, Tensor]
 """Keyword arguments of the network beside sample and time, each `[N, ...]`: text embeddings and the like."""
 
 Levels = Float[Tensor, "B"]
-"""A number a sample: noise levels, times, weights."""
+"""One number for each sample: noise levels, times, weights."""
 
 
 class ConditionalDenoiser(ABC):
@@ -30,10 +30,10 @@ class ConditionalDenoiser(ABC):
 
     Args:
         network: Called as `network(sample, time, **condition)`, returns the raw prediction.
-        dtype: What the network computes in; states and results keep their own.
+        dtype: Precision of the network; states and results keep their own.
 
     Attributes:
-        evaluations: Samples evaluated so far, every guidance branch counted.
+        evaluations: Rows evaluated so far, those of every guidance branch counted.
     """
 
     schedule: Schedule
@@ -49,7 +49,7 @@ class ConditionalDenoiser(ABC):
         return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
 
     def with_network(self, network: Callable[..., Tensor]) -> ConditionalDenoiser:
-        """The same denoiser around another network, with a count of its own."""
+        """Copy the denoiser around another network; the copy counts its own evaluations."""
         other = copy.copy(self)
         other.network, other.evaluations = network, 0
         return other
@@ -60,10 +60,10 @@ class ConditionalDenoiser(ABC):
 
     @abstractmethod
     def training_weight(self, sigma: Levels) -> Levels:
-        """What makes the squared error of D at `sigma` that of the network's own prediction: a factor."""
+        """Weight that turns the squared error of D at `sigma` into the network's own training loss."""
 
     def predict(self, sample: Batch, time: Levels, condition: Condition) -> Batch:
-        """The network's raw output for its own kind of input, in the dtype of `sample`."""
+        """Call the network in its precision; returns its raw output in the dtype of `sample`."""
         condition = {
             name: value.to(self.dtype) if value.is_floating_point() else value
             for name, value in condition.items()
@@ -78,13 +78,13 @@ class VPDenoiser(ConditionalDenoiser):
     timesteps.
 
     Args:
-        network: See `ConditionalDenoiser`; its time is a timestep, `[N]`, with its fraction.
+        network: See `ConditionalDenoiser`; its time is a fractional timestep, `[N]`.
         schedule: Noise levels by training timestep.
         prediction_type: `epsilon`, `v_prediction` or `sample`, as diffusers' schedulers name it.
         dtype: See `ConditionalDenoiser`.
 
     Raises:
-        ValueError: If the prediction type is another.
+        ValueError: The prediction type is none of these.
     """
 
     def __init__(
@@ -103,7 +103,6 @@ class VPDenoiser(ConditionalDenoiser):
         self.prediction_type = prediction_type
 
     def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
-        """See `ConditionalDenoiser.denoise`."""
         s = expand(sigma, z)
         alpha = (1 + s**2).rsqrt()  # sqrt(abar)
         prediction = self.predict(z * alpha, self.schedule.timestep(sigma).to(z.device), condition)
@@ -114,7 +113,6 @@ class VPDenoiser(ConditionalDenoiser):
         return prediction
 
     def training_weight(self, sigma: Levels) -> Levels:
-        """See `ConditionalDenoiser.training_weight`."""
         if self.prediction_type == "epsilon":
             return sigma**-2
         if self.prediction_type == "v_prediction":
@@ -146,11 +144,9 @@ class FlowDenoiser(ConditionalDenoiser):
         self.timesteps = timesteps
 
     def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
-        """See `ConditionalDenoiser.denoise`."""
         z_fm = z / (1 + expand(sigma, z))
         t = sigma / (1 + sigma)
         return z_fm - expand(t, z) * self.predict(z_fm, t * self.timesteps, condition)
 
     def training_weight(self, sigma: Levels) -> Levels:
-        """See `ConditionalDenoiser.training_weight`."""
         return (1 + 1 / sigma) ** 2

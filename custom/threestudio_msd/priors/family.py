@@ -1,11 +1,13 @@
-"""What is known of a family of pretrained models, in one description.
+"""Describes a family of pretrained models: loading, conditioning, prompts and guidance follow from it.
 
-To add a family, add a file to `families/`, or to threestudio's `custom/`, that puts a `Family` into
-`FAMILIES`: loading, conditioning, prompts and guidance take it from there, and nothing else changes.
+To add a family, put a `Family` into `FAMILIES`: in a file of threestudio's `custom/`, or in a file of
+`families/` with a row in its table `MODULES`. Nothing else changes.
 """
 
 from __future__ import annotations
 
+import importlib
+from collections import UserDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,20 +18,21 @@ from torch import Tensor, nn
 
 from ..errors import did_you_mean
 from ..fields import FieldError, check_fields
+from .codec import Codec, LatentCodec, TinyLatentCodec
 from .denoisers import Condition, ConditionalDenoiser
 from .errors import PriorError
-from .spaces import Latents, Space, TinyLatents
+from .families import MODULES
 
 TINY_VAE = "AutoencoderTiny"
-"""diffusers' class of TAESD and its like."""
+"""diffusers' class of TAESD and similar distilled autoencoders."""
 
 Embeddings = Float[Tensor, "B N C"]
-"""Prompts as a prompt processor hands them on: N vectors a prompt."""
+"""Embedded prompts as a prompt processor returns them: N vectors a prompt."""
 
 
 @dataclass(frozen=True)
 class NoOptions:
-    """A family that leaves nothing to choose."""
+    """Options of a family that has none."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +41,9 @@ class Parts:
 
     Attributes:
         backbone: UNet or transformer.
-        scheduler: diffusers' scheduler, which knows the noise levels.
-        vae: The autoencoder, or a tiny one in its place; None in pixel space.
-        options: What a config chose of the family's own; an instance of its `Family.options`; None
-            for their defaults.
+        scheduler: diffusers' scheduler, which holds the noise levels.
+        vae: The autoencoder, or an AutoencoderTiny in its place; None in pixel space.
+        options: Instance of `Family.options`; None for their defaults.
     """
 
     backbone: nn.Module
@@ -50,15 +52,15 @@ class Parts:
     options: Any = None
 
 
-def latents(parts: Parts) -> Space:
-    """The autoencoder's latents."""
+def latent_codec(parts: Parts) -> Codec:
+    """Codec of the pipeline's autoencoder, tiny or not."""
     is_tiny = type(parts.vae).__name__ == TINY_VAE
-    return TinyLatents(parts.vae) if is_tiny else Latents(parts.vae)
+    return TinyLatentCodec(parts.vae) if is_tiny else LatentCodec(parts.vae)
 
 
 def backbone_resolution(parts: Parts) -> int:
     """Pixels a side, where the backbone's `sample_size` counts latents."""
-    return parts.backbone.config.sample_size * Latents(parts.vae).factor
+    return parts.backbone.config.sample_size * LatentCodec(parts.vae).factor
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,17 @@ class Family:
     """A family of pretrained models.
 
     Attributes:
-        name: For messages.
-        since: The first diffusers that has its pipeline.
+        name: Shown in messages.
+        since: The first diffusers release that has the pipeline.
         backbone: Folder and class of the UNet or transformer.
-        denoiser: The backbone as a conditional denoiser that computes in the given precision.
-        condition: What the denoiser is conditioned on, from embeddings.
-        embed: Embeddings of prompts, in float32, from a pipeline whose other parts are None.
-        resolution: Height and width of the images it was made for, pixels.
-        space: Where it denoises.
+        denoiser: Wraps the backbone as a conditional denoiser that computes in the given precision.
+        condition: Turns embeddings into the denoiser's condition.
+        embed: Embeds prompts, in float32, with a pipeline whose other parts are None.
+        resolution: Height and width in pixels of the images that the model was made for.
+        codec: Between images and what the model denoises.
         vae: Folder of the autoencoder; None in pixel space.
-        half: What `dtype: auto` is on a GPU.
-        options: Dataclass of what a config may choose beside, under `model_options`.
+        half: Precision of `dtype: auto` on a GPU.
+        options: Dataclass of the keys that a config may set under `model_options`.
     """
 
     name: str
@@ -86,16 +88,16 @@ class Family:
     condition: Callable[[Parts, Embeddings], Condition]
     embed: Callable[[Any, list[str]], Embeddings]
     resolution: Callable[[Parts], int] = backbone_resolution
-    space: Callable[[Parts], Space] = latents
+    codec: Callable[[Parts], Codec] = latent_codec
     vae: str | None = "vae"
     half: torch.dtype = torch.float16
     options: type = NoOptions
 
     def chosen(self, values: Mapping[str, Any]) -> Any:
-        """The family's options with what a config chose of them.
+        """Build the family's options from a config's `model_options`.
 
         Raises:
-            FieldError: For an option that it does not have, or a value that this does not take.
+            FieldError: The family has no such option, or the option does not take the value.
         """
         try:
             check_fields(self.options, values)
@@ -104,10 +106,10 @@ class Family:
         return self.options(**values)
 
     def diffusers(self, name: str) -> type:
-        """A class of diffusers, which is imported only here; it takes a second.
+        """Import a class of diffusers; importing diffusers takes a second, so it happens only here.
 
         Raises:
-            PriorError: If the diffusers at hand does not have it.
+            PriorError: The installed diffusers lacks the class.
         """
         import diffusers
 
@@ -121,15 +123,26 @@ class Family:
             ) from error
 
 
-FAMILIES: dict[str, Family] = {}
-"""The table, by the pipeline's class in diffusers, as `model_index.json` names it."""
+class Families(UserDict):
+    """Families by the pipeline's class in diffusers, as `model_index.json` names it.
+
+    The value of a bundled family is its module's name in `families/` until somebody asks for it.
+    """
+
+    def __getitem__(self, pipeline: str) -> Family:
+        if isinstance(self.data[pipeline], str):
+            importlib.import_module(f"{__package__}.families.{self.data[pipeline]}")  # puts its Family here
+        return self.data[pipeline]
+
+
+FAMILIES = Families(MODULES)
 
 
 def family_of(pipeline: str) -> Family:
-    """The family that a pipeline class belongs to.
+    """Look up the family of a pipeline class.
 
     Raises:
-        PriorError: If there is none.
+        PriorError: No family has such pipelines.
     """
     if pipeline not in FAMILIES:
         known = ", ".join(f"{name} ({family.name})" for name, family in FAMILIES.items())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
@@ -33,14 +34,14 @@ class MemoryOptions:
 
 
 def apply(model: PretrainedModel, names: Iterable[str]) -> None:
-    """Apply options to a model, in the order of the table.
+    """Apply options to a model in place, in the order of `OPTIONS`.
 
     Args:
         model: Changed in place.
         names: Fields of `MemoryOptions` that are on.
 
     Raises:
-        PriorError: If the model's classes do not have one.
+        PriorError: The model's classes do not have an option.
     """
     for name, option in OPTIONS.items():
         if name in names:
@@ -48,18 +49,16 @@ def apply(model: PretrainedModel, names: Iterable[str]) -> None:
 
 
 def channels_last(model: PretrainedModel) -> None:
-    """Network and autoencoder in that layout."""
     for module in filter(None, (model.backbone, autoencoder(model))):
         module.to(memory_format=torch.channels_last)
 
 
-def attention_slicing(model: PretrainedModel) -> None:
-    """Half of the heads at a time, diffusers' `auto`."""
+def slice_attention(model: PretrainedModel) -> None:
+    """Compute half of the heads at a time, diffusers' `auto`."""
     method(model.backbone, "set_attention_slice")("auto")
 
 
 def offload(model: PretrainedModel) -> None:
-    """The network's weights leave the GPU; without a GPU they are where they should be."""
     device = next(model.backbone.parameters()).device
     if device.type != "cpu":
         # accelerate is imported only here
@@ -68,33 +67,25 @@ def offload(model: PretrainedModel) -> None:
         cpu_offload(model.backbone, device)
 
 
-def vae_slicing(model: PretrainedModel) -> None:
-    """One image at a time."""
+def call_autoencoder(name: str, model: PretrainedModel) -> None:
     if autoencoder(model) is not None:
-        method(autoencoder(model), "enable_slicing")()
+        method(autoencoder(model), name)()
 
 
-def vae_tiling(model: PretrainedModel) -> None:
-    """One tile at a time; seams are blended, so that results differ slightly."""
-    if autoencoder(model) is not None:
-        method(autoencoder(model), "enable_tiling")()
-
-
-def compiled(model: PretrainedModel) -> None:
-    """In place, so that whoever holds the network has the compiled one."""
+def compile_network(model: PretrainedModel) -> None:
+    """Compile in place, so that whoever holds the network has the compiled one."""
     model.backbone.compile()
 
 
 def autoencoder(model: PretrainedModel) -> nn.Module | None:
-    """A model's autoencoder; None in pixel space."""
-    return getattr(model.space, "vae", None)
+    return getattr(model.codec, "vae", None)
 
 
 def method(module: nn.Module, name: str) -> Callable:
-    """A module's method.
+    """Look up a module's method.
 
     Raises:
-        PriorError: If its class does not have it.
+        PriorError: Its class does not have it.
     """
     if not hasattr(module, name):
         raise PriorError(f"a {type(module).__name__} has no {name}: leave that option off")
@@ -103,9 +94,9 @@ def method(module: nn.Module, name: str) -> Callable:
 
 OPTIONS: dict[str, Callable[[PretrainedModel], None]] = {
     "enable_channels_last_format": channels_last,
-    "enable_attention_slicing": attention_slicing,
-    "enable_vae_slicing": vae_slicing,
-    "enable_vae_tiling": vae_tiling,
+    "enable_attention_slicing": slice_attention,
+    "enable_vae_slicing": partial(call_autoencoder, "enable_slicing"),
+    "enable_vae_tiling": partial(call_autoencoder, "enable_tiling"),
     "enable_sequential_cpu_offload": offload,
-    "enable_compile": compiled,
+    "enable_compile": compile_network,
 }

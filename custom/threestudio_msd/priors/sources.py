@@ -1,9 +1,9 @@
-"""Where a model's files come from: a folder, the hub, or the hub's cache on this machine."""
+"""Finds a model's files: in a folder, on the hub, or in the hub's cache on this machine."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..errors import first_line
 from .errors import PriorError
 
 INDEX = "model_index.json"
-PATIENCE = 8.0  # seconds that the hub is given to answer
+PATIENCE = 8.0  # seconds to wait for the hub's first answer
 
 
 @dataclass(frozen=True)
@@ -21,37 +21,36 @@ class Source:
     """A model's files.
 
     Attributes:
-        names: All of them, relative to the model's folder.
-        get: Where one lies, once it is there; all lie in one folder.
-        note: What to add where something is missing.
+        sizes: Bytes of every file, by its path in the model's folder; None where the hub does not say.
+        fetch: Downloads the named files unless they are here; returns the model's folder.
+        is_here: Whether the named files need no download.
+        note: Appended to an error about a missing file.
     """
 
-    names: frozenset[str]
-    get: Callable[[str], Path]
+    sizes: Mapping[str, int | None]
+    fetch: Callable[[Collection[str]], Path]
+    is_here: Callable[[Collection[str]], bool]
     note: str = ""
 
 
 def find(model: str, revision: str | None, index: str = INDEX) -> Source:
-    """A model's files, wherever they are.
+    """Find a model's files.
 
     Args:
         model: Folder or hub id.
         revision: Branch, tag or commit on the hub; None is its default.
-        index: The file that says what the model is.
+        index: File that says what the model is.
 
     Raises:
-        PriorError: If there is no such folder, the hub does not have the model, or the hub cannot be reached
-            and its cache does not have the model either.
+        PriorError: The folder does not exist, the hub does not have the model or refuses it, or neither the
+            hub can be reached nor its cache has the model.
     """
     folder = require_name(model)
     return folder_source(folder) if folder else hub_source(model, revision, index)
 
 
 def require_name(model: str) -> Path | None:
-    """Check that a model's name is that of a folder, or could be one on the hub.
-
-    Returns:
-        The folder.
+    """Return the folder that a model's name points to; None if the name can be an id on the hub.
 
     Raises:
         PriorError: It is neither.
@@ -69,34 +68,33 @@ def require_name(model: str) -> Path | None:
 def _is_hub_id(model: str) -> bool:
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
-    if "/" not in model:  # only the oldest models have no owner, and none of them is of diffusion
-        return False
     try:
         validate_repo_id(model)
     except HFValidationError:
         return False
-    return True
+    return "/" in model  # ids without an owner are old, and none of them is a diffusion model
 
 
 def folder_source(folder: Path, note: str = "") -> Source:
-    """The files of a folder."""
-    names = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    return Source(frozenset(names), folder.__truediv__, note)
+    """List the files of a folder."""
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
+    return Source(sizes, lambda names: folder, lambda names: True, note)
 
 
 def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
-    """The files of a model on the hub, downloaded when asked for; its cache's where it cannot be reached.
+    """List the files of a model on the hub, or those in its cache if the hub cannot be reached.
 
     Raises:
-        PriorError: If neither has it.
+        PriorError: The hub refuses the model; or it cannot be reached and its cache lacks the model.
     """
-    # a second to import
-    from huggingface_hub import HfApi, constants, errors
+    # takes a second to import
+    from huggingface_hub import HfApi, constants, errors, snapshot_download, try_to_load_from_cache
 
     if constants.HF_HUB_OFFLINE:
         return cached_source(model, revision, "HF_HUB_OFFLINE is set", "unset it", index)
     try:
-        info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision))
+        info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision, files_metadata=True))
     except errors.GatedRepoError as error:
         raise PriorError("is gated: accept its licence on the hub and log in with `hf auth login`") from error
     except errors.RevisionNotFoundError as error:
@@ -105,58 +103,53 @@ def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
         raise PriorError(
             "the hub has no such model: check the id, or log in with `hf auth login` if it is private"
         ) from error
-    except Exception as error:  # whatever the HTTP library of the day raises: they share no base
+    except Exception as error:  # HTTP libraries differ between releases of the hub's, without a common base
         reason = f"the hub cannot be reached ({first_line(error)})"
         return cached_source(model, revision, reason, "check the connection", index)
-    names = frozenset(file.rfilename for file in info.siblings)
 
-    def get(name: str) -> Path:
-        # the index by the revision's own name, so that the cache learns which commit that is
-        return _download(model, revision if name == index else info.sha, name)
+    def fetch(names: Collection[str]) -> Path:
+        # the index by the revision's own name, from which the cache learns its commit
+        commit = revision if index in names else info.sha
+        try:
+            return Path(snapshot_download(model, revision=commit, allow_patterns=[*names]))
+        except Exception as error:  # as above; or a full disk
+            raise PriorError(f"the download failed ({first_line(error)}); run it again to go on") from error
 
-    return Source(names, get)
+    def is_here(names: Collection[str]) -> bool:
+        return all(isinstance(try_to_load_from_cache(model, name, revision=info.sha), str) for name in names)
 
-
-def _download(model: str, revision: str | None, name: str) -> Path:
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(model, name, revision=revision))
-    except Exception as error:  # as above; or a full disk
-        raise PriorError(
-            f"{name}: the download failed ({first_line(error)}); run it again to go on"
-        ) from error
+    return Source({file.rfilename: file.size for file in info.siblings}, fetch, is_here)
 
 
 def cached_source(model: str, revision: str | None, reason: str, remedy: str, index: str = INDEX) -> Source:
-    """The files that the hub's cache has of a model, where the hub itself is out of reach.
+    """List the files that the hub's cache has of a model.
 
     Args:
         model: Hub id.
         revision: See `find`.
-        reason: Why it is.
-        remedy: What helps against that.
+        reason: Why the hub itself is not asked; for messages.
+        remedy: What the user can do about that.
         index: See `find`.
 
     Raises:
-        PriorError: If the cache has none.
+        PriorError: The cache lacks the model.
     """
     from huggingface_hub import try_to_load_from_cache
 
-    mend = (
+    advice = (
         f"{remedy}, download it with `hf download {model}`, or set pretrained_model_name_or_path to a folder"
     )
     found = try_to_load_from_cache(model, index, revision=revision)
     if not isinstance(found, str):
-        raise PriorError(f"{reason}, and its cache lacks it: {mend}")
-    return folder_source(Path(found).parent, f"; it is from the hub's cache, as {reason}: {mend}")
+        raise PriorError(f"{reason}, and its cache lacks it: {advice}")
+    return folder_source(Path(found).parent, f"; it is from the hub's cache, as {reason}: {advice}")
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """The result of a call, within a time: the limits of HTTP libraries hold for a single attempt.
+    """Return the result of a call, or give up on it; an HTTP library's own limit holds for one attempt only.
 
     Raises:
-        TimeoutError: If it takes longer; it is then left to itself.
+        TimeoutError: The call takes longer; it goes on in a daemon thread.
     """
     future: Future = Future()
 

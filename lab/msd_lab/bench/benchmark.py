@@ -74,7 +74,7 @@ def timed(plain: Work, fast: Work, rounds: int) -> Record:
 
 def vae_of(model: Any) -> nn.Module | None:
     """A pretrained model's autoencoder; None in pixel space."""
-    return getattr(getattr(model, "space", None), "vae", None)
+    return getattr(getattr(model, "codec", None), "vae", None)
 
 
 def text(model: PretrainedModel, rows: int) -> dict[str, Tensor]:

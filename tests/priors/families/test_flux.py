@@ -67,7 +67,7 @@ def test_the_config_hands_it_on(pipeline_of):
         "trainer_max_steps": 2,
     }
     model = threestudio.find("msd-guidance")(settings).model
-    assert model.denoiser.network.guidance == 7
+    assert model.denoiser.network.args[1] == 7
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,10 @@
-"""Families of pretrained models, one file each; importing this puts them all into `FAMILIES`."""
+"""Families of pretrained models, one file each, imported when `FAMILIES` is asked for a pipeline of it."""
 
-import importlib
-import pkgutil
-
-for module in sorted(pkgutil.iter_modules(__path__), key=lambda module: module.name):
-    importlib.import_module(f"{__name__}.{module.name}")
+MODULES = {
+    "StableDiffusionPipeline": "sd",
+    "StableDiffusionXLPipeline": "sdxl",
+    "StableDiffusion3Pipeline": "sd3",
+    "IFPipeline": "if_",
+    "FluxPipeline": "flux",
+}
+"""Module in this folder by the pipeline's class in diffusers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,80 +11,66 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...fields import number
-from ..calls import Pooled, Tokens, flow_schedule, with_pooled, without_pooled
-from ..denoisers import Condition, FlowDenoiser, Levels
+from ..calls import Pooled, Tokens, flow_schedule, hidden_states_and_pooled, with_pooled
+from ..denoisers import FlowDenoiser, Levels
 from ..family import FAMILIES, Embeddings, Family, Parts
 
 
 @dataclass(frozen=True)
 class Options:
-    """What a config may choose of Flux.1."""
+    """Keys of `model_options` for Flux.1."""
 
     # scale of the guidance that [dev] was distilled with, an input at no further evaluation; apart from
     # classifier-free guidance, the guidance module's guidance_scale. [schnell] has no such input
     distilled_guidance_scale: float = number(3.5, least=0)
 
 
-@dataclass(frozen=True)
-class FluxCall:
-    """A FluxTransformer2DModel as a plain function of latents, time in [0, 1] and condition.
+def call_flux(
+    transformer: nn.Module,
+    guidance: float,
+    sample: Float[Tensor, "B c h w"],
+    time: Levels,
+    encoder_hidden_states: Tokens,
+    pooled_projections: Pooled,
+) -> Float[Tensor, "B c h w"]:
+    """Predict with a FluxTransformer2DModel at times in [0, 1]; packs and unpacks the latents.
 
-    Attributes:
-        transformer: The model.
-        guidance: See `Options.distilled_guidance_scale`.
+    See `Options.distilled_guidance_scale` for `guidance`.
     """
+    from diffusers import FluxPipeline
 
-    transformer: nn.Module
-    guidance: float
-
-    def __call__(
-        self,
-        sample: Float[Tensor, "B c h w"],
-        time: Levels,
-        encoder_hidden_states: Tokens,
-        pooled_projections: Pooled,
-    ) -> Float[Tensor, "B c h w"]:
-        """The raw prediction."""
-        from diffusers import FluxPipeline
-
-        rows, channels, height, width = sample.shape
-        place = {"device": sample.device, "dtype": sample.dtype}
-        guided = self.transformer.config.guidance_embeds
-        with sample.device:  # made there, not copied there, for which the host would wait
-            positions = FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place)
-        packed = self.transformer(
-            FluxPipeline._pack_latents(sample.contiguous(), rows, channels, height, width),
-            encoder_hidden_states=encoder_hidden_states,
-            pooled_projections=pooled_projections,
-            timestep=time,
-            img_ids=positions,
-            txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
-            guidance=torch.full((rows,), self.guidance, device=sample.device) if guided else None,
-            return_dict=False,
-        )[0]
-        return FluxPipeline._unpack_latents(packed, height, width, vae_scale_factor=1)
+    rows, channels, height, width = sample.shape
+    place = {"device": sample.device, "dtype": sample.dtype}
+    guided = transformer.config.guidance_embeds
+    with sample.device:  # made there, not copied there, for which the host would wait
+        positions = FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place)
+    packed = transformer(
+        FluxPipeline._pack_latents(sample.contiguous(), rows, channels, height, width),
+        encoder_hidden_states=encoder_hidden_states,
+        pooled_projections=pooled_projections,
+        timestep=time,
+        img_ids=positions,
+        txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
+        guidance=torch.full((rows,), guidance, device=sample.device) if guided else None,
+        return_dict=False,
+    )[0]
+    return FluxPipeline._unpack_latents(packed, height, width, vae_scale_factor=1)
 
 
 def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
-    """The transformer over unpacked latents."""
-    call = FluxCall(parts.backbone, (parts.options or Options()).distilled_guidance_scale)
+    options = parts.options or Options()
+    call = partial(call_flux, parts.backbone, options.distilled_guidance_scale)
     return FlowDenoiser(call, flow_schedule(parts.scheduler), timesteps=1, dtype=dtype)
 
 
-def condition(parts: Parts, embeddings: Embeddings) -> Condition:
-    """T5's hidden states and CLIP's pooled embedding."""
-    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
-    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
-
-
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """T5's hidden states and CLIP's pooled embedding."""
+    """Embed prompts: T5's hidden states and CLIP's pooled embedding."""
     tokens, pooled, _ = pipeline.encode_prompt(prompts, None, device=pipeline.device, num_images_per_prompt=1)
     return with_pooled(tokens, pooled)
 
 
 def resolution(parts: Parts) -> int:
-    """The autoencoder's: the transformer takes any."""
+    """Return the autoencoder's resolution: the transformer takes any."""
     return getattr(parts.vae.config, "sample_size", 1024)  # a tiny one does not say
 
 
@@ -92,7 +79,7 @@ FAMILIES["FluxPipeline"] = Family(
     since="0.30",
     backbone=("transformer", "FluxTransformer2DModel"),
     denoiser=denoiser,
-    condition=condition,
+    condition=hidden_states_and_pooled,
     embed=embed,
     resolution=resolution,
     half=torch.bfloat16,

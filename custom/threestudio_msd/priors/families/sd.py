@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..calls import unet_denoiser
-from ..denoisers import Condition
-from ..family import FAMILIES, Embeddings, Family, Parts
-
-
-def condition(parts: Parts, embeddings: Embeddings) -> Condition:
-    """The hidden states."""
-    return {"encoder_hidden_states": embeddings}
+from ..calls import hidden_states, unet_denoiser
+from ..family import FAMILIES, Embeddings, Family
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """The text encoder's last hidden states."""
     tokens, _ = pipeline.encode_prompt(
         prompts, pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )
@@ -27,6 +20,6 @@ FAMILIES["StableDiffusionPipeline"] = Family(
     since="0.20",
     backbone=("unet", "UNet2DConditionModel"),
     denoiser=unet_denoiser,
-    condition=condition,
+    condition=hidden_states,
     embed=embed,
 )

@@ -4,19 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..calls import transformer_denoiser, with_pooled, without_pooled
-from ..denoisers import Condition
-from ..family import FAMILIES, Embeddings, Family, Parts
-
-
-def condition(parts: Parts, embeddings: Embeddings) -> Condition:
-    """Hidden states and the pooled embedding."""
-    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
-    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
+from ..calls import hidden_states_and_pooled, transformer_denoiser, with_pooled
+from ..family import FAMILIES, Embeddings, Family
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """Hidden states and pooled embedding, from however many of the three text encoders there are."""
+    """Embed prompts with however many of the three text encoders there are."""
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts,
         prompt_2=None,
@@ -33,6 +26,6 @@ FAMILIES["StableDiffusion3Pipeline"] = Family(
     since="0.29",
     backbone=("transformer", "SD3Transformer2DModel"),
     denoiser=transformer_denoiser,
-    condition=condition,
+    condition=hidden_states_and_pooled,
     embed=embed,
 )

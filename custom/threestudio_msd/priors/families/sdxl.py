@@ -10,7 +10,7 @@ from ..family import FAMILIES, Embeddings, Family, Parts, backbone_resolution
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
-    """Hidden states, the pooled embedding, and the sizes of an uncropped training image."""
+    """Condition on hidden states, the pooled embedding, and the sizes of an uncropped training image."""
     config, size = parts.backbone.config, backbone_resolution(parts)
     width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
     tokens, pooled = without_pooled(embeddings, width)
@@ -23,7 +23,7 @@ def condition(parts: Parts, embeddings: Embeddings) -> Condition:
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """Hidden states and pooled embedding; zeros for the empty prompt, as these models were trained."""
+    """Embed prompts; the empty prompt is zeros, as these models were trained."""
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )

@@ -61,8 +61,8 @@ def test_the_direction_is_what_guidance_multiplies(denoiser):
 def test_conditions_are_repeated_for_several_draws_a_sample(denoiser):
     cond = {"shift": torch.tensor([[0.0, 0.0], [1.0, 1.0]])}
     z, sigma = state(6)
-    (whole,) = evaluate(denoiser, z, sigma, [cond])
-    (second,) = evaluate(denoiser, z[3:], sigma, [{"shift": cond["shift"][1:]}])
+    (whole,) = evaluate(denoiser, z, sigma, cond)
+    (second,) = evaluate(denoiser, z[3:], sigma, {"shift": cond["shift"][1:]})
     assert torch.allclose(whole[3:], second, atol=1e-5)
 
 
