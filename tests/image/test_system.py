@@ -5,8 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import logging
-import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -212,7 +210,7 @@ def test_guidance_with_parameters_is_trained_saved_and_resumed(tmp_path):
 
 def test_a_loss_without_weight_is_refused_with_the_nearest_key(tmp_path):
     system = image_system(tmp_path, loss={"lambda_pul": 1.0})
-    with pytest.raises(UserError, match=r"lambda_pull is missing.*'lambda_pul'"):
+    with pytest.raises(UserError, match=r"lambda_pull: no value is given.*'lambda_pul'"):
         trainer(tmp_path, 1).fit(system, datamodule=image_data())
 
 
@@ -225,22 +223,10 @@ def test_scheduled_weight(tmp_path):
 
 
 def test_prompt_from_outside_the_tiny_world_gets_a_warning(tmp_path, monkeypatch, caplog):
-    logger = logging.getLogger("pytorch_lightning")
-    monkeypatch.setattr(logger, "propagate", True)
-    tiny = tmp_path / TINY_PRIOR
-    tiny.mkdir()
-    shutil.copy(Path(asset(TINY_PRIOR), "vocabulary.json"), tiny)
-    for prompt, warned in (("a red mug", False), ("a flying pig", True)):
-        caplog.clear()
-        image_system(
-            tmp_path, prompt_processor={"prompt": prompt, "pretrained_model_name_or_path": str(tiny)}
-        )
-        assert ("airplane" in caplog.text) == warned
-    caplog.clear()
-    image_system(
-        tmp_path, prompt_processor={"prompt": "a flying pig", "pretrained_model_name_or_path": "some/model"}
-    )
-    assert not caplog.text
+    monkeypatch.setattr(logging.getLogger("pytorch_lightning"), "propagate", True)
+    prompt = {"prompt": "a flying pig", "pretrained_model_name_or_path": asset(TINY_PRIOR)}
+    image_system(tmp_path, prompt_processor=prompt)
+    assert "airplane" in caplog.text
 
 
 @pytest.mark.parametrize("prompt", ["a $1 mug for $2", r"$\frac{", "a long prompt " * 40])

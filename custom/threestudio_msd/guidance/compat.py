@@ -18,6 +18,7 @@ from jaxtyping import Float
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from ..checks import check_system
 from ..distillation import SAMPLERS, SCHEDULES, Estimate
 from ..errors import UserError, did_you_mean
 from ..fields import FieldError, listed
@@ -138,46 +139,6 @@ def others_keys() -> set[str]:
     """The settings of every guidance module that is registered, threestudio's, ours and other extensions'."""
     modules = [cls for name, cls in threestudio.__modules__.items() if name.endswith("guidance")]
     return set().union(*map(field_names, modules))
-
-
-def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") -> None:
-    """Check what a guidance module needs of the system around it.
-
-    Args:
-        cls: One of this package's guidance modules.
-        system: The system's settings.
-        key: Where among them the module's own lie; magic123-system has a `guidance_3d` too.
-
-    Raises:
-        UserError: A loss has no weight, the module's own parameters have no optimiser, or the system wants
-            what it cannot give; with the override that mends it.
-    """
-    trained = issubclass(cls, torch.nn.Module)
-    if system.get("visualize_samples"):
-        raise UserError("system.visualize_samples: expected false, these modules draw no samples")
-    if "start_editing_step" in system:  # as the editing systems of threestudio have, which take no loss
-        if trained:
-            raise UserError(
-                "system.guidance_type: an editing system takes no loss, without which this trains nothing"
-            )
-        return
-    _check_weights(cls, system, "3d_" if key == "guidance_3d" else "")
-    groups = (system.get("optimizer") or {}).get("params")
-    if trained and groups is not None and not any(g.split(".")[0] == key for g in groups):
-        raise UserError(
-            f"system.optimizer.params.{key}: no value is given, and the guidance has parameters to train; "
-            f"append system.optimizer.params.{key}.lr=1e-4"
-        )
-
-
-def _check_weights(cls: type, system: Mapping[str, Any], prefix: str) -> None:
-    reads_sds = "freq" in system  # as the image-conditioned systems of threestudio do
-    for name in ["sds"] if reads_sds else cls.losses():
-        weight = f"system.loss.lambda_{prefix}{name}"
-        if f"lambda_{prefix}{name}" not in (system.get("loss") or {}):
-            raise UserError(
-                f"{weight}: no value is given, and the guidance returns loss_{name}; append {weight}=1.0"
-            )
 
 
 def without_autocast(call: Callable) -> Callable:

@@ -118,22 +118,17 @@ class ImageDataModule(LightningDataModule):
         self.cfg = parse_structured(ImageDataModuleConfig, cfg or {})
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the data sets."""
         self.train_dataset = ImageIterableDataset(self.cfg)
         self.eval_dataset = ImageDataset(self.cfg)
 
     def train_dataloader(self) -> DataLoader:
-        """Without end."""
         return DataLoader(self.train_dataset, batch_size=None)
 
     def val_dataloader(self) -> DataLoader:
-        """One item."""
         return DataLoader(self.eval_dataset, batch_size=None)
 
     def test_dataloader(self) -> DataLoader:
-        """One item."""
         return DataLoader(self.eval_dataset, batch_size=None)
 
     def predict_dataloader(self) -> DataLoader:
-        """One item."""
         return DataLoader(self.eval_dataset, batch_size=None)

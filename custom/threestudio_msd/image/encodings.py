@@ -30,8 +30,6 @@ class FourierEncoding(BaseModule):
 
     @dataclass
     class Config(BaseModule.Config):
-        """Settings of `msd-fourier-encoding`."""
-
         # rows of B; twice as many features
         n_frequencies: int = number(64, least=1)
         # standard deviation of the frequencies, in periods per image: larger shows finer detail, too large
@@ -49,7 +47,6 @@ class FourierEncoding(BaseModule):
         return 2 * cfg.n_frequencies, 2 * cfg.n_frequencies
 
     def configure(self, generators: Sequence[torch.Generator]) -> None:
-        """Draw the frequencies, one matrix a generator."""
         rows = [torch.randn(2, self.cfg.n_frequencies, generator=g) * self.cfg.scale for g in generators]
         self.register_buffer("frequencies", torch.stack(rows))  # B^T, [P, 2, n_frequencies]
         self.n_output_dims, _ = self.size(self.cfg)
@@ -74,8 +71,6 @@ class HashGridEncoding(BaseModule):
 
     @dataclass
     class Config(BaseModule.Config):
-        """Settings of `msd-hashgrid-encoding`."""
-
         n_levels: int = number(8, least=1)
         n_features_per_level: int = number(2, least=1)
         # largest table of a level, log2; a level with fewer vertices has one entry a vertex
@@ -96,7 +91,6 @@ class HashGridEncoding(BaseModule):
         return cfg.n_levels * cfg.n_features_per_level, entries * cfg.n_features_per_level
 
     def configure(self, generators: Sequence[torch.Generator]) -> None:
-        """Make the tables, one a generator."""
         cfg = self.cfg
         self.resolutions = resolutions(cfg)
         self.sizes = table_sizes(self.resolutions, cfg.log2_hashmap_size)

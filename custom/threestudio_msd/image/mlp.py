@@ -55,8 +55,6 @@ class ImageMLP(BaseModule):
 
     @dataclass
     class Config(BaseModule.Config):
-        """Settings of `msd-image-mlp`."""
-
         n_particles: int = number(1, least=1)
         seed: int = number(0, least=0)
         # what stands in front: msd-fourier-encoding or msd-hashgrid-encoding, and its settings

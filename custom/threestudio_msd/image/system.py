@@ -12,12 +12,16 @@ import torch
 from threestudio.systems.base import BaseSystem
 from torch import Tensor
 
+from ..checks import (
+    check_image_experiment,
+    require_every_particle,
+    require_weights,
+    warn_of_unknown_prompt,
+)
 from ..distillation.tensors import require_finite
-from ..errors import UserError, did_you_mean, first_line, is_of_disk
+from ..errors import UserError, first_line, is_of_disk
 from ..fields import check_fields, number
 from ..processes import averaged, collected
-from ..vocabulary import unknown_prompt
-from .experiment import check_image_experiment, require_every_particle
 from .frames import Frame, FrameList, draw_path, enlarged, read_tiles, spread, tile
 
 IN_BAR = ("loss", "bandwidth", "nfe")
@@ -35,8 +39,6 @@ class ImageSystem(BaseSystem):
 
     @dataclass
     class Config(BaseSystem.Config):
-        """Settings of `msd-image-system`."""
-
         geometry_type: str = "msd-image-mlp"
         geometry: dict = field(default_factory=dict)
 
@@ -56,7 +58,6 @@ class ImageSystem(BaseSystem):
     cfg: Config
 
     def configure(self) -> None:
-        """Build all now: optimiser and checkpoint may need the guidance's parameters."""
         warn_of_unknown_prompt(self.cfg.prompt_processor)
         self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
         self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
@@ -124,23 +125,15 @@ class ImageSystem(BaseSystem):
         return loss * self.geometry.cfg.n_particles
 
     def weighted_loss(self, out: dict[str, Any]) -> Tensor:
-        """The sum of `loss_x` times the scheduled scalar `loss.lambda_x`.
+        """Sum the losses `loss_x` of a guidance's output, each times the scheduled scalar `loss.lambda_x`.
 
         Raises:
             UserError: If there is no loss or a loss has no weight.
         """
-        losses = {
-            name.removeprefix("loss_"): value for name, value in out.items() if name.startswith("loss_")
-        }
-        for name in losses:
-            if f"lambda_{name}" not in self.cfg.loss:
-                hint = did_you_mean(f"lambda_{name}", self.cfg.loss)
-                raise UserError(
-                    f"system.loss.lambda_{name} is missing: {self.cfg.guidance_type} returns loss_{name}"
-                    f"{hint}"
-                )
+        losses = {name.removeprefix("loss_"): out[name] for name in out if name.startswith("loss_")}
         if not losses:
             raise UserError(f"{self.cfg.guidance_type} returns no loss, only {', '.join(out)}")
+        require_weights(self.cfg.loss, losses)
         return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
 
     def _log_scalars(self, out: dict[str, Any], batch_size: int) -> dict[str, float]:
@@ -182,7 +175,6 @@ class ImageSystem(BaseSystem):
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Give it back."""
         if "guidance" in checkpoint:
             self.guidance.load_checkpoint_state(checkpoint["guidance"])
 
@@ -233,7 +225,6 @@ class ImageSystem(BaseSystem):
             threestudio.warn(f"{name}.mp4 is not made: {first_line(error)}; pip install 'imageio[ffmpeg]'")
 
     def on_test_end(self) -> None:
-        """Say where the pictures are."""
         threestudio.info(f"Test results saved to {self.get_save_dir()}")
 
     def _frames(self) -> FrameList:
@@ -251,11 +242,3 @@ class ImageSystem(BaseSystem):
 
     def _save_grid(self, filename: str, images: Tensor, name: str | None = None) -> None:
         self.save_rgb_image(filename, tile(enlarged(images, 128)), name=name, step=self.true_global_step)
-
-
-def warn_of_unknown_prompt(prompt_processor: Any) -> None:
-    """Say what the tiny world holds, where its prior is used with a prompt from outside it."""
-    model, prompt = (prompt_processor.get(key) for key in ("pretrained_model_name_or_path", "prompt"))
-    warning = unknown_prompt(prompt or "", str(model))
-    if warning:
-        threestudio.warn(warning)

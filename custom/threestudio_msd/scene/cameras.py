@@ -94,7 +94,6 @@ class CameraDataModule(RandomCameraDataModule):
         self.cfg = parse_structured(CameraDataModuleConfig, cfg)
 
     def setup(self, stage: str | None = None) -> None:
-        """Make the data sets that the stage needs."""
         super().setup(stage)
         if stage in (None, "fit"):
             self.train_dataset = CameraIterableDataset(self.cfg, self._batches_done)

@@ -28,8 +28,6 @@ class MultiscaleGrid(BaseImplicitGeometry):
 
     @dataclass
     class Config(BaseImplicitGeometry.Config):
-        """Settings of `msd-multiscale-grid`."""
-
         # of the ball, and of the box around it
         radius: float = 0.68
         # points along a side of each lattice; the last one is the finest
@@ -55,7 +53,6 @@ class MultiscaleGrid(BaseImplicitGeometry):
     cfg: Config
 
     def configure(self) -> None:
-        """Draw the lattices."""
         super().configure()
         generator = torch.Generator().manual_seed(seed_from(self.cfg.seed, "grid"))
         self.grids = nn.ParameterList(
@@ -114,15 +111,12 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return F.normalize((behind - ahead)[..., 0], dim=-1)
 
     def forward_density(self, points: Tensor) -> Tensor:
-        """The density alone, `[..., 3]` to `[..., 1]`."""
         return self._field(points.reshape(-1, 3))[:, :1].unflatten(0, points.shape[:-1])
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, None]:
-        """The density; there is no deformation."""
         return self.forward_density(points), None
 
     def forward_level(self, field: Tensor, threshold: float) -> Tensor:
-        """Negative where it is denser than the threshold."""
         return threshold - field
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:

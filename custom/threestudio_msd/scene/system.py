@@ -8,10 +8,9 @@ from typing import Any
 import threestudio
 import torch
 
+from ..checks import check_scene_experiment, require_total_variation, warn_of_unknown_prompt
 from ..distillation.tensors import require_finite
-from ..errors import UserError
 from ..processes import collected
-from .experiment import check_scene_experiment
 
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
 
@@ -20,8 +19,9 @@ NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the la
 class SceneMixin:
     """Adds to a text-to-3D system: total variation, a stop at NaN, and the guidance's state in checkpoints.
 
-    Total variation is weighed by the scheduled scalar `loss.lambda_tv`; where that is 0 or missing it costs
-    nothing.
+    It stands in front of the system's class, so that `super()` is the system: `find("X:msd-scene")` derives
+    from `SceneMixin` and then from X. The scheduled scalar `loss.lambda_tv` weighs total variation, which
+    costs nothing if that is 0 or missing.
     """
 
     @classmethod
@@ -32,6 +32,11 @@ class SceneMixin:
             UserError: What is wrong.
         """
         check_scene_experiment(settings)
+
+    def configure(self) -> None:
+        """Build the system, and warn of a prompt that the prior cannot know."""
+        super().configure()
+        warn_of_unknown_prompt(self.cfg.prompt_processor)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
         """The system's loss, regularised.
@@ -48,11 +53,7 @@ class SceneMixin:
         return output
 
     def _total_variation(self) -> torch.Tensor:
-        if not hasattr(self.geometry, "total_variation"):
-            raise UserError(
-                f"system.loss.lambda_tv: {self.cfg.geometry_type} has no total variation, "
-                "msd-multiscale-grid has"
-            )
+        require_total_variation(self.geometry, self.cfg.geometry_type)
         value = self.geometry.total_variation()
         self.log("train/loss_tv", value)
         return value
@@ -70,5 +71,4 @@ class SceneMixin:
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep it until there is a guidance."""
         self._guidance_state = checkpoint.get("guidance")
