@@ -150,6 +150,25 @@ class MonitoredMetric(Callback):
             raise UserError(f"checkpoint.monitor: {self._name!r} is not logged{near or logged}")
 
 
+class ConfiguredRates(Callback):
+    """Sets an optimiser's settings to the config's after a checkpoint has restored those it was saved with.
+
+    Args:
+        optimizer: The settings, `system.optimizer`.
+    """
+
+    def __init__(self, optimizer: Mapping[str, Any]) -> None:
+        self._args, self._groups = optimizer.get("args", {}), optimizer.get("params") or {}
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Set them; a scheduler's rates are its own."""
+        if trainer.lr_scheduler_configs:
+            return
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                group.update({**self._args, **self._groups.get(group.get("name"), {})})
+
+
 class LastCheckpoint(Callback):
     """Keeps `last.ckpt` after every validation, and on Ctrl-C and SIGTERM; says how things stand with it.
 

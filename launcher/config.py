@@ -1,19 +1,21 @@
-"""One experiment's config: a YAML file with `key=value` overrides, read once, as plain dicts and lists."""
+"""The way from the command line to plain settings: a YAML file, `key=value` overrides, the run's folder."""
 
 import dataclasses
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from threestudio_msd.errors import UserError, first_line
 from threestudio_msd.fields import shown
 from yaml import MarkedYAMLError, YAMLError
 
-from launcher.rules import joined, require_mapping, type_hints
+from launcher.checks.optimizer import drop_foreign_arguments
+from launcher.checks.rules import joined, require_mapping, type_hints
+from launcher.folder import folder_name, in_one_folder, in_own_folder
 
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 MALFORMED = (
@@ -34,16 +36,32 @@ DERIVED = {
     "trial_dir": "exp_root_dir, name, tag and timestamp",
 }
 """What a run's own config holds beside what can be set, and where it comes from."""
-LONGEST_NAME = 160  # bytes of a folder's name that a prompt may take; file systems allow 255
 
 
-def read(path: str, overrides: list[str], **derived: Any) -> DictConfig:
-    """The config as threestudio's classes take it; see `read_plain`."""
+def read(path: str, overrides: Iterable[str], **derived: Any) -> DictConfig:
+    """Reads a config as threestudio's classes take it; see `read_plain`."""
     return as_config(read_plain(path, overrides, **derived))
 
 
-def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any]:
-    """The config as plain data, interpolations resolved.
+def read_run(path: str, overrides: Iterable[str], n_gpus: int, resumes: bool) -> dict[str, Any]:
+    """Reads the config of a run, with its folder.
+
+    Args:
+        path: The experiment's YAML file.
+        overrides: `key=value` each.
+        n_gpus: The GPUs there are.
+        resumes: Whether a checkpoint that `resume` names is continued in its own folder.
+
+    Raises:
+        UserError: See `read_plain`; or the command line names another folder than the resumed run's.
+    """
+    pairs = [split_override(override) for override in overrides]
+    settings = _plain(path, pairs, {"n_gpus": n_gpus})
+    return in_one_folder(in_own_folder(settings, dict(pairs)) if resumes else settings)
+
+
+def read_plain(path: str, overrides: Iterable[str], **derived: Any) -> dict[str, Any]:
+    """Reads a config as plain data, references resolved.
 
     The value of an override is YAML, except where the key holds text: there it is that text, whatever YAML
     would make of it. `${...}` refers to another key, except in prompts.
@@ -52,25 +70,29 @@ def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any
         UserError: The file is missing or malformed, an override is no `key=value`, a value is left open
             (`???`) or refers to a key that does not exist.
     """
+    return _plain(path, [split_override(override) for override in overrides], derived)
+
+
+def _plain(path: str, pairs: list[tuple[str, str]], derived: dict[str, Any]) -> dict[str, Any]:
     cfg = load_yaml(path)
-    pairs = [split_override(override) for override in overrides]
-    # first the types, which tell what the keys below them hold
-    for key, _ in pairs:
+    # types first: they tell what the keys below them hold
+    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith("_type")):
         if key in DERIVED:
             raise UserError(f"{key}: cannot be set: it follows from {DERIVED[key]}")
-    for key, value in sorted(pairs, key=lambda pair: not pair[0].endswith("_type")):
         cfg = _merged(cfg, key, _parsed(cfg, key, value))
     cfg = OmegaConf.merge(cfg, derived)
+    written = OmegaConf.to_container(cfg, resolve=False)
     for block in BLOCKS:
-        require_mapping(block, OmegaConf.to_container(cfg, resolve=False).get(block, {}))
-    _check_texts(cfg)
+        require_mapping(block, written.get(block, {}))
+    _check_texts(cfg, written)
     try:
         open_keys = sorted(OmegaConf.missing_keys(cfg))
         if open_keys:
             raise UserError(f"{open_keys[0]}: no value is given; append {open_keys[0]}=...")
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MALFORMED as error:
-        _check_referred(cfg)
+        if not isinstance(error, InterpolationKeyError):  # a value that a resolver cannot compute with
+            _check_referred(written["trainer"])
         key = getattr(error, "full_key", None)
         raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
     if "system.optimizer.name" in dict(pairs):
@@ -78,36 +100,27 @@ def read_plain(path: str, overrides: list[str], **derived: Any) -> dict[str, Any
     return {**plain, "tag": folder_name(plain.get("tag") or "")}
 
 
-def _check_referred(cfg: DictConfig) -> None:
-    """Look at the block that others refer to, `trainer`, whose value may be what they cannot compute with.
+def _check_referred(trainer: dict[str, Any]) -> None:
+    """Checks the block that others refer to, whose value may be what they cannot compute with."""
+    from launcher.checks.trainer import check_training  # imports Lightning
 
-    Raises:
-        UserError: It holds one.
-    """
-    from launcher.training import check_training
-
-    trainer = OmegaConf.to_container(cfg, resolve=False).get("trainer", {})
-    own = {key: value for key, value in trainer.items() if "${" not in str(value)}
-    check_training({"trainer": own})
+    check_training({"trainer": {key: value for key, value in trainer.items() if "${" not in str(value)}})
 
 
 def _adapt_optimizer(plain: dict[str, Any]) -> None:
     import threestudio
 
-    from launcher.optimisation import drop_foreign_arguments
-
-    system = plain.get("system")
-    dropped = drop_foreign_arguments(system.get("optimizer")) if isinstance(system, dict) else []
+    dropped = drop_foreign_arguments(plain["system"].get("optimizer"))
     if dropped:
-        name = system["optimizer"]["name"]
+        name = plain["system"]["optimizer"]["name"]
         threestudio.warn(f"system.optimizer: {name} has no {', '.join(dropped)}: left out")
 
 
 def load_yaml(path: str) -> DictConfig:
-    """A YAML file, as it stands.
+    """Reads a YAML file as it stands.
 
     Raises:
-        UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with its line where known.
+        UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with the line if it is known.
     """
     if not os.path.isfile(path):
         raise UserError(f"--config {path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
@@ -138,10 +151,10 @@ def _text(path: str) -> str:
 
 
 def split_override(override: str) -> tuple[str, str]:
-    """Key and value of `key=value`.
+    """Splits `key=value`.
 
     Raises:
-        UserError: It is none.
+        UserError: It is no such pair.
     """
     key, equals, value = override.partition("=")
     if not equals or not KEY.fullmatch(key):
@@ -152,12 +165,12 @@ def split_override(override: str) -> tuple[str, str]:
 
 
 def is_text(value: str) -> bool:
-    """Whether a word of the command line could be decoded."""
+    """Returns whether the locale could decode a word of the command line."""
     return value.encode(errors="ignore").decode() == value
 
 
 def as_config(plain: Mapping[str, Any]) -> DictConfig:
-    """A config node that threestudio's classes read as `plain`, whatever its texts hold.
+    """Returns a config node that threestudio's classes read as `plain`, whatever its texts hold.
 
     A class reads each setting once from its parent's node and once from its own, and OmegaConf takes one
     level of escapes off each time: `${` in a prompt needs two.
@@ -166,7 +179,7 @@ def as_config(plain: Mapping[str, Any]) -> DictConfig:
 
 
 def escaped(value: Any, times: int = 1) -> Any:
-    """`value` with its texts such that OmegaConf, reading them `times` times, gives them as they are."""
+    """Escapes texts so that OmegaConf gives them as they are after reading them `times` times."""
     if isinstance(value, dict):
         return {key: escaped(item, times) for key, item in value.items()}
     if isinstance(value, list):
@@ -178,23 +191,8 @@ def escaped(value: Any, times: int = 1) -> Any:
     return value
 
 
-def folder_name(text: str) -> str:
-    """`text`, often a prompt, as a folder's name: no separators, control characters or `${`, bounded length.
-
-    Example:
-        >>> folder_name("../a_red/green_car")
-        '.._a_red_green_car'
-    """
-    name = (
-        re.sub(r"[\x00-\x1f/\\]|\$(?=\{)", "_", text)
-        .encode(errors="replace")[:LONGEST_NAME]
-        .decode(errors="ignore")
-    )
-    return "_" if name in (".", "..") else name
-
-
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Every full key of plain data, with its value; lists count as values."""
+    """Yields every full key of plain data with its value; lists count as values."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from leaves(inner, joined(path, key))
@@ -203,7 +201,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def settings_of(cls: type) -> type:
-    """The dataclass of a class's settings: nested as `Config`, or, in data modules, the annotation of `cfg`.
+    """Returns the dataclass of a class's settings: its `Config`, or in data modules the annotation of `cfg`.
 
     Raises:
         UserError: The class has none.
@@ -217,7 +215,7 @@ def settings_of(cls: type) -> type:
 
 
 def annotation(cfg: DictConfig, key: str) -> Any:
-    """The annotation of a full key in the dataclasses that the config's types name; None where unknown."""
+    """Returns the annotation of a full key in the dataclasses of the config's types, None if unknown."""
     import threestudio
     from threestudio.utils.config import ExperimentConfig
 
@@ -269,9 +267,9 @@ def _merged(cfg: DictConfig, key: str, value: Any) -> DictConfig:
         raise UserError(f"{key}: {first_line(error)}") from error
 
 
-def _check_texts(cfg: DictConfig) -> None:
-    """Refuse numbers, booleans and the like where text is expected, before anything refers to them."""
-    for key, value in leaves(OmegaConf.to_container(cfg, resolve=False)):
+def _check_texts(cfg: DictConfig, written: dict[str, Any]) -> None:
+    """Refuses numbers, booleans and the like where text is expected, before anything refers to them."""
+    for key, value in leaves(written):
         hint = annotation(cfg, key)
         if _is_text(hint) and not isinstance(value, (str, *get_args(hint))):
             raise UserError(f"{key}: expected text, got {shown(value)}; put it in quotes")

@@ -120,7 +120,7 @@ def examine(config: str, overrides: list[str]) -> Iterator[Finding]:
 
 def checked(config: str, overrides: list[str], threestudio: ModuleType) -> dict[str, Any]:
     """The config's settings, checked as a run checks them."""
-    from launcher.check import check
+    from launcher.checks.config import check
     from launcher.config import read_plain
     from launcher.resume import check_resumed
 

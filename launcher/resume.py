@@ -1,100 +1,57 @@
-"""Runs that go on from a checkpoint: in their own folder, with the settings that it was made with."""
+"""Checks of the checkpoints that a config names: they are whole, and fit its settings and its model."""
 
-import os
-import re
+import dataclasses
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback
 from threestudio_msd.errors import UserError
 from threestudio_msd.fields import shown
 
-from launcher.config import as_config, leaves, settings_of, split_override
+from launcher.config import as_config, leaves, settings_of
 from launcher.saved import SETTINGS, named_files, read_checkpoint
 
 PARTS = ("geometry", "material", "background", "renderer", "guidance", "prompt_processor")
 LENGTH = "trainer_max_steps"  # a run may be made longer
-
-
-def in_own_folder(settings: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
-    """The settings with the folder of the run that `resume` lies in; as they are, where it lies in none.
-
-    Raises:
-        UserError: The command line names another folder.
-    """
-    run = _run_of(settings.get("resume"))
-    if run is None:
-        return settings
-    own = _folder_keys(run, settings.get("name", ""))
-    for key in [split_override(override)[0] for override in overrides]:
-        if key in own and not _agree(key, settings[key], own[key]):
-            raise UserError(
-                f"{key}: a run goes on in its folder, {os.path.relpath(run)}: "
-                f"expected {own[key]!r}, got {settings[key]!r}"
-            )
-    return {**settings, **own}
-
-
-def _run_of(checkpoint: Any) -> Path | None:
-    path = Path(os.path.abspath(checkpoint)) if isinstance(checkpoint, str) else Path()
-    is_run = path.parent.name == "ckpts" and (path.parent.parent / "configs").is_dir()
-    return path.parent.parent if is_run else None
-
-
-def _folder_keys(run: Path, name: str) -> dict[str, str]:
-    tag, stamp = re.fullmatch(r"(.*?)(@\d{8}-\d{6})?", run.name).groups(default="")
-    parts = Path(name).parts
-    depth = len(parts) if parts and run.parent.parts[-len(parts) :] == parts else 1
-    root = run.parents[depth]
-    return {
-        "exp_root_dir": os.path.relpath(root) if root.is_relative_to(Path.cwd()) else str(root),
-        "name": str(run.parent.relative_to(root)),
-        "tag": tag,
-        "timestamp": stamp,
-    }
-
-
-def _agree(key: str, given: Any, own: str) -> bool:
-    if key == "exp_root_dir":
-        return os.path.realpath(given) == os.path.realpath(own)
-    return (given or "") == own
+VIEW = {
+    *("isosurface_method", "isosurface_resolution", "isosurface_threshold", "isosurface_coarse_to_fine"),
+    *("isosurface_remove_outliers", "isosurface_outlier_n_faces_threshold"),
+    *("num_samples_per_ray", "eval_chunk_size", "color", "eval_color", "random_aug", "random_aug_prob"),
+}
+"""Settings of parts that change what is shown or exported of a trained scene, and not the scene."""
 
 
 def require_trained(settings: Mapping[str, Any], action: str) -> None:
-    """Check that there is something to look at: what an experiment begins with is not.
-
-    Raises:
-        UserError: No checkpoint is named.
-    """
+    """Raises a `UserError` if no checkpoint is named: an untrained experiment has nothing to look at."""
     system = settings.get("system", {})
     named = [settings.get("resume"), system.get("weights"), system.get("geometry_convert_from")]
-    parts = [part.get("weights") for part in system.values() if isinstance(part, dict)]
-    if not any([*named, *parts]):
+    if not any([*named, *(part.get("weights") for part in system.values() if isinstance(part, dict))]):
         raise UserError(f"--{action}: no checkpoint is named; append resume=RUN/ckpts/last.ckpt")
 
 
-def check_resumed(settings: Mapping[str, Any], changed: bool = False) -> dict[str, Any] | None:
-    """Check that the checkpoints which a config names are there, are whole, and fit it.
+def check_resumed(
+    settings: Mapping[str, Any], changed: bool = False, trains: bool = True
+) -> dict[str, Any] | None:
+    """Checks that the checkpoints which a config names are there, are whole, and fit it.
 
     Args:
         settings: The whole config, checked on its own.
         changed: Whether to go on although prompt, guidance or another part have other settings.
+        trains: Whether the run is trained further; else settings that only change the view may differ.
 
     Returns:
         The checkpoint that `resume` names, on the CPU.
 
     Raises:
-        UserError: A file is none, a setting is not the checkpoint's, or weights have other names or shapes.
+        UserError: A file is no checkpoint, a setting differs from the checkpoint's, or weights have other
+            names or shapes.
     """
     resumed = None
     for key, path in named_files(settings):
         checkpoint = read_checkpoint(key, path)
         if key == "resume":
             resumed = checkpoint
-            _require_same(path, checkpoint.get(SETTINGS, {}), settings, changed)
+            _require_same(path, checkpoint.get(SETTINGS, {}), settings, changed, trains)
             if not changed:
                 _require_same_method(path, checkpoint, settings)
         if key != "system.geometry_convert_from":
@@ -103,7 +60,7 @@ def check_resumed(settings: Mapping[str, Any], changed: bool = False) -> dict[st
 
 
 def _require_same_method(path: str, checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Let the guidance look at its own state, which tells the method where no settings were saved."""
+    """Has the guidance check its own state, which tells the method if no settings were saved."""
     import threestudio
 
     name, state = settings["system"].get("guidance_type"), checkpoint.get("guidance")
@@ -117,18 +74,40 @@ def _require_same_method(path: str, checkpoint: Mapping[str, Any], settings: Map
             ) from error
 
 
-def _require_same(path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], changed: bool) -> None:
-    for key, there, here in _differences(theirs, ours) if theirs else ():
-        if _takes_no_effect(key, ours):
+def _require_same(
+    path: str, theirs: Mapping[str, Any], ours: Mapping[str, Any], changed: bool, trains: bool
+) -> None:
+    for key, there, here in _differences(with_defaults(theirs), with_defaults(ours)) if theirs else ():
+        if trains and _takes_no_effect(key, ours):
             raise UserError(
                 f"{key}: a run goes on with the optimiser and scheduler of {path}: "
                 f"expected {shown(there)}, got {shown(here)}"
             )
-        if not changed and _is_part(key):
+        viewed = not trains and key.rpartition(".")[2] in VIEW
+        if not changed and not viewed and _is_part(key):
             raise UserError(
                 f"{key}: {path} was made with {shown(there)}, not {shown(here)}; "
                 "add --changed to go on all the same"
             )
+
+
+def with_defaults(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Fills in the defaults of the system's parts, so that a key written out equals one left out."""
+    import threestudio
+
+    system = dict(settings.get("system", {}))
+    for part in PARTS:
+        name = system.get(f"{part}_type")
+        if name in threestudio.__modules__ and isinstance(system.get(part, {}), dict):
+            fields = dataclasses.fields(settings_of(threestudio.find(name)))
+            defaults = {field.name: _default(field) for field in fields if field.init}
+            system[part] = {**defaults, **system.get(part, {})}
+    return {**settings, "system": system}
+
+
+def _default(field: dataclasses.Field) -> Any:
+    made = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    return list(made) if isinstance(made, tuple) else made
 
 
 def _differences(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
@@ -145,13 +124,13 @@ def _is_part(key: str) -> bool:
 
 
 def _takes_no_effect(key: str, settings: Mapping[str, Any]) -> bool:
-    """Whether the checkpoint's state wins over a setting; rates are set anew if no scheduler moves them."""
+    """Returns whether the checkpoint's state wins; without a scheduler, rates are set anew."""
     optimised = key.startswith("system.optimizer.") and settings["system"].get("scheduler") is not None
     return optimised or key.startswith("system.scheduler") or key == "system.optimizer.name"
 
 
 def _require_fitting(key: str, path: str, checkpoint: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
-    """Compare the weights of the geometry with those of one made for this: it is small, models are not."""
+    """Compares the geometry's weights, which is small, with a new one's before any model is loaded."""
     import threestudio
 
     system = settings["system"]
@@ -159,9 +138,10 @@ def _require_fitting(key: str, path: str, checkpoint: Mapping[str, Any], setting
     kind = system.get("geometry_type", getattr(fields, "geometry_type", None))
     ignored = tuple(f"{name}." for name in system.get("weights_ignore_modules") or ())
     if kind and not (key == "system.weights" and "geometry.".startswith(ignored or "-")):
-        geometry = threestudio.find(kind)(as_config(system.get("geometry", {})))
-        shapes = {f"geometry.{name}": value for name, value in geometry.state_dict().items()}
-        misfit = find_misfit(shapes, checkpoint["state_dict"])
+        state = threestudio.find(kind)(as_config(system.get("geometry", {}))).state_dict()
+        misfit = find_misfit(
+            {f"geometry.{name}": value for name, value in state.items()}, checkpoint["state_dict"]
+        )
         if misfit:
             raise UserError(f"{key}: {path} is another model's: {misfit}{_reason(checkpoint, system)}")
 
@@ -173,18 +153,8 @@ def _reason(checkpoint: Mapping[str, Any], system: Mapping[str, Any]) -> str:
     return f"; {', '.join(told)}" if theirs and told else ""
 
 
-def find_misfit(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> str | None:
-    """Which of the wanted weights has no counterpart of its name and shape; None where all have one."""
-    for name, tensor in wanted.items():
-        if name not in found:
-            return f"it has no {name}"
-        if found[name].shape != tensor.shape:
-            return f"{name} is {list(found[name].shape)}, expected {list(tensor.shape)}"
-    return None
-
-
 def require_whole_state(system: torch.nn.Module, path: str, checkpoint: Mapping[str, Any]) -> None:
-    """Check the weights of everything that a system holds, before Lightning restores them from a checkpoint.
+    """Checks the weights of a whole system against a checkpoint, before Lightning restores them.
 
     Raises:
         UserError: A name or a shape differs; the message has the checkpoint's path.
@@ -196,20 +166,11 @@ def require_whole_state(system: torch.nn.Module, path: str, checkpoint: Mapping[
         raise UserError(f"resume: {path} is another model's: {misfit}")
 
 
-class ConfiguredRates(Callback):
-    """Sets an optimiser's settings to the config's after a checkpoint has restored those it was saved with.
-
-    Args:
-        optimizer: The settings, `system.optimizer`.
-    """
-
-    def __init__(self, optimizer: Mapping[str, Any]) -> None:
-        self._args, self._groups = optimizer.get("args", {}), optimizer.get("params") or {}
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Set them; a scheduler's rates are its own."""
-        if trainer.lr_scheduler_configs:
-            return
-        for optimizer in trainer.optimizers:
-            for group in optimizer.param_groups:
-                group.update({**self._args, **self._groups.get(group.get("name"), {})})
+def find_misfit(wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> str | None:
+    """Returns how the found weights lack one that is wanted, by name and shape; None if they have all."""
+    for name, tensor in wanted.items():
+        if name not in found:
+            return f"it has no {name}"
+        if found[name].shape != tensor.shape:
+            return f"{name} is {list(found[name].shape)}, expected {list(tensor.shape)}"
+    return None

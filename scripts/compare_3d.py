@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from msd_lab.compare.scenes import compare_scenes
     from msd_lab.report.scene import write_report
 
-    from launcher.check import read_checked
+    from launcher.checks.config import read_checked
 
     require_folder(args.out)
     methods, prompts = [Method.parse(word) for word in args.configs], read_prompts(args.prompts)

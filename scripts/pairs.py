@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from threestudio_msd.files import save_text
 
-    from launcher.check import read_checked
+    from launcher.checks.config import read_checked
 
     require_folder(args.out)
     require_numbers(args)

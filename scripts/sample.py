@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from msd_lab.compare.prompts import read_prompts, split_overrides
     from msd_lab.measure.references import Sampling, sample_prompts
 
-    from launcher.check import read_checked
+    from launcher.checks.config import read_checked
 
     require_folder(args.out)
     words, overrides = split_overrides(args.prompts)

@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     from msd_lab.compare.variance import Study, as_markdown, measure
     from threestudio_msd.files import save_text
 
-    from launcher.check import read_checked
+    from launcher.checks.config import read_checked
 
     require_folder(args.out)
     methods, prompts = [Method.parse(word) for word in args.configs], read_prompts(args.prompts)

@@ -7,7 +7,8 @@ import threestudio
 from threestudio.utils.config import ExperimentConfig, parse_structured
 
 from launcher import UserError
-from launcher.config import as_config, folder_name, read_plain
+from launcher.config import as_config, read_plain
+from launcher.folder import folder_name
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "msd-tiny.yaml")
 PROMPT = "system.prompt_processor.prompt"

@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from launcher.processes import STAMP, in_one_folder
+from launcher.folder import STAMP, in_one_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 TOLERANCE = 2e-4  # of parameters in float32, after four steps; batches of another size round differently

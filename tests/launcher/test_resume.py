@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from launcher import UserError
-from launcher.resume import find_misfit, in_own_folder
+from launcher.folder import in_own_folder
+from launcher.resume import find_misfit
 
 from .dummy import FOLDER, curve, error, only_dummy, outcome, run
 
@@ -124,8 +125,8 @@ def test_the_folder_comes_from_the_checkpoints_path(tmp_path, monkeypatch):
     assert in_own_folder(settings, []) == {**settings, **own}
     assert in_own_folder({**settings, "name": "b"}, [])["exp_root_dir"] == "out/group"
     with pytest.raises(UserError, match=r"^tag: "):
-        in_own_folder(settings, ["tag=b"])
-    assert in_own_folder({"tag": "b"}, ["tag=b"]) == {"tag": "b"}
+        in_own_folder(settings, ["tag"])
+    assert in_own_folder({"tag": "b"}, ["tag"]) == {"tag": "b"}
 
 
 def test_misfits():

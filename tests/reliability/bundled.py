@@ -7,7 +7,7 @@ from typing import Any
 import threestudio
 from omegaconf import OmegaConf
 
-from launcher.check import check
+from launcher.checks.config import check
 from launcher.config import read_plain
 from launcher.resume import check_resumed
 

@@ -18,10 +18,10 @@ from threestudio.utils.config import ExperimentConfig, schedule_knots
 from threestudio_msd.guidance.compat import PARTS
 
 from launcher import UserError
-from launcher.check import _check_block
+from launcher.checks.config import check_block
+from launcher.checks.ranges import INFINITE
 from launcher.config import leaves
 from launcher.config import settings_of as fields_of
-from launcher.ranges import INFINITE
 
 from .bundled import NAMES, check_changed, settings_of
 
@@ -49,7 +49,7 @@ VALUES = st.one_of(
 def classes(config: str) -> dict[str, type]:
     """The dataclasses that a config's blocks are read by, by full key; of the experiment itself, ``."""
     plain = settings_of(config)
-    found = {key: fields_of(cls) for key, cls in _check_block("", ExperimentConfig, plain, threestudio)}
+    found = {key: fields_of(cls) for key, cls in check_block("", ExperimentConfig, plain, threestudio)}
     guidance = plain["system"].get("guidance", {})
     parts = {part: kinds[guidance[part]["type"]] for part, kinds in PARTS.items() if part in guidance}
     return {"": ExperimentConfig, **found, **{f"system.guidance.{part}": cls for part, cls in parts.items()}}

@@ -4,7 +4,7 @@ import pytest
 import threestudio
 
 from launcher import UserError
-from launcher.check import check, check_export
+from launcher.checks.config import check, check_export
 from launcher.config import read_plain
 
 from .bundled import CONFIGS, changed, check_changed, settings_of, yaml_value

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import threestudio
 
-from launcher.check import check
+from launcher.checks.config import check
 from launcher.config import read_plain
 
 CONFIGS = sorted(

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from launcher.check import read_checked
+from launcher.checks.config import read_checked
 from launcher.script import require_folder
 
 from ..measure.features import read_features

@@ -8,7 +8,7 @@ from threestudio_msd.distillation import CSD
 from threestudio_msd.papers import THREESTUDIO
 
 import launch
-from launcher.closing import papers, results
+from launcher.messages import papers, results
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -20,6 +20,7 @@ def test_a_method_is_cited_with_threestudio():
 
 def test_results_are_named_and_folders_counted(tmp_path):
     for name in (
+        "it4-export/model.glb",
         "it8-test/0.png",
         "it8-test/1.png",
         "it8-test.mp4",
@@ -29,7 +30,7 @@ def test_results_are_named_and_folders_counted(tmp_path):
     ):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()
-    assert results(tmp_path) == ["it8-test/ (2 files)", "it8-test.mp4", "path.png"]
+    assert results(tmp_path) == ["it4-export/model.glb", "it8-test/ (2 files)", "it8-test.mp4", "path.png"]
 
 
 @pytest.mark.parametrize(

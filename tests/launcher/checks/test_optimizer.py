@@ -2,8 +2,8 @@
 
 import pytest
 
+from launcher.checks.optimizer import drop_foreign_arguments
 from launcher.config import read_plain
-from launcher.optimisation import drop_foreign_arguments
 
 
 def test_a_changed_name_drops_the_arguments_that_it_does_not_have(pytestconfig):

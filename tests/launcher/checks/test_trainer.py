@@ -5,7 +5,7 @@ import os
 import pytest
 
 from launcher import UserError
-from launcher.training import check_training
+from launcher.checks.trainer import check_training
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import threestudio
 from threestudio_msd.fields import FieldError, check_value
 
 from launcher import UserError
+from launcher.checks.ranges import INFINITE, NETWORKS, RANGES
 from launcher.config import settings_of
-from launcher.ranges import INFINITE, NETWORKS, RANGES
 
 
 def names_of_settings():

@@ -4,9 +4,9 @@ import pytest
 import threestudio
 
 from launcher import UserError
-from launcher.check import adopted, check_export
+from launcher.checks.config import adopted, check_export
 
-from .dummy import load_dummy, only_dummy, run
+from ..dummy import load_dummy, only_dummy, run
 
 
 @pytest.fixture(autouse=True)
