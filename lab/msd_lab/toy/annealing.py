@@ -19,11 +19,10 @@ from threestudio_msd.distillation import (
     Tweedie,
 )
 
-from ..jobs import Job
 from .densities import GaussianMixture, Points, mixture
-from .measurement import Measured, Measurement, Save, gather
-from .optimise import SCHEDULE
-from .problems import Problem
+from .experiment import Measurement, Outcome, Scale
+from .learned import Progress
+from .problems import SCHEDULE, Problem
 
 LEVELS = (1, 2, 3, 4, 5)
 """Levels of branching; the ratio of the widest separation of modes to the narrowest is K = RATIO^levels."""
@@ -34,13 +33,13 @@ MOST = 2048
 """Steps after which a schedule is given up."""
 ARRIVED = 0.9
 """Share of the starts that have to reach the highest mode."""
-FEATURES: dict[str, Callable[[float], float]] = {
-    "exponential": math.log,
-    "adaptive": math.log,
-    "cosine": math.sqrt,
-    "linear": float,
+FEATURES: dict[str, tuple[str, Callable[[float], float]]] = {
+    "exponential": ("ln K", math.log),
+    "adaptive": ("ln K", math.log),
+    "cosine": ("√K", math.sqrt),
+    "linear": ("K", float),
 }
-"""What a schedule's steps are linear in, by the least share of its steps that it spends at any one scale."""
+"""The function of K in which a schedule's steps are linear, by the least share spent at any one scale."""
 
 
 def nested(levels: int) -> GaussianMixture:
@@ -48,10 +47,8 @@ def nested(levels: int) -> GaussianMixture:
     means, weights = torch.zeros(1, 2), torch.ones(1)
     for level in range(levels + 1):
         offset = torch.eye(2)[level % 2] * 2.0 * RATIO**level
-        means, weights = (
-            torch.cat([means + offset, means - offset]),
-            torch.cat([0.7 * weights, 0.3 * weights]),
-        )
+        means = torch.cat([means + offset, means - offset])
+        weights = torch.cat([0.7 * weights, 0.3 * weights])
     return mixture(means, torch.eye(2).expand(len(means), 2, 2), weights)
 
 
@@ -59,8 +56,7 @@ def schedule(name: str, ratio: float) -> Bandwidth:
     """A bandwidth from 2 K to the modes' width; `adaptive` waits for convergence alone."""
     if name == "constant":
         return Constant(1.0, 1.0)
-    settings = {"patience": MOST} if name == "adaptive" else {}
-    return SCHEDULES[name](2.0 * ratio, 1.0, **settings)
+    return SCHEDULES[name](2.0 * ratio, 1.0, **({"patience": MOST} if name == "adaptive" else {}))
 
 
 def arrived(points: Points, density: GaussianMixture) -> float:
@@ -99,48 +95,40 @@ def least_steps(density: GaussianMixture, bandwidth: Bandwidth) -> float:
     return high
 
 
-def schedule_steps(name: str, progress: Callable) -> Measured:
+def schedule_steps(problem: Problem, name: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
     """Steps to the highest mode of a schedule, over the levels of the tree."""
-    found = {}
+    figures = {}
     for index, levels in enumerate(LEVELS):
-        found[f"steps to the highest mode at K = {RATIO**levels}"] = least_steps(
-            nested(levels), schedule(name, RATIO**levels)
-        )
+        ratio = RATIO**levels
+        steps = least_steps(nested(levels), schedule(name, ratio))
+        figures[f"steps to the highest mode at K = {ratio}"] = steps
         progress(index + 1, len(LEVELS))
-    return found, 1
+    return Outcome(figures, 1)
 
 
-def escape_steps(seed: int, progress: Callable, points: int = 100) -> Measured:
+def escape_steps(
+    problem: Problem, sampler: Posterior, seed: int, scale: Scale, progress: Progress
+) -> Outcome:
     """Median steps out of the lower of two modes, y following draws of the product at a bandwidth of 1."""
-    found, sampler = {}, Posterior(8)
+    figures = {}
     for index, separation in enumerate(SEPARATIONS):
-        pair = mixture(
-            torch.tensor([[0.0, 0.0], [separation, 0.0]]),
-            torch.eye(2).expand(2, 2, 2),
-            torch.tensor([0.3, 0.7]),
-        )
-        prior, noise = PlainPrior(pair.denoise, SCHEDULE), SharedNoise(seed)
-        y, steps = pair.means[:1].repeat(points, 1), 0
-        waiting = torch.ones(points, dtype=torch.bool)
-        while waiting.float().mean() > 0.5 and steps < MOST:
-            y, steps = sampler(y, 1.0, prior, noise).x, steps + 1
-            waiting &= y[:, 0] < separation - 1
-        found[f"median steps out of the lower mode at separation = {separation:g}"] = (
-            steps if waiting.float().mean() <= 0.5 else math.inf
-        )
+        steps = _escape(separation, sampler, SharedNoise(seed))
+        figures[f"median steps out of the lower mode at separation = {separation:g}"] = steps
         progress(index + 1, len(SEPARATIONS))
-    return found, sampler.steps
+    return Outcome(figures, sampler.steps)
 
 
-def annealing_steps(seeds: int, save: Save) -> list[Measurement]:
-    """Steps of every schedule on the nested mixtures, and of a constant bandwidth with draws on two modes."""
-    problem = Problem("nested")
-    exact = [(problem, name, Job(name, schedule_steps, (name,))) for name in SCHEDULES]
-    drawn = [
-        (problem, "constant, one draw a step", Job(f"constant with draws, seed {s}", escape_steps, (s,)))
-        for s in range(seeds)
-    ]
-    return gather([*exact, *drawn], "annealing", save)
+def _escape(separation: float, sampler: Posterior, noise: SharedNoise, points: int = 100) -> float:
+    means = torch.tensor([[0.0, 0.0], [separation, 0.0]])
+    pair = mixture(means, torch.eye(2).expand(2, 2, 2), torch.tensor([0.3, 0.7]))
+    prior, y = PlainPrior(pair.denoise, SCHEDULE), means[:1].repeat(points, 1)
+    waiting = torch.ones(points, dtype=torch.bool)
+    for step in range(MOST):
+        y = sampler(y, 1.0, prior, noise).x
+        waiting &= y[:, 0] < separation - 1
+        if waiting.float().mean() <= 0.5:
+            return step + 1
+    return math.inf
 
 
 def laws(measurements: list[Measurement]) -> dict[str, tuple[float, float, float]]:
@@ -150,11 +138,11 @@ def laws(measurements: list[Measurement]) -> dict[str, tuple[float, float, float
     that is linear, in K^2.
     """
     fitted = {}
-    for method in dict.fromkeys(m.method for m in measurements):
-        k, steps = map(np.array, zip(*curve(measurements, method), strict=True))
+    for method, points in curves(measurements).items():
+        k, steps = map(np.array, points)
         if np.isfinite(steps).all():
             drawn = method not in FEATURES
-            x, y = (k**2, np.log(steps)) if drawn else (np.vectorize(FEATURES[method])(k), steps)
+            x, y = (k**2, np.log(steps)) if drawn else (np.vectorize(FEATURES[method][1])(k), steps)
             slope, offset = np.polyfit(x, y, 1)
             model = np.exp(offset + slope * x) if drawn else offset + slope * x
             fitted[method] = (float(offset), float(slope), float(np.abs(model / steps - 1).max()))
@@ -165,10 +153,14 @@ def equation(method: str, offset: float, slope: float) -> str:
     """A law of `laws` as a formula."""
     if method not in FEATURES:
         return f"steps = exp({offset:.2f} + {slope:.3f} K²)"
-    name = {math.log: "ln K", math.sqrt: "√K", float: "K"}[FEATURES[method]]
-    return f"steps = {offset:.1f} + {slope:.3g} {name}"
+    return f"steps = {offset:.1f} + {slope:.3g} {FEATURES[method][0]}"
 
 
-def curve(measurements: list[Measurement], method: str) -> list[tuple[float, float]]:
-    """(K, steps) of a method, K being what its metrics end in."""
-    return [(float(m.metric.split()[-1]), m.mean) for m in measurements if m.method == method]
+def curves(measurements: list[Measurement]) -> dict[str, tuple[list[float], list[float]]]:
+    """K, which the metrics' names end in, and steps, by method."""
+    found: dict[str, tuple[list[float], list[float]]] = {}
+    for m in measurements:
+        k, steps = found.setdefault(m.method, ([], []))
+        k.append(float(m.metric.split()[-1]))
+        steps.append(m.mean)
+    return found

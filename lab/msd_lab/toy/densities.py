@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ PAIRS = 2**18
 class GaussianMixture:
     """A mixture of K Gaussians in d dimensions, with everything in closed form at every noise level.
 
-    At a level sigma the density meant is p * N(0, sigma^2 I).
+    At a level sigma, every method works on p * N(0, sigma^2 I).
 
     Attributes:
         means: `[K, d]`.
@@ -38,7 +39,7 @@ class GaussianMixture:
         variances: Their eigenvalues, `[K, d]`; zeros make the empirical density of a sample, for sigma > 0.
         weights: `[K]`, summing to 1.
         view: The rectangle of interest, `((x0, y0), (x1, y1))`.
-        name: What tables and files call it.
+        name: Name in tables and files.
 
     Example:
         >>> pair = mixture(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), torch.eye(2).expand(2, 2, 2) * 0.01)
@@ -278,24 +279,20 @@ def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
     u = (torch.arange(count) + 0.5) / count
     latents = torch.stack([u, torch.zeros(count)], 1)
 
-    def arm(sign: float) -> Callable[[Tensor], Tensor]:
-        def chart(latent: Tensor) -> Tensor:
-            n = 3 * math.pi * latent[0].clamp(min=1e-9).sqrt()
-            return sign * scale / 3 * torch.stack([0.25 - n * n.cos(), 0.25 + n * n.sin()])
-
-        return chart
+    def arm(sign: float, latent: Tensor) -> Tensor:
+        n = 3 * math.pi * latent[0].clamp(min=1e-9).sqrt()
+        return sign * scale / 3 * torch.stack([0.25 - n * n.cos(), 0.25 + n * n.sin()])
 
     noise = scale * math.hypot(0.1, 0.5 / math.sqrt(12) / 3)
-    return union(
-        [pushforward(arm(s), latents, (0.5 / count, 0.0), noise=noise) for s in (1.0, -1.0)], "spiral"
-    )
+    arms = [pushforward(partial(arm, s), latents, (0.5 / count, 0.0), noise=noise) for s in (1.0, -1.0)]
+    return union(arms, "spiral")
 
 
 def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 9) -> GaussianMixture:
     """FFJORD's `pinwheel` (Grathwohl et al. 2019): arms bent by 0.25 exp(radius), nine Gaussians each.
 
-    The paper's mixture is not published. Its NLLs tell two things of it: DDIM samples have -1.19, and its
-    best points have -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16.
+    The paper's mixture is not published, but two of its NLLs are: DDIM samples have -1.19, and its best
+    points -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16.
     Nine Gaussians an arm, three standard deviations apart and one of them at its centre, have an entropy of
     -1.19 at a scale of 0.35 and a peak of 2.38.
     """
@@ -304,15 +301,13 @@ def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 9) -> GaussianMixt
     weights = (-((radii - 1) ** 2) / (2 * (0.3**2 - std**2))).exp()
     latents = torch.stack([radii, torch.zeros(count)], 1)
 
-    def arm(k: int) -> Callable[[Tensor], Tensor]:
-        def chart(latent: Tensor) -> Tensor:
-            a = 2 * math.pi * k / arms + 0.25 * latent[0].exp()
-            cos, sin = a.cos(), a.sin()
-            return scale * torch.stack([latent[0] * cos + latent[1] * sin, latent[1] * cos - latent[0] * sin])
+    def arm(k: int, latent: Tensor) -> Tensor:
+        a = 2 * math.pi * k / arms + 0.25 * latent[0].exp()
+        cos, sin = a.cos(), a.sin()
+        return scale * torch.stack([latent[0] * cos + latent[1] * sin, latent[1] * cos - latent[0] * sin])
 
-        return chart
-
-    return union([pushforward(arm(k), latents, (std, 0.1), weights) for k in range(arms)], "pinwheel")
+    parts = [pushforward(partial(arm, k), latents, (std, 0.1), weights) for k in range(arms)]
+    return union(parts, "pinwheel")
 
 
 def _circle(
@@ -417,15 +412,16 @@ def letters() -> GaussianMixture:
 
 
 DENSITIES: dict[str, Callable[[], GaussianMixture]] = {
-    "fractal": fractal,
-    "karras-fractal": karras_fractal,
-    "spiral": spiral,
-    "pinwheel": pinwheel,
-    "checkerboard": checkerboard,
-    "rings": rings,
-    "moons": moons,
-    "circles": circles,
-    "8gaussians": eight_gaussians,
-    "swissroll": swissroll,
-    "letters": letters,
+    "fractal": cache(fractal),
+    "karras-fractal": cache(karras_fractal),
+    "spiral": cache(spiral),
+    "pinwheel": cache(pinwheel),
+    "checkerboard": cache(checkerboard),
+    "rings": cache(rings),
+    "moons": cache(moons),
+    "circles": cache(circles),
+    "8gaussians": cache(eight_gaussians),
+    "swissroll": cache(swissroll),
+    "letters": cache(letters),
 }
+"""Densities by name, each made once in a process."""

@@ -22,12 +22,10 @@ from .densities import GaussianMixture, Points
 DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
 SMALL = {"frameon": False, "fontsize": 9, "labelcolor": INK}
 """How legends look."""
-Grid = np.ndarray
-"""Axes by row and column."""
 
 
-def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, Grid]:
-    """A figure of `rows` by `columns` axes, each `width` x `height` inches."""
+def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure and its `[rows, columns]` axes, each of `width` x `height` inches."""
     figure = new_figure(width * columns, height * rows)
     figure.set_layout_engine("constrained")
     return figure, figure.subplots(rows, columns, squeeze=False)
@@ -82,15 +80,14 @@ def gallery(
 
 
 def landscapes(
-    density: GaussianMixture, losses: Sequence[tuple[str, Tensor, float | None]], modes: Points, size: int
+    density: GaussianMixture, losses: Sequence[tuple[str, Float[Tensor, "s s"], float | None]], modes: Points
 ) -> Figure:
     """Reconstructed losses side by side, low in dark; the density's modes, and each loss's lowest point.
 
     Args:
         density: For its view.
-        losses: Name, loss `[size^2]`, and the share of the field that no loss explains, if any.
+        losses: Name, loss on a grid over the view, and the share of the field that no loss explains, if any.
         modes: The density's modes.
-        size: Points along each side.
     """
     (x0, y0), (x1, y1) = density.view
     columns = 3 if len(losses) > 4 else len(losses)
@@ -98,32 +95,22 @@ def landscapes(
     for axes in grid.flat[len(losses) :]:
         axes.set_axis_off()
     for axes, (name, loss, curl) in zip(grid.flat, losses, strict=False):
+        size, lowest = len(loss), density.grid(len(loss))[loss.argmin()]
         # ranks, since a loss has no scale of its own
-        ranks = loss.argsort().argsort().reshape(size, size) / loss.numel()
-        axes.contourf(
-            np.linspace(x0, x1, size),
-            np.linspace(y0, y1, size),
-            ranks.numpy(),
-            levels=14,
-            cmap="Blues_r",
-            vmin=0,
-            vmax=1.1,
-        )
+        ranks = loss.flatten().argsort().argsort().reshape(size, size) / loss.numel()
+        sides = np.linspace(x0, x1, size), np.linspace(y0, y1, size)
+        axes.contourf(*sides, ranks.numpy(), levels=14, cmap="Blues_r", vmin=0, vmax=1.1)
         axes.scatter(*modes.unbind(1), s=9, c=MODE, linewidths=0, label="modes of the density")
-        lowest = density.grid(size)[loss.argmin()]
-        axes.scatter(
-            *lowest,
-            s=110,
-            marker="*",
-            c=POINT,
-            edgecolors="white",
-            linewidths=0.8,
-            label="lowest point of the loss",
-        )
+        star = {"marker": "*", "edgecolors": "white", "linewidths": 0.8}
+        axes.scatter(*lowest, s=110, c=POINT, label="lowest point of the loss", **star)
         note = "" if curl is None else f"\nno loss explains {curl:.1%} of the field"
         _view(axes, density, name + note)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2, **SMALL)
+    _legend_below(figure, grid, 2)
     return figure
+
+
+def _legend_below(figure: Figure, grid: np.ndarray, columns: int) -> None:
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=columns, **SMALL)
 
 
 def bandwidths(
@@ -141,7 +128,7 @@ def bandwidths(
         axes.scatter(
             *mean, s=90, facecolors="none", edgecolors=MODE, linewidths=1.6, label="exact mean, D(y, λ)"
         )
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, **SMALL)
+    _legend_below(figure, grid, 3)
     return figure
 
 
@@ -186,30 +173,28 @@ def animate(
         imageio.imwrite(file, frames, duration=1000 / rate, loop=0)
 
 
-def scatter_frontier(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Precision against recall, one curve a problem, a point a starting bandwidth."""
+def curves(
+    points: dict[str, tuple[Sequence[float], Sequence[float]]],
+    xlabel: str,
+    ylabel: str,
+    scale: str = "linear",
+    marks: tuple[float, float] | None = None,
+) -> Figure:
+    """Curves with a dot at every point.
+
+    Args:
+        points: x and y of the points by the curve's name.
+        xlabel: Label of the x axis.
+        ylabel: Label of the y axis.
+        scale: Scale of both axes, as in matplotlib.
+        marks: x and y of dotted lines.
+    """
     figure, ((axes,),) = panels(1, 1, 5.2, 3.8)
-    for name, points in curves.items():
-        recall, precision = zip(*points, strict=True)
-        axes.plot(recall, precision, marker="o", markersize=3.5, linewidth=1.2, label=name)
-    axes.axhline(0.97, color=INK, linewidth=0.6, linestyle=":")
-    axes.axvline(0.60, color=INK, linewidth=0.6, linestyle=":")
-    axes.set(xlabel="recall", ylabel="precision")
+    for name, (x, y) in points.items():
+        axes.plot(x, y, marker="o", markersize=3.5, linewidth=1.2, label=name)
+    if marks:
+        axes.axvline(marks[0], color=INK, linewidth=0.6, linestyle=":")
+        axes.axhline(marks[1], color=INK, linewidth=0.6, linestyle=":")
+    axes.set(xlabel=xlabel, ylabel=ylabel, xscale=scale, yscale=scale)
     axes.legend(**SMALL)
     return figure
-
-
-def annealing_curves(curves: dict[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Steps against the ratio of scales, one curve a bandwidth schedule, both axes logarithmic."""
-    figure, ((axes,),) = panels(1, 1, 5.2, 3.8)
-    for name, points in curves.items():
-        ratio, steps = zip(*points, strict=True)
-        axes.loglog(ratio, steps, marker="o", markersize=3.5, linewidth=1.2, label=name)
-    axes.set(xlabel="widest separation of modes over the narrowest, K", ylabel="steps to the highest mode")
-    axes.legend(**SMALL)
-    return figure
-
-
-def save(figure: Figure, file: Path) -> None:
-    """Write a figure."""
-    figure.savefig(file, dpi=110)

@@ -5,6 +5,7 @@ After Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itsel
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import math
@@ -25,8 +26,8 @@ from .densities import GaussianMixture, Level, Points
 DATA_STD = 0.5
 CHUNK = 2048
 """Points denoised at a time, so that their activations stay within the processor's cache."""
-Progress = Callable[[int, int, str], None]
-"""Told (step, steps, note) as training goes."""
+Progress = Callable[..., None]
+"""Called with (steps done, steps, note="")."""
 
 
 class UnitLinear(nn.Module):
@@ -38,12 +39,11 @@ class UnitLinear(nn.Module):
         self.renormalise()
 
     def forward(self, x: Float[Tensor, "N inputs"]) -> Float[Tensor, "N outputs"]:
-        """The layer's outputs."""
         return x @ nn.functional.normalize(self.weight, dim=1).T
 
     @torch.no_grad()
     def renormalise(self) -> None:
-        """Bring the stored rows back to unit norm, so that the learning rate keeps its meaning."""
+        """Bring the rows back to unit norm, so that the learning rate keeps its meaning."""
         self.weight.copy_(nn.functional.normalize(self.weight, dim=1))
 
 
@@ -117,24 +117,22 @@ def learned(
     cache: Path | None = None,
     progress: Progress | None = None,
 ) -> DensityNetwork:
-    """The network of a density: read from the cache, or trained and put there.
+    """Read a density's network from the cache, or train it and put it there.
 
     Args:
-        density: What to learn.
+        density: The density.
         training: Set-up.
         cache: Folder of the cache; `cache_folder()` by default.
-        progress: Told about the training.
+        progress: Called with (step, steps, note) during training.
 
     Returns:
         A `DensityNetwork` whose weights take no gradient.
     """
     file = (cache or cache_folder()) / f"{density.name}-{fingerprint(density, training)}.safetensors"
+    if not file.exists():
+        save_tensors(train(density, training, progress).state_dict(), file)
     network = DensityNetwork(training.width)
-    if file.exists():
-        network.load_state_dict(load_file(file))
-    else:
-        network = train(density, training, progress)
-        save_tensors(network.state_dict(), file)
+    network.load_state_dict(load_file(file))
     return network.requires_grad_(False)
 
 
@@ -143,8 +141,8 @@ def train(density: GaussianMixture, training: Training, progress: Progress | Non
     generator = torch.Generator().manual_seed(training.seed)
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
-        network, average = DensityNetwork(training.width), DensityNetwork(training.width)
-    average.load_state_dict(network.state_dict())
+        network = DensityNetwork(training.width)
+    average = copy.deepcopy(network)
     optimiser = torch.optim.Adam(network.parameters(), betas=(0.9, 0.99))
     for step in range(training.steps):
         optimiser.param_groups[0]["lr"] = 0.01 / math.sqrt(max(step / 512, 1))
@@ -165,7 +163,7 @@ def train(density: GaussianMixture, training: Training, progress: Progress | Non
 
 
 def fingerprint(density: GaussianMixture, training: Training) -> str:
-    """Content hash of what decides the weights: the density, the set-up, and the version of this code."""
+    """Hash of all that decides the weights: density, set-up and this code's version."""
     digest = hashlib.sha256(json.dumps([VERSION, asdict(training)], sort_keys=True).encode())
     for tensor in (density.means, density.axes, density.variances, density.weights):
         digest.update(tensor.contiguous().numpy().tobytes())
@@ -173,5 +171,5 @@ def fingerprint(density: GaussianMixture, training: Training) -> str:
 
 
 def cache_folder() -> Path:
-    """Where trained networks are kept: `threestudio-msd/toy` in the user's cache."""
+    """`threestudio-msd/toy` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "threestudio-msd" / "toy"

@@ -1,4 +1,4 @@
-"""How well a set of points stands for a density: NLL, precision and recall, MMD, share of the modes found."""
+"""How well points represent a density: NLL, precision, recall, MMD, share of modes found."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ MMD_BANDWIDTH = 0.1
 def measure(
     points: Points, density: GaussianMixture, seed: int, references: int | None = None
 ) -> dict[str, float]:
-    """Every metric of a set of points, against a seed's samples of the density, as many by default."""
+    """Every metric of points against a seed's samples of the density, as many by default."""
     generator = torch.Generator().manual_seed(seed_from(seed, "reference"))
     reference = density.sample(references or len(points), generator)
-    features = (x.double().numpy() for x in (reference, points))
-    precision, recall = precision_recall(*features, k=NEIGHBOURS)
+    precision, recall = precision_recall(reference.double().numpy(), points.double().numpy(), k=NEIGHBOURS)
     return {
         "nll": nll(points, density),
         "precision": precision,
@@ -41,8 +40,8 @@ def nll(points: Points, density: GaussianMixture) -> float:
 def mmd(points: Points, reference: Float[Tensor, "M d"], bandwidth: float = MMD_BANDWIDTH) -> float:
     """Squared maximum mean discrepancy with the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
 
-    Unbiased (Gretton et al. 2012, Eq. 3), so that it can be slightly negative where both sets have one
-    distribution.
+    Unbiased (Gretton et al. 2012, Eq. 3), so it can be slightly negative where both sets
+    have the same distribution.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
@@ -59,9 +58,9 @@ def mmd(points: Points, reference: Float[Tensor, "M d"], bandwidth: float = MMD_
 
 @lru_cache(maxsize=16)
 def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) -> Float[Tensor, "M d"]:
-    """The modes of a mixture by its own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
+    """The modes of a mixture, computed once.
 
-    Computed once for each mixture.
+    By the mixture's own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
 
     Args:
         density: The mixture; every variance positive.
@@ -71,12 +70,12 @@ def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) 
     Returns:
         Modes, highest first.
     """
-    precisions = density.precisions().double()
-    pulls = torch.einsum("kij,kj->ki", precisions, density.means.double())
+    means, precisions = density.means.double(), density.precisions().double()
+    pulls = torch.einsum("kij,kj->ki", precisions, means)
     log_norm = density.weights.double().log() - 0.5 * density.variances.double().log().sum(1)
-    x = density.means.double()
+    x = means
     for _ in range(iterations):
-        d = x[:, None] - density.means.double()
+        d = x[:, None] - means
         share = (log_norm - 0.5 * torch.einsum("nki,kij,nkj->nk", d, precisions, d)).softmax(1)
         x = torch.linalg.solve(torch.einsum("nk,kij->nij", share, precisions), share @ pulls)
     kept: list[Tensor] = []

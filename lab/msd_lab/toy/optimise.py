@@ -1,34 +1,41 @@
-"""What the toys do: points, every one moved by an estimator's gradient under Adam (section 4.2)."""
+"""Points under Adam and an estimator's gradient (section 4.2), and where they end (Tables 1, 2)."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from threestudio_msd.distillation import (
+    VSD,
     Estimator,
-    KarrasSchedule,
     Noise,
     Prior,
+    SharedNoise,
     expand,
+    karras_sigmas,
     require_finite,
+    sample,
+    seed_from,
     uniform,
 )
 from torch import Tensor
 
 from .densities import Level, Points
-from .learned import DensityNetwork
+from .experiment import Outcome, Scale
+from .learned import DensityNetwork, Progress
+from .metrics import measure
+from .problems import BANDWIDTH, LEARNING_RATES, METHODS, SCHEDULE, Problem, msd
 
-SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
-"""The toys' noise levels (Karras et al. 2024, appendix C)."""
+DDIM_STEPS = 128
 
 
 @dataclass(frozen=True)
 class Distilled:
-    """What an optimisation left.
+    """Result of an optimisation.
 
     Attributes:
         points: Final points.
@@ -50,7 +57,7 @@ def distil(
     lr: float = 0.1,
     record_every: int = 0,
     phi: OnlinePhi | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Distilled:
     """Move points along an estimator's gradient with Adam.
 
@@ -62,8 +69,8 @@ def distil(
         steps: Optimiser steps.
         lr: Adam's learning rate, in the units of the plane.
         record_every: Steps between recorded states; 0 records the first and the last only.
-        phi: The network of VSD's `phi`, which takes one training step after each optimiser step.
-        progress: Told (step, steps).
+        phi: VSD's phi, which takes one training step after each optimiser step.
+        progress: Called with (steps done, steps).
 
     Raises:
         NonFiniteError: If a gradient is NaN or Inf; names the step.
@@ -96,7 +103,7 @@ def distil(
 
 
 class OnlinePhi:
-    """VSD's phi on points: a copy of the learned network that goes on learning to denoise the present points.
+    """VSD's phi: a copy of the learned network that keeps training to denoise the present points.
 
     Args:
         network: The learned network it starts from.
@@ -119,3 +126,78 @@ class OnlinePhi:
         self.optimiser.zero_grad()
         (eps - n).square().mean().backward()
         self.optimiser.step()
+
+
+def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
+    """Run a method once and measure its final points against the exact density."""
+    moved = optimised(problem, method, seed, scale, progress)
+    return Outcome(measure(moved.points, problem.target(), seed), moved.nfe)
+
+
+def path(problem: Problem, method: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
+    """Run a method once; the data is `Distilled` with some fifty states of its path."""
+    moved = optimised(problem, method, seed, scale, progress, -(-scale.steps // 50))
+    return Outcome({}, moved.nfe, moved)
+
+
+def from_start(problem: Problem, start: float, seed: int, scale: Scale, progress: Progress) -> Outcome:
+    """Run MSD from another starting bandwidth and measure its final points."""
+    make = partial(msd, replace(BANDWIDTH, start=start))
+    moved = distilled(problem, make, SharedNoise(seed_from(seed, "frontier")), scale, progress=progress)
+    return Outcome(measure(moved.points, problem.target(), seed), moved.nfe)
+
+
+def optimised(
+    problem: Problem,
+    method: str,
+    seed: int,
+    scale: Scale,
+    progress: Progress | None = None,
+    record_every: int = 0,
+) -> Distilled:
+    """Let a method of `METHODS` move a grid of points, or sample as many by "DDIM"."""
+    noise = SharedNoise(seed_from(seed, method))
+    if method == "DDIM":
+        points = sampled(problem, noise, scale)
+        return Distilled(points, points[None], DDIM_STEPS)
+    options = {"record_every": record_every, "progress": progress}
+    return distilled(problem, METHODS[method], noise, scale, LEARNING_RATES[method], **options)
+
+
+def sampled(problem: Problem, noise: Noise, scale: Scale) -> Points:
+    """Sample by DDIM as many points as a grid has: the reference distribution."""
+    prior, _ = problem.prior(scale.training)
+    density, levels = problem.target(), (SCHEDULE.sigma_min, SCHEDULE.sigma_max, SCHEDULE.rho)
+    start = density.moments()[0] + SCHEDULE.sigma_max * noise(density.grid(scale.grid))
+    return sample(prior.denoiser, start, karras_sigmas(DDIM_STEPS, *levels))
+
+
+def distilled(
+    problem: Problem,
+    make: Callable[..., Estimator],
+    noise: SharedNoise,
+    scale: Scale,
+    lr: float = 0.1,
+    points: Points | None = None,
+    phi_lr: float | None = 1e-4,
+    record_every: int = 0,
+    progress: Progress | None = None,
+) -> Distilled:
+    """Move points by an estimator under a problem's prior.
+
+    Args:
+        problem: The density and its denoiser.
+        make: Makes the estimator, as in `METHODS`; VSD is given its phi.
+        noise: Source of noise.
+        scale: Size of the grid and number of steps.
+        lr: Adam's learning rate.
+        points: Where to start; the grid by default.
+        phi_lr: Learning rate of VSD's phi.
+        record_every: See `distil`.
+        progress: See `distil`.
+    """
+    prior, network = problem.prior(scale.training)
+    phi = OnlinePhi(network, phi_lr) if make is VSD else None
+    estimator = make(phi.denoise) if phi else make()
+    points = problem.target().grid(scale.grid) if points is None else points
+    return distil(points, estimator, prior, noise, scale.steps, lr, record_every, phi, progress)

@@ -1,86 +1,51 @@
-"""Tables and pictures as one HTML page, as JSON, and on the console."""
+"""What experiments found: on the console, as JSON, as Markdown, and on one HTML page."""
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 
-import jinja2
 from rich.console import Console
-from rich.table import Table
 from threestudio_msd.files import save_text
 
-from ..markdown import markdown_table
-from .efficiency import OVER_THE_VIEW
-from .measurement import Measurement
+from ..report import page
+from ..report.table import Entry, Table
+from .experiment import Measurement, Results
+from .gradients import OVER_THE_VIEW
 
-SMALLER_IS_BETTER = {"nll", "mmd"}
+SMALLER_IS_BETTER = ("nll", "mmd")
 NAMES = {"nll": "NLL (nats)", "mmd": "MMD² × 1000", "modes": "share of modes found"}
 INFINITE = {"efficiency": "∞ (deterministic)", "oracle efficiency": "∞ (exact)"}
-KINDS = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
+TITLE = "Mean-shift distillation on the 2D toys"
+INTRODUCTION = (
+    "A grid of points is moved by each method's gradient. The densities are known exactly, so that the final "
+    "points, and every gradient on the way, are measured against the truth."
+)
+FIGURES = (
+    "Figures are mean ± standard deviation over the seeds; the paper's figure, where it has one, is in "
+    "brackets, and for MSD it is green where ours is at least as good, red where it is not."
+)
 
 
-@dataclass(frozen=True)
-class Section:
-    """A part of the page.
-
-    Attributes:
-        name: The command that makes it.
-        title: Heading.
-        text: What it shows, in a few sentences; docs/notebook/toy.md draws conclusions.
-        measurements: Its figures, if any.
-        pictures: Files of pictures and animations, each with its caption.
-    """
-
-    name: str
-    title: str
-    text: str
-    measurements: list[Measurement] = field(default_factory=list)
-    pictures: list[tuple[Path, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One figure as a table shows it: its text, the paper's, and whether ours is at least as good."""
-
-    text: str
-    paper: str = ""
-    beaten: bool | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table of one metric: a column a problem, a row a method."""
-
-    metric: str
-    columns: list[str]
-    rows: list[tuple[str, str, list[Entry]]]
-
-
-def grids(measurements: Iterable[Measurement]) -> list[Grid]:
-    """One table a metric; what follows "at" in a metric's name becomes a column."""
+def tables(measurements: Iterable[Measurement]) -> list[Table]:
+    """One table a metric: a row a method, a column a problem and a value after "at" in the metric."""
     by_metric: dict[str, list[Measurement]] = {}
     for measurement in measurements:
         by_metric.setdefault(measurement.metric.partition(" at ")[0], []).append(measurement)
-    return [_grid(metric, group) for metric, group in by_metric.items()]
+    return [_table(NAMES.get(metric, metric), group) for metric, group in by_metric.items()]
 
 
-def _grid(metric: str, measurements: Sequence[Measurement]) -> Grid:
-    columns = list(dict.fromkeys(map(_column, measurements)))
-    entries: dict[str, dict[str, Entry]] = {}
-    nfe: dict[str, str] = {}
-    for measurement in measurements:
-        entries.setdefault(measurement.method, {})[_column(measurement)] = entry(measurement)
-        nfe[measurement.method] = str(measurement.nfe)
-    rows = [
-        (method, nfe[method], [row.get(column, Entry("")) for column in columns])
-        for method, row in entries.items()
-    ]
-    return Grid(NAMES.get(metric, metric), columns, rows)
+def _table(caption: str, measurements: Sequence[Measurement]) -> Table:
+    columns = dict.fromkeys(map(_column, measurements))
+    rows: dict[str, dict[str, object]] = {}
+    for m in measurements:
+        row = rows.setdefault(m.method, dict.fromkeys(["method", "NFE", *columns], ""))
+        row |= {"method": m.method, "NFE": m.nfe, _column(m): entry(m)}
+    shown = [list(row.values()) for row in rows.values()]
+    return Table(["method", "NFE", *columns], shown, caption, marked=("MSD",))
 
 
 def _column(measurement: Measurement) -> str:
@@ -89,76 +54,59 @@ def _column(measurement: Measurement) -> str:
     return ", ".join(filter(None, (str(measurement.problem), named)))
 
 
-def entry(measurement: Measurement) -> Entry:
-    """A measurement's mean, deviation and, where the paper has one, the paper's figure."""
-    factor = 1000 if measurement.metric == "mmd" else 1
-    if math.isfinite(measurement.mean):
-        digits = 3 if abs(measurement.mean) * factor < 1 else 2
-        text = f"{measurement.mean * factor:.{digits}f}" + (
-            "" if measurement.std is None else f" ± {measurement.std * factor:.{digits}f}"
-        )
-    else:
-        text = (
-            INFINITE.get(measurement.metric.removesuffix(OVER_THE_VIEW), "∞")
-            if measurement.mean > 0
-            else "−∞ (no signal)"
-        )
-    if measurement.paper is None:
+def entry(m: Measurement) -> Entry:
+    """A measurement's mean and deviation with the paper's figure, and for MSD whether ours is as good."""
+    factor = 1000 if m.metric == "mmd" else 1
+    style = ".3f" if abs(m.mean) * factor < 1 else ".2f"
+    text = f"{m.mean * factor:{style}}" + ("" if m.std is None else f" ± {m.std * factor:{style}}")
+    if not math.isfinite(m.mean):
+        deterministic = INFINITE.get(m.metric.removesuffix(OVER_THE_VIEW), "∞")
+        text = deterministic if m.mean > 0 else "−∞ (no signal)"
+    if m.paper is None:
         return Entry(text)
-    sign = -1 if measurement.metric in SMALLER_IS_BETTER else 1
-    beaten = sign * measurement.mean >= sign * measurement.paper
-    return Entry(text, f"{measurement.paper:.2f}", beaten if measurement.method == "MSD" else None)
+    sign = -1 if m.metric in SMALLER_IS_BETTER else 1
+    mark = "good" if sign * m.mean >= sign * m.paper else "bad"
+    return Entry(text, f"({m.paper:.2f})", mark if m.method == "MSD" else "")
 
 
-def show(section: Section, console: Console) -> None:
-    """Print a section's tables and where its pictures lie."""
-    console.rule(section.title)
-    for grid in grids(section.measurements):
-        table = Table(title=grid.metric, title_justify="left")
-        for head in ("method", "NFE", *grid.columns):
-            table.add_column(head, justify="left" if head == "method" else "right")
-        for method, nfe, row in grid.rows:
-            table.add_row(method, nfe, *map(_plain, row))
-        console.print(table)
-    for file, caption in section.pictures:
+def show(results: Results, console: Console) -> None:
+    """Print the tables and the paths of the pictures."""
+    console.rule(results.experiment.title)
+    for table in tables(results.measurements):
+        console.print(table.console())
+    for file, caption in results.pictures:
         console.print(f"{caption}\n  {file}", highlight=False)
 
 
 def write_json(measurements: Sequence[Measurement], file: Path) -> None:
-    """One object a measurement; an infinite mean is the string "inf" or "-inf", unknown to JSON."""
+    """One object a measurement; an infinite mean is "inf" or "-inf", since JSON has no infinity."""
     rows = [
-        asdict(measurement) | ({} if math.isfinite(measurement.mean) else {"mean": str(measurement.mean)})
-        for measurement in measurements
+        asdict(m.problem)
+        | {key: value for key, value in asdict(m).items() if key != "problem"}
+        | ({} if math.isfinite(m.mean) else {"mean": str(m.mean)})
+        for m in measurements
     ]
-    text = json.dumps(rows, indent=1, allow_nan=False)
-    save_text(text + "\n", file)
+    save_text(json.dumps(rows, indent=1, allow_nan=False) + "\n", file)
 
 
-def write_markdown(sections: Sequence[Section], command: str, file: Path) -> None:
+def write_markdown(experiments: Sequence[Results], command: str, file: Path) -> None:
     """Every table as Markdown, under the command that made it."""
-    lines = [
-        f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."
+    made = f"Made by `{command}`. Mean ± standard deviation over the seeds; the paper's figure in brackets."
+    shown = [
+        f"\n**{found.experiment.title}: {table.caption}**\n\n{table.markdown()}\n"
+        for found in experiments
+        for table in tables(found.measurements)
     ]
-    for section in sections:
-        for grid in grids(section.measurements):
-            rows = [[method, nfe, *map(_plain, row)] for method, nfe, row in grid.rows]
-            shown = markdown_table(["method", "NFE", *grid.columns], rows)
-            lines += ["", f"**{section.title}: {grid.metric}**", "", shown]
-    save_text("\n".join(lines) + "\n", file)
+    save_text("".join([f"{made}\n", *shown]), file)
 
 
-def _plain(entry: Entry) -> str:
-    return entry.text + (f" ({entry.paper})" if entry.paper else "")
-
-
-def write_page(sections: Sequence[Section], seeds: int, command: str, file: Path) -> None:
+def write_page(experiments: Sequence[Results], seeds: int, command: str, file: Path) -> None:
     """One self-contained HTML page: tables as HTML, pictures inline."""
-    template = jinja2.Environment(autoescape=True).from_string(
-        Path(__file__).with_name("page.html").read_text(encoding="utf-8")
-    )
-    text = template.render(sections=sections, grids=grids, inline=_inline, seeds=seeds, command=command)
-    save_text(text, file)
-
-
-def _inline(file: Path) -> str:
-    return f"data:{KINDS[file.suffix]};base64,{base64.b64encode(file.read_bytes()).decode()}"
+    made = f"Made by {command}; {seeds} seed{'s' if seeds != 1 else ''}. {FIGURES}"
+    parts = [page.Section("", [page.paragraph(INTRODUCTION), page.paragraph(made, "faint")])]
+    for found in experiments:
+        pictures = [page.figure(page.picture(page.data_url(f), text), text) for f, text in found.pictures]
+        shown = [table.html() for table in tables(found.measurements)]
+        blocks = [page.paragraph(found.text), *pictures, *shown]
+        parts.append(page.Section(found.experiment.title, blocks, found.experiment.name))
+    page.write_page(file, TITLE, parts)

@@ -1,22 +1,30 @@
-"""What the toys' tests share: small densities, experiments of seconds, and a cache of their own."""
+"""Shared by the toys' tests: small densities, experiments of seconds, and their own cache of networks."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 from msd_lab.toy.densities import GaussianMixture, mixture
+from msd_lab.toy.experiment import Experiment, Scale
+from msd_lab.toy.experiments import EXPERIMENTS
 from msd_lab.toy.learned import Training
-from msd_lab.toy.optimise import SCHEDULE
-from msd_lab.toy.settings import Scale, Settings
+from msd_lab.toy.problems import SCHEDULE
 from threestudio_msd.distillation import PlainPrior
 
 
+@pytest.fixture(scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(autouse=True)
-def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Networks in a cache of the test's own, jobs in its own process."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def _alone(_cache: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Networks in a cache apart from the user's, jobs in the test's own process."""
+    monkeypatch.setenv("XDG_CACHE_HOME", _cache)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
 
 
@@ -40,7 +48,12 @@ def tiny() -> Scale:
     )
 
 
-@pytest.fixture
-def settings(tiny: Scale, tmp_path: Path) -> Settings:
-    """A command's settings for a tiny experiment of one seed, saving nothing along the way."""
-    return Settings(1, tiny, tmp_path / "out", lambda measurements: None)
+@pytest.fixture(scope="session")
+def experiment() -> Callable[..., Experiment]:
+    """An experiment by its name; its batches with other fields where these are given."""
+
+    def find(name: str, **changes: Any) -> Experiment:
+        (found,) = [experiment for experiment in EXPERIMENTS if experiment.name == name]
+        return replace(found, batches=[replace(batch, **changes) for batch in found.batches])
+
+    return find

@@ -1,8 +1,8 @@
 import math
 
 import pytest
-from msd_lab.toy import annealing, tables
-from msd_lab.toy.measurement import averaged
+from msd_lab.toy import annealing
+from msd_lab.toy.experiment import Outcome, averaged
 from msd_lab.toy.problems import Problem
 
 
@@ -34,19 +34,12 @@ def test_a_law_is_recovered():
     found = [
         one
         for method, points in steps.items()
-        for one in averaged(Problem("nested"), method, [({f"{metric}{k}": s for k, s in points}, 1)])
+        for one in averaged(
+            Problem("nested"), method, [Outcome({f"{metric}{k}": s for k, s in points}, 1)], {}
+        )
     ]
     laws = annealing.laws(found)
     assert set(laws) == {"exponential", "constant, one draw a step"}
     assert laws["exponential"] == pytest.approx((3, 2, 0), abs=1e-6)
     assert laws["constant, one draw a step"] == pytest.approx((1, 0.1, 0), abs=1e-6)
     assert annealing.equation("exponential", 3, 2) == "steps = 3.0 + 2 ln K"
-
-
-def test_the_command_prints_a_law_and_draws_it(settings, monkeypatch):
-    monkeypatch.setattr(annealing, "LEVELS", (1, 2))
-    monkeypatch.setattr(annealing, "SEPARATIONS", (3.0, 4.0))
-    section = tables.annealing(settings)
-    ((file, _),) = section.pictures
-    assert file.stat().st_size > 5000 and "ln K" in section.text and "K²" in section.text
-    assert {m.method for m in section.measurements} >= {"linear", "adaptive", "constant, one draw a step"}

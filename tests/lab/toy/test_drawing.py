@@ -29,8 +29,8 @@ def test_a_point_is_seen_where_it_lies(density):
 
 
 def test_landscapes_name_what_no_loss_explains(density):
-    loss = density.grid(8).square().sum(1)
-    figure = drawing.landscapes(density, [("true", loss, None), ("SDS", loss, 0.125)], torch.zeros(1, 2), 8)
+    loss = density.grid(8).square().sum(1).reshape(8, 8)
+    figure = drawing.landscapes(density, [("true", loss, None), ("SDS", loss, 0.125)], torch.zeros(1, 2))
     assert titles(figure) == ["true", "SDS\nno loss explains 12.5% of the field"]
 
 

@@ -3,8 +3,8 @@ import torch
 from msd_lab.toy.densities import fractal
 from msd_lab.toy.learned import DensityNetwork
 from msd_lab.toy.metrics import modes, nll
-from msd_lab.toy.optimise import SCHEDULE, OnlinePhi, distil
-from msd_lab.toy.problems import METHODS
+from msd_lab.toy.optimise import OnlinePhi, distil, optimised, sampled
+from msd_lab.toy.problems import METHODS, SCHEDULE, Problem
 from threestudio_msd.distillation import (
     MSD,
     SDI,
@@ -78,3 +78,16 @@ def test_a_gradient_that_is_not_finite_stops_with_its_step(density):
     prior = PlainPrior(lambda z, sigma: z / 0, SCHEDULE)
     with pytest.raises(NonFiniteError, match="gradient at step 0"):
         distil(density.grid(2), SDS(), prior, SharedNoise(0), steps=3)
+
+
+def test_samples_lie_on_the_density(tiny):
+    problem = Problem("8gaussians")
+    points = sampled(problem, SharedNoise(0), tiny)
+    distance = torch.cdist(points, problem.target().means).amin(1)
+    assert points.shape == (36, 2) and float(distance.max()) < 4 * 0.0875
+
+
+def test_vsd_moves_points_and_counts_its_phi(tiny):
+    moved = optimised(Problem("8gaussians"), "VSD", 0, tiny, record_every=2)
+    assert moved.path.shape == (3, 36, 2) and moved.nfe == 2 * tiny.steps
+    assert not torch.equal(moved.points, moved.path[0])

@@ -1,7 +1,7 @@
 import pytest
 import torch
 from msd_lab.toy.learned import Training
-from msd_lab.toy.problems import METHODS, TABLE1, Problem
+from msd_lab.toy.problems import METHODS, PUBLISHED1, PUBLISHED2, PUBLISHED3, TABLE1, Problem
 
 
 def test_problems_name_the_networks_they_need():
@@ -32,3 +32,17 @@ def test_the_ideal_problem_is_the_density_itself(tiny):
 def test_every_method_of_ours_has_the_same_bandwidth_to_end_at():
     ours = [METHODS[name]() for name in METHODS if name.startswith("MSD")]
     assert {estimator.bandwidth.end for estimator in ours} == {0.03}
+
+
+@pytest.mark.parametrize(
+    ("problem", "method", "metric", "figure"),
+    [
+        (Problem("fractal", "learned", "cfg"), "SDI", "recall", 0.48),
+        (Problem("fractal", "learned", "autoguidance"), "DDIM", "precision", 0.96),
+        (Problem("pinwheel"), "SDI", "recall", 0.001),
+        (Problem("pinwheel", "learned"), "MSD", "nll", -2.19),
+        (Problem("spiral", "learned"), "MSD split", "efficiency", 6.32),
+    ],
+)
+def test_figures_are_read_into_their_places(problem, method, metric, figure):
+    assert (PUBLISHED1 | PUBLISHED2 | PUBLISHED3)[problem, method, metric] == figure

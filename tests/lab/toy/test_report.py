@@ -3,40 +3,40 @@ import math
 from io import StringIO
 
 import pytest
-from msd_lab.toy.measurement import averaged
-from msd_lab.toy.problems import TABLE1, TABLE3, Problem
-from msd_lab.toy.report import Section, entry, grids, show, write_json, write_markdown, write_page
+from msd_lab.toy.experiment import QUICK, Experiment, Outcome, Results, averaged
+from msd_lab.toy.problems import PUBLISHED1, TABLE1, TABLE3, Problem
+from msd_lab.toy.report import entry, show, tables, write_json, write_markdown, write_page
 from rich.console import Console
 
 
 @pytest.fixture
 def section():
-    found = averaged(TABLE1[0], "MSD", [({"nll": -2.0}, 16), ({"nll": -1.0}, 16)])
-    return Section("table1", "Table <1>", "Text & more.", found)
+    found = averaged(TABLE1[0], "MSD", [Outcome({"nll": -2.0}, 16), Outcome({"nll": -1.0}, 16)], PUBLISHED1)
+    return Results(Experiment("table1", "Table <1>", "Text & more.", []), QUICK, found, text="Text & more.")
 
 
 def test_an_infinite_figure_is_a_string_in_json_and_named_in_tables(tmp_path):
-    found = averaged(TABLE3[0], "MSD tweedie", [({"efficiency": math.inf}, 1)])
+    found = averaged(TABLE3[0], "MSD tweedie", [Outcome({"efficiency": math.inf}, 1)], {})
     write_json(found, tmp_path / "found.json")
     (row,) = json.loads((tmp_path / "found.json").read_text())
     assert row["mean"] == "inf" and row["density"] == "fractal" and row["nfe"] == 1
-    assert grids(found)[0].rows[0][2][0].text == "∞ (deterministic)"
+    assert tables(found)[0].rows[0][2].text == "∞ (deterministic)"
 
 
 def test_what_follows_at_in_a_metric_is_a_column():
-    found = averaged(Problem("rings"), "split", [({"bias at 0.1": 0.5, "bias at 1": 0.25}, 16)])
-    (grid,) = grids(found)
-    assert grid.columns == ["rings, ideal, λ = 0.1", "rings, ideal, λ = 1"]
-    assert [e.text for e in grid.rows[0][2]] == ["0.500", "0.250"]
+    found = averaged(Problem("rings"), "split", [Outcome({"bias at 0.1": 0.5, "bias at 1": 0.25}, 16)], {})
+    (table,) = tables(found)
+    assert table.head == ["method", "NFE", "rings, ideal, λ = 0.1", "rings, ideal, λ = 1"]
+    assert [e.text for e in table.rows[0][2:]] == ["0.500", "0.250"]
 
 
 @pytest.mark.parametrize(
-    ("metric", "value", "beaten"),
-    [("nll", -1.4, True), ("nll", -1.3, False), ("precision", 0.93, True), ("precision", 0.5, False)],
+    ("metric", "value", "mark"),
+    [("nll", -1.4, "good"), ("nll", -1.3, "bad"), ("precision", 0.93, "good"), ("precision", 0.5, "bad")],
 )
-def test_a_figure_is_compared_with_the_papers_in_its_own_sense(metric, value, beaten):
-    (found,) = averaged(TABLE1[0], "MSD", [({metric: value}, 16)])
-    assert entry(found).beaten is beaten
+def test_a_figure_is_compared_with_the_papers_in_its_own_sense(metric, value, mark):
+    (found,) = averaged(TABLE1[0], "MSD", [Outcome({metric: value}, 16)], PUBLISHED1)
+    assert entry(found).mark == mark
 
 
 def test_the_page_stands_alone(section, tmp_path):

@@ -1,21 +1,15 @@
 import pytest
 import torch
-from msd_lab.toy import scan, tables
-from msd_lab.toy.measurement import averaged
-from msd_lab.toy.problems import Problem, built
+from msd_lab.toy import scan
+from msd_lab.toy.densities import fractal
+from msd_lab.toy.experiment import Outcome, averaged
+from msd_lab.toy.problems import Problem
 
 NEAR = {"nll": -1.1, "precision": 0.95, "recall": 0.4, "mmd": 9.0}  # the paper's MSD: -1.32, .92, .33
 
 
-@pytest.fixture
-def _few(monkeypatch):
-    """A learning rate and a start."""
-    monkeypatch.setattr(scan, "LEARNING_RATES", (0.1,))
-    monkeypatch.setattr(scan, "STARTS", (1.0,))
-
-
 def rows(set_up, figures):
-    return averaged(Problem("fractal"), str(set_up), [(figures, 1)])
+    return averaged(Problem("fractal"), str(set_up), [Outcome(figures, 1)], {})
 
 
 def test_a_set_up_is_as_near_as_its_farthest_figure():
@@ -36,20 +30,8 @@ def test_a_large_nll_has_to_be_near_by_a_tenth():
 
 
 def test_a_start_is_a_grid_about_the_views_centre_or_normal():
-    density = built("fractal")
+    density = fractal()
     grid, wide, normal = (scan.SetUp("SDS", start, 0.1).points(density, 8) for start in (1.0, 2.0, 0.0))
     torch.testing.assert_close(wide.mean(0), grid.mean(0))
     torch.testing.assert_close(wide.std(0), 2 * grid.std(0))
     assert normal.shape == grid.shape and not torch.allclose(normal, grid)
-
-
-@pytest.mark.usefixtures("_few")
-def test_the_command_tries_every_method_and_shows_the_nearest_of_each(settings):
-    assert {s.method for s in scan.set_ups()} == {"MSD", "SDS", "VSD", "SDI"}
-    assert len(scan.set_ups()) == 2 * (3 + 1 + 3 + 1)
-    section = tables.scan(settings)
-    shown = dict.fromkeys(m.method for m in section.measurements)
-    assert len(shown) == 16 + 4
-    chosen = [label.partition(":")[0] for label in shown if label.endswith(", nearest")]
-    assert chosen == ["MSD", "SDS", "VSD", "SDI"]
-    assert "16 set-ups" in section.text

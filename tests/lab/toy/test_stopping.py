@@ -1,7 +1,7 @@
 """The criterion of convergence on densities whose modes are known."""
 
 import torch
-from msd_lab.toy import stopping, tables
+from msd_lab.toy import stopping
 from msd_lab.toy.problems import Problem
 from pytest import approx
 from threestudio_msd.distillation import smoothed
@@ -27,14 +27,9 @@ def test_figures_tell_points_that_stop_from_those_that_do_not():
     assert found["last NLL, never stopped"] == 1
 
 
-def test_a_smaller_threshold_stops_later(settings):
-    found, nfe = stopping.stopped("tweedie", Problem("fractal"), 0, settings.scale, lambda *_: None)
+def test_a_smaller_threshold_stops_later(tiny):
+    sampler = stopping.SAMPLERS["tweedie"]
+    found, nfe, _ = stopping.stopped(Problem("fractal"), sampler, 0, tiny, lambda *_: None)
     saved = [found[f"calls saved, threshold {threshold:g}"] for threshold in stopping.THRESHOLDS]
-    assert nfe == settings.scale.steps
+    assert nfe == tiny.steps
     assert 1 > saved[0] >= saved[1] >= saved[2] >= 0
-
-
-def test_the_command_has_a_row_for_every_sampler(settings, monkeypatch):
-    monkeypatch.setattr(stopping, "PROBLEMS", (Problem("fractal"),))
-    section = tables.stopping(settings)
-    assert {m.method for m in section.measurements} == set(stopping.SAMPLERS)
