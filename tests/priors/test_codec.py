@@ -11,7 +11,8 @@ from threestudio_msd.priors.codec import LatentCodec, PixelCodec
 
 def small_vae(**settings):
     """An autoencoder of 16 x 16 images and 4 x 4 latents."""
-    return build(architecture("tiny", 4, 16, **settings))
+    part = architecture(512, **settings)
+    return build(part, part.config("tiny"))
 
 
 @pytest.mark.new_diffusers

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,17 +24,17 @@ Changes = Mapping[str, Mapping[str, Any]]
 
 
 def architecture(like: str, size: str) -> Architecture:
-    """A known pipeline's parts.
+    """Look up a known pipeline.
 
     Raises:
-        UserError: It, or the size, is not known.
+        UserError: The pipeline, or the size, is not known.
     """
     for option, value, known in (("--like", like, ARCHITECTURES), ("--size", size, SIZES)):
         if value not in known:
             raise UserError(
                 f"{option}: expected one of {', '.join(known)}, got {value!r}{did_you_mean(value, known)}"
             )
-    return ARCHITECTURES[like](size)
+    return ARCHITECTURES[like]
 
 
 def save_random_pipeline(
@@ -50,96 +49,89 @@ def save_random_pipeline(
     """Write a pipeline with random weights, one part in memory at a time.
 
     Args:
-        folder: Where to; what is there is overwritten.
+        folder: Folder to write; overwritten.
         like: One of `ARCHITECTURES`.
         size: One of `SIZES`.
-        seed: Of the weights; a part's depend on its own name alone.
-        dtype: Of the weights.
-        tokens: Length of CLIP's prompts; as published by default, and 8 in a tiny one.
+        seed: Seed of the weights; a part's depend on it and on the part's name alone.
+        dtype: Precision of the weights.
+        tokens: Length of CLIP's prompts; `TOKENS` by default.
         changes: Settings of parts.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: What to write is not known.
+        UserError: The pipeline, or the size, is not known.
     """
     import diffusers  # a second to import
 
-    made, index = architecture(like, size), {}
-    for name, part in made.parts.items():
-        config = {**part.config, **(changes or {}).get(name, {})}
+    known, length = architecture(like, size), tokens or TOKENS[size]
+    optional = getattr(diffusers, known.pipeline)._optional_components
+    index: dict[str, Any] = {"_class_name": known.pipeline, "_diffusers_version": diffusers.__version__}
+    index |= dict.fromkeys(optional, (None, None))
+    for name, part in known.parts.items():
+        config = {**part.config(size), **(changes or {}).get(name, {})}
         if name.startswith("text_encoder"):
             kind = name.replace("text_encoder", "tokenizer")
-            tokenizer = save_tokenizer(folder / kind, part.cls, tokens or TOKENS[size])
+            tokenizer = save_tokenizer(folder / kind, part.cls, length)
             index[kind] = [type(tokenizer).__module__.split(".")[0], type(tokenizer).__name__]
-            config = with_tokenizer(config, tokenizer, part.cls, tokens or TOKENS[size])
-        with seeded(seed_from(seed, name)):
-            save_part(folder / name, Part(part.cls, config, part.library), dtype)
+            config = with_tokenizer(config, tokenizer, part.cls, length)
+        with drawing(seed_from(seed, name), dtype):
+            made = build(part, config)
+        if isinstance(made, nn.Module) and any(p.dtype != dtype for p in made.parameters()):
+            made.to(dtype)
+        made.save_pretrained(folder / name, safe_serialization=True)
         index[name] = [part.library, part.cls]
-    head = {"_class_name": made.pipeline, "_diffusers_version": diffusers.__version__}
-    save_text(json.dumps({**head, **made.settings, **index}, indent=2), folder / INDEX)
+    if "safety_checker" in index:
+        index["requires_safety_checker"] = False
+    save_text(json.dumps(index, indent=2), folder / INDEX)
     return folder
 
 
-def save_part(folder: Path, part: Part, dtype: torch.dtype) -> None:
-    """Write a part, of the given precision where it has weights."""
-    with default_dtype(dtype):  # so that a large one never lies in memory in float32
-        made = build(part)
-    if isinstance(made, nn.Module) and any(p.dtype != dtype for p in made.parameters()):
-        made.to(dtype)
-    asked = inspect.signature(made.save_pretrained).parameters  # older libraries pickle unless asked not to
-    made.save_pretrained(folder, **{name: True for name in ("safe_serialization",) if name in asked})
-
-
-def build(part: Part) -> Any:
-    """A part with the weights that its class begins with."""
-    cls = getattr(importlib.import_module(part.library), part.cls)
-    config = dict(part.config)
+def build(part: Part, config: Mapping[str, Any] | None = None) -> Any:
+    """Build a part, at full size by default, with the weights that its class begins with."""
+    cls, config = getattr(importlib.import_module(part.library), part.cls), config or part.full
     return cls(cls.config_class(**config)) if part.library == "transformers" else cls(**config)
 
 
 def parameters(like: str, size: str = "full") -> dict[str, int]:
-    """How many parameters each part with weights has; nothing is computed.
+    """Count the parameters of each part with weights; nothing is computed.
 
     Raises:
-        UserError: What to look at is not known.
+        UserError: The pipeline, or the size, is not known.
     """
-    found = {}
-    for name, part in architecture(like, size).parts.items():
-        if name != "scheduler":
-            found[name] = sum(parameter.numel() for parameter in on_meta(part).parameters())
-    return found
+    parts = architecture(like, size).parts.items()
+    built = {name: on_meta(part, size) for name, part in parts if name != "scheduler"}
+    return {name: sum(p.numel() for p in module.parameters()) for name, module in built.items()}
 
 
-def on_meta(part: Part) -> nn.Module:
-    """A part without its weights' memory."""
-    config = {key: value for key, value in part.config.items() if value is not None}
+def on_meta(part: Part, size: str = "full") -> nn.Module:
+    """Build a part without its weights' memory."""
     with torch.device("meta"):
-        made = build(Part(part.cls, config, part.library))
+        made = build(part, {key: value for key, value in part.config(size).items() if value is not None})
     return made.to("meta")  # with the tables that a class makes elsewhere
 
 
 def save_tokenizer(folder: Path, encoder: str, tokens: int) -> Any:
-    """A tokenizer of single letters for a text encoder's class: any lower-case prompt tokenises."""
-    from transformers import CLIPTokenizer
-
+    """Write a tokenizer of single letters for a text encoder's class: any lower-case prompt tokenises."""
     folder.mkdir(parents=True, exist_ok=True)
-    if encoder.startswith("T5"):
-        tokenizer = t5_tokenizer(folder)
-    else:
-        letters = [chr(c) for c in range(33, 127)]
-        words = [*letters, *[f"{letter}</w>" for letter in letters], "<|startoftext|>", "<|endoftext|>"]
-        save_text(json.dumps({word: i for i, word in enumerate(words)}), folder / "vocab.json")
-        save_text("#version: 0.2\n", folder / "merges.txt")
-        files = (str(folder / "vocab.json"), str(folder / "merges.txt"))
-        tokenizer = CLIPTokenizer(*files, model_max_length=tokens)
+    tokenizer = t5_tokenizer(folder) if encoder.startswith("T5") else clip_tokenizer(folder, tokens)
     tokenizer.save_pretrained(folder)
     return tokenizer
 
 
+def clip_tokenizer(folder: Path, tokens: int) -> Any:
+    from transformers import CLIPTokenizer
+
+    letters = [chr(c) for c in range(33, 127)]
+    words = [*letters, *[f"{letter}</w>" for letter in letters], "<|startoftext|>", "<|endoftext|>"]
+    save_text(json.dumps({word: i for i, word in enumerate(words)}), folder / "vocab.json")
+    save_text("#version: 0.2\n", folder / "merges.txt")
+    return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=tokens)
+
+
 def t5_tokenizer(folder: Path) -> Any:
-    """T5's tokenizer with single letters; before transformers 5 it reads them from a file, written here.
+    """Build T5's tokenizer of single letters, which it reads from a file before transformers 5.
 
     Raises:
         ImportError: transformers is older and sentencepiece, which writes that file, is missing.
@@ -164,12 +156,11 @@ def t5_tokenizer(folder: Path) -> Any:
 
 
 def with_tokenizer(config: Mapping[str, Any], tokenizer: Any, encoder: str, tokens: int) -> dict[str, Any]:
-    """A text encoder's configuration, made to read what the tokenizer writes."""
-    fitted = {**config, "vocab_size": config["vocab_size"] or len(tokenizer)}
+    """Adapt a text encoder's configuration to what the tokenizer writes."""
+    fitted = {**config, "vocab_size": config.get("vocab_size") or len(tokenizer)}
     if encoder.startswith("CLIP"):
-        ids = (f"{kind}_token_id" for kind in ("bos", "eos", "pad"))
-        fitted |= {name: getattr(tokenizer, name) for name in ids}
-        fitted["max_position_embeddings"] = tokens
+        ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
+        return {**fitted, **ids, "max_position_embeddings": tokens}
     return fitted
 
 
@@ -178,30 +169,21 @@ def save_random_clip(folder: Path) -> None:
     from transformers import CLIPConfig, CLIPModel
 
     small = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    tokenizer = save_tokenizer(folder, "CLIPModel", 8)
-    ids = {f"{kind}_token_id": getattr(tokenizer, f"{kind}_token_id") for kind in ("bos", "eos", "pad")}
-    text = {**small, **ids, "vocab_size": len(tokenizer), "max_position_embeddings": 8}
+    text = with_tokenizer(small, save_tokenizer(folder, "CLIPModel", 8), "CLIPModel", 8)
     vision = {**small, "image_size": 32, "patch_size": 16}
-    with seeded(0):
-        CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12)).save_pretrained(
-            folder
-        )
+    with drawing(0, torch.float32):
+        model = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=12))
+    model.save_pretrained(folder)
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Random numbers from a seed, and the outer ones as they were."""
+def drawing(seed: int, dtype: torch.dtype) -> Iterator[None]:
+    """Draw new parameters from a seed, in a precision: a large part never lies in memory in float32."""
+    before = torch.get_default_dtype()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        yield
-
-
-@contextmanager
-def default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """New parameters in a precision."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(dtype)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
+        torch.set_default_dtype(dtype)
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(before)

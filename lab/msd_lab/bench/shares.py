@@ -146,7 +146,7 @@ def shares_on_meta(like: str) -> Record:
 
 def model_on_meta(like: str) -> PretrainedModel:
     """A published model without its weights."""
-    made = ARCHITECTURES[like]("full")
+    made = ARCHITECTURES[like]
     family = family_of(made.pipeline)
     network, vae = (
         on_meta(made.parts[part]).requires_grad_(False).eval() for part in (family.backbone[0], "vae")

@@ -54,12 +54,12 @@ def test_weights_have_their_precision_and_depend_on_seed_and_part_alone(tmp_path
 
 
 @pytest.mark.parametrize(
-    ("like", "size", "told"),
+    ("like", "size", "message"),
     [
         ("sdx", "tiny", "--like: expected one of sd15, .* got 'sdx'.*sdxl"),
         ("sd15", "tini", "--size: expected one of tiny, full, got 'tini'.*tiny"),
     ],
 )
-def test_an_unknown_one_is_told_the_nearest(tmp_path, like, size, told):
-    with pytest.raises(UserError, match=told):
+def test_an_unknown_one_is_answered_with_the_nearest(tmp_path, like, size, message):
+    with pytest.raises(UserError, match=message):
         save_random_pipeline(tmp_path, like, size)
