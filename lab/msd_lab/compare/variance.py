@@ -18,7 +18,7 @@ from threestudio_msd.guidance.base import LatentGuidance, View
 from torch import Tensor
 
 from ..markdown import markdown_table
-from ..measure.images import Frame, Run
+from ..measure.images import Run, Snapshot
 from ..report.table import Spread
 from .comparison import alone_in
 from .grid import Cell, Execute, Method, require_different_names, run_grid
@@ -127,7 +127,7 @@ def measure(study: Study, execute: Execute, read: Read) -> Found:
     }
 
 
-def frames_along(run: Run) -> list[Frame]:
+def frames_along(run: Run) -> list[Snapshot]:
     """`PLACES` of a run's frames."""
     frames = run.frames()
     chosen = torch.linspace(0, len(frames) - 1, PLACES).round().int().tolist()
@@ -135,7 +135,7 @@ def frames_along(run: Run) -> list[Frame]:
 
 
 def _by_seed(
-    study: Study, method: Method, read: Read, paths: Sequence[Sequence[Sequence[Frame]]]
+    study: Study, method: Method, read: Read, paths: Sequence[Sequence[Sequence[Snapshot]]]
 ) -> list[list[Quality]]:
     """One method's quality, by seed and place; prompts and particles are together the places y."""
     found = []
@@ -173,7 +173,7 @@ class Gradients:
         self.steps = int(config.trainer.max_steps)
         self.rates = (system.optimizer.get("params") or {}).get("guidance")
 
-    def at(self, frame: Frame, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:
+    def at(self, frame: Snapshot, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:
         """Draw at a frame's renders as after a part of the optimisation; and what a draw cost.
 
         Lambda is that which the frame's run had there, as an adaptive one is of a run and not of a time.

@@ -46,21 +46,17 @@ class ImageSet:
     alignment: Mapping[str, Mapping[str, np.ndarray]]
 
     def of_seed(self, seed: int) -> ImageSet:
-        """The part with one seed."""
+        """The images with one seed."""
         rows = [i for i, record in enumerate(self.records) if record.seed == seed]
-        return ImageSet(
-            [self.records[i] for i in rows],
-            self.images[rows],
-            {name: features[rows] for name, features in self.features.items()},
-            {
-                name: {figure: values[rows] for figure, values in found.items()}
-                for name, found in self.alignment.items()
-            },
-        )
+        alignment = {
+            name: {figure: values[rows] for figure, values in found.items()}
+            for name, found in self.alignment.items()
+        }
+        features = {name: values[rows] for name, values in self.features.items()}
+        return ImageSet([self.records[i] for i in rows], self.images[rows], features, alignment)
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds there are."""
         return sorted({record.seed for record in self.records})
 
 

@@ -6,11 +6,11 @@ import csv
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ NFE = "train/nfe"  # the column of a run's log
 
 @dataclass(frozen=True)
 class ImageRecord:
-    """One image on disk and what it stands for."""
+    """One image on disk, with its prompt, seed and particle."""
 
     prompt: str
     seed: int
@@ -35,8 +35,17 @@ class ImageRecord:
     path: Path
 
 
+@contextmanager
+def blamed(path: Path, fault: str = "cannot be read") -> Iterator[None]:
+    """Turn whatever a damaged file makes its reader raise into a `UserError` that names the file."""
+    try:
+        yield
+    except Exception as error:
+        raise UserError(f"{path}: {fault}: {first_line(error)}") from error
+
+
 @dataclass(frozen=True)
-class Frame:
+class Snapshot:
     """All particles of a run at one step of its path.
 
     Attributes:
@@ -60,13 +69,13 @@ class Frame:
         from threestudio_msd.image.frames import untile  # needs threestudio
 
         tiles = untile(read_pixels(self.path), self.particles)
-        factor = tiles.shape[1] // self.height  # frames are enlarged by repeating pixels
+        factor = tiles.shape[1] // self.height  # the picture repeats pixels
         return torch.from_numpy(tiles[:, ::factor, ::factor].copy()).float() / 255
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished text-to-2D run.
+    """A finished run.
 
     Args:
         folder: Its folder, the one with `configs/` and `save/`.
@@ -79,13 +88,11 @@ class Run:
         """The configuration it ran with.
 
         Raises:
-            UserError: It cannot be read, or it is not that of a text-to-2D run.
+            UserError: It cannot be read, or it is not that of a run of this package.
         """
         path = self.folder / "configs" / "parsed.yaml"
-        try:
+        with blamed(path):
             config = OmegaConf.load(path)
-        except Exception as error:  # a reader of YAML fails in many ways
-            raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
         for key in ("seed", "system.prompt_processor.prompt"):
             if not isinstance(config, DictConfig) or OmegaConf.select(config, key) is None:
                 raise UserError(f"{path}: not the configuration of a run of this package: it has no {key}")
@@ -93,54 +100,45 @@ class Run:
 
     @property
     def prompt(self) -> str:
-        """Its prompt."""
         return str(self.config.system.prompt_processor.prompt)
 
     @property
     def seed(self) -> int:
-        """Its seed."""
         return int(self.config.seed)
 
-    def records(self) -> list[ImageRecord]:
-        """The resulting images, one a particle; none while the run is unfinished.
+    def saved(self, kind: str) -> dict[int, Path]:
+        """The folders `save/itN-KIND` by step N, in order.
 
-        In a folder that an earlier, longer run has left its results in too, those of the later run.
+        Where an earlier, longer run has left its results in the same folder too, those of the later run.
         """
-        results = {
-            int(name[1]): path
-            for path in self.folder.glob("save/it*-test")
-            if (name := re.fullmatch(r"it(\d+)-test", path.name))
-        }
+        names = (re.fullmatch(r"it(\d+)-.*", path.name) for path in self.folder.glob(f"save/it*-{kind}"))
+        steps = sorted(int(name[1]) for name in names if name)
         most = OmegaConf.select(self.config, "trainer.max_steps") or 0
-        own = [step for step in results if step <= most] or list(results)
-        if not own:
-            return []
-        paths = [path for path in results[max(own)].glob("*.png") if path.stem.isdigit()]
-        return [
-            ImageRecord(self.prompt, self.seed, int(path.stem), path)
-            for path in sorted(paths, key=lambda path: int(path.stem))
-        ]
+        own = [step for step in steps if step <= most] or steps
+        return {step: self.folder / f"save/it{step}-{kind}" for step in own}
 
-    def frames(self) -> list[Frame]:
-        """The path of the images, by step.
+    def records(self) -> list[ImageRecord]:
+        """The resulting images, one a particle; none while the run is unfinished."""
+        newest = [*self.saved("test").values()][-1:]
+        paths = {int(path.stem): path for at in newest for path in at.glob("*.png") if path.stem.isdigit()}
+        return [ImageRecord(self.prompt, self.seed, i, paths[i]) for i in sorted(paths)]
+
+    def frames(self) -> list[Snapshot]:
+        """The images along the way, by step.
 
         Raises:
-            UserError: The list of frames is missing or garbled.
+            UserError: The list of them is missing or garbled.
         """
         listed, spent = self.folder / "save/progress/frames.json", self.nfe_by_step()
         height, particles = int(self.config.data.height), int(self.config.data.n_particles)
-        try:
-            entries: list[dict[str, Any]] = json.loads(listed.read_text(encoding="utf-8"))
-            shown = [(int(entry["step"]), entry["bandwidth"]) for entry in entries]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{listed}: not a list of frames: {first_line(error)}") from error
-        frames = []
-        for step, bandwidth in shown:
-            # a frame is taken before its step's update: what was spent up to the step before made it
+        with blamed(listed, "not a list of frames"):
+            entries = [(int(e["step"]), e["bandwidth"]) for e in json.loads(listed.read_text("utf-8"))]
+        shown = []
+        for step, bandwidth in entries:
+            # a picture is taken before its step's update: the network calls up to the step before made it
             nfe = max((value for at, value in spent.items() if at < step), default=0.0)
-            path = listed.with_name(f"{step}.png")
-            frames.append(Frame(step, nfe, path, particles, height, bandwidth))
-        return frames
+            shown.append(Snapshot(step, nfe, listed.with_name(f"{step}.png"), particles, height, bandwidth))
+        return shown
 
     def nfe_by_step(self) -> dict[int, float]:
         """Network function evaluations spent on one particle, by step; empty where none is logged."""
@@ -149,7 +147,7 @@ class Run:
         for log in sorted(logs, key=lambda path: int(path.parent.name.rpartition("_")[2])):
             with open(log, newline="", encoding="utf-8") as file:
                 rows = {int(row["step"]): float(row[NFE]) for row in csv.DictReader(file) if row.get(NFE)}
-            # a later log goes on from where it begins, the first step if the run was begun anew
+            # a later log replaces the earlier ones from its first step on
             spent = {step: value for step, value in spent.items() if step < min(rows, default=0)} | rows
         return spent
 
@@ -164,17 +162,12 @@ class Run:
 
     @property
     def steps(self) -> int:
-        """Optimiser steps that it took, up to the last that was logged.
+        """Optimiser steps taken, up to the last that was logged.
 
         Raises:
             UserError: None are logged.
         """
         return max(self._spent()) + 1
-
-    @property
-    def nfe_per_step(self) -> float:
-        """What an optimiser step cost on average."""
-        return self.nfe / self.steps
 
     def _spent(self) -> dict[int, float]:
         spent = self.nfe_by_step()
@@ -186,7 +179,7 @@ class Run:
 def read_runs(folder: Path) -> list[Run]:
     """All finished runs in a folder, at any depth, by path; of a run's own subfolder, that run."""
     configs = [path for path in sorted(folder.glob("**/configs/parsed.yaml")) if not _is_copy(path)]
-    configs = configs or [*(parent / "configs/parsed.yaml" for parent in list(folder.resolve().parents)[:2])]
+    configs = configs or [parent / "configs/parsed.yaml" for parent in [*folder.resolve().parents][:2]]
     runs = (Run(config.parent.parent) for config in configs if config.is_file())
     return [run for run in runs if run.records()]
 
@@ -201,10 +194,10 @@ def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
 
     Args:
         folder: Where they lie, at any depth; or one picture.
-        prompt: What they stand for, whatever the runs were asked for; loose pictures need it.
+        prompt: Replaces the prompts that runs and samples were made for; loose pictures need it.
 
     Raises:
-        UserError: If there are none, or a list of samples is garbled.
+        UserError: There are none, or a list of samples is garbled.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such file or folder")
@@ -230,14 +223,12 @@ def read_samples(folder: Path) -> list[ImageRecord]:
     path = folder / SAMPLES
     if not path.is_file():
         return []
-    try:
-        entries: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))
+    with blamed(path, "not a list of samples"):
+        entries = json.loads(path.read_text(encoding="utf-8"))
         records = [
             ImageRecord(str(e["prompt"]), int(e["seed"]), int(e["particle"]), folder / e["path"])
             for e in entries
         ]
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: not a list of samples: {first_line(error)}") from error
     for record in records:
         if not record.path.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"{path}: lists a file outside its folder: {record.path}")
@@ -266,19 +257,17 @@ def read_images(records: Iterable[ImageRecord]) -> Tensor:
     """
     arrays: list[np.ndarray] = []
     for record in records:
-        pixels = read_pixels(record.path)
-        if min(pixels.shape[:2]) < LEAST:
-            size = f"{pixels.shape[1]} x {pixels.shape[0]}"
+        arrays.append(read_pixels(record.path))
+        first, size = (f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (arrays[0], arrays[-1]))
+        if min(arrays[-1].shape[:2]) < LEAST:
             raise UserError(f"{record.path}: expected at least {LEAST} x {LEAST} pixels, these are {size}")
-        if arrays and pixels.shape != arrays[0].shape:
-            sizes = " and ".join(f"{a.shape[1]} x {a.shape[0]}" for a in (arrays[0], pixels))
-            raise UserError(f"{record.path}: images of one size are needed, these are {sizes}")
-        arrays.append(pixels)
+        if size != first:
+            raise UserError(f"{record.path}: images of one size are needed, these are {first} and {size}")
     return torch.from_numpy(np.stack(arrays)).float() / 255
 
 
 def eight_bits(images: Tensor) -> np.ndarray:
-    """Images in [0, 1] as files hold them."""
+    """Round images in [0, 1] to the bytes of a file."""
     return (images.clamp(0, 1) * 255).round().byte().cpu().numpy()
 
 
@@ -287,26 +276,15 @@ def write_samples(folder: Path, prompt: str, seed: int, images: Tensor) -> list[
 
     The list is replaced whole, after the images are there.
     """
-    kept = [record for record in read_samples(folder) if (record.prompt, record.seed) != (prompt, seed)]
+    others = [record for record in read_samples(folder) if (record.prompt, record.seed) != (prompt, seed)]
     place = folder / slug(prompt)
     added = [ImageRecord(prompt, seed, i, place / f"{seed}-{i}.png") for i in range(len(images))]
     for record, pixels in zip(added, eight_bits(images), strict=True):
         write_whole(record.path, Image.fromarray(pixels).save)
-    records = [*kept, *added]
-    save_text(json.dumps(_entries(records, folder), indent=1), folder / SAMPLES)
+    records = [*others, *added]
+    entries = [asdict(r) | {"path": r.path.relative_to(folder).as_posix()} for r in records]
+    save_text(json.dumps(entries, indent=1), folder / SAMPLES)
     return records
-
-
-def _entries(records: Sequence[ImageRecord], folder: Path) -> list[dict[str, object]]:
-    return [
-        {
-            "prompt": r.prompt,
-            "seed": r.seed,
-            "particle": r.particle,
-            "path": r.path.relative_to(folder).as_posix(),
-        }
-        for r in records
-    ]
 
 
 def slug(prompt: str, longest: int = 60) -> str:

@@ -77,42 +77,40 @@ def render_mesh(mesh: trimesh.Trimesh, cameras: Cameras, size: int, background: 
     Returns:
         `[n, size, size, 3]`.
     """
-    points, colours = surface_samples(mesh, PER_PIXEL * (size * SUPERSAMPLING) ** 2)
-    views = [
-        view_of(points, colours, cameras[i : i + 1], size * SUPERSAMPLING, background)
-        for i in range(len(cameras))
-    ]
-    return F.avg_pool2d(torch.stack(views).permute(0, 3, 1, 2), SUPERSAMPLING).permute(0, 2, 3, 1)
+    samples = surface_samples(mesh, PER_PIXEL * (size * SUPERSAMPLING) ** 2)
+    views = views_of(*samples, cameras, size * SUPERSAMPLING, background)
+    return F.avg_pool2d(views.permute(0, 3, 1, 2), SUPERSAMPLING).permute(0, 2, 3, 1)
 
 
-def view_of(points: Tensor, colours: Tensor, camera: Cameras, size: int, background: Tensor) -> Tensor:
-    """Coloured points `[N, 3]` as one camera sees them, `[size, size, 3]`."""
-    plane, depth = project(camera, points)
-    return splat(plane[0], depth[0], colours, size, background)
-
-
-def splat(plane: Tensor, depth: Tensor, colours: Tensor, size: int, background: Tensor) -> Tensor:
-    """The nearest point's colour in every pixel, `[size, size, 3]`.
+def views_of(points: Tensor, colours: Tensor, cameras: Cameras, size: int, background: Tensor) -> Tensor:
+    """Draw coloured points: the nearest one's colour in every pixel.
 
     Args:
-        plane: Where points are seen, (x, y) in [0, 1] from the top left, `[N, 2]`.
-        depth: Their distances along the viewing axis, `[N]`.
+        points: `[N, 3]`.
         colours: `[N, 3]`.
+        cameras: n of them.
         size: Pixels along a side.
         background: Where no point is, `[3]`.
+
+    Returns:
+        `[n, size, size, 3]`.
     """
-    seen = (depth > 0) & (plane >= 0).all(-1) & (plane < 1).all(-1)
-    x, y = (plane[seen] * size).long().unbind(-1)
-    pixel, depth, colours = y * size + x, depth[seen], colours[seen]
-    nearest = torch.full((size * size,), torch.inf).scatter_reduce(0, pixel, depth, "amin")
-    front = depth == nearest[pixel]
-    image = background.float().repeat(size * size, 1)
-    image[pixel[front]] = colours[front]
-    return image.view(size, size, 3)
+    views = []
+    for i in range(len(cameras)):
+        (plane,), (depth,) = project(cameras[i : i + 1], points)
+        seen = (depth > 0) & (plane >= 0).all(-1) & (plane < 1).all(-1)
+        x, y = (plane[seen] * size).long().unbind(-1)
+        pixel, depth = y * size + x, depth[seen]
+        nearest = torch.full((size * size,), torch.inf).scatter_reduce(0, pixel, depth, "amin")
+        front = depth == nearest[pixel]
+        image = background.float().repeat(size * size, 1)
+        image[pixel[front]] = colours[seen][front]
+        views.append(image.view(size, size, 3))
+    return torch.stack(views)
 
 
 def census(mesh: trimesh.Trimesh) -> dict[str, float]:
-    """What a mesh is made of: `watertight` (1 or 0), `components`, `faces`."""
+    """Count a mesh's parts: `watertight` (1 or 0), `components`, `faces`."""
     welded = mesh.copy()
     welded.merge_vertices(merge_tex=True, merge_norm=True)
     return {

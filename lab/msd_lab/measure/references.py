@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import cache
+from itertools import product
 from pathlib import Path
 
 from omegaconf import DictConfig
 from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
 
-from ..compare.grid import LOCK
 from ..tinyworld.render import true_renders
 from .images import SAMPLES, ImageRecord, read_pixels, read_records, read_samples, write_samples
 
 SETTINGS = "settings.json"
-MOST_IMAGES, MOST_STEPS, MOST_SCALE = 10_000, 10_000, 1000
+MOST, MOST_SCALE = 10_000, 1000  # images and steps; guidance
+Pair = tuple[str, int]  # a prompt and a seed
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ class Sampling:
     solver: str = "ddim"
 
     def __post_init__(self) -> None:
-        for name, most in (("particles", MOST_IMAGES), ("steps", MOST_STEPS)):
-            if not 1 <= getattr(self, name) <= most:
-                raise UserError(f"--{name}: expected a number from 1 to {most}, got {getattr(self, name)}")
+        for name in ("particles", "steps"):
+            if not 1 <= getattr(self, name) <= MOST:
+                raise UserError(f"--{name}: expected a number from 1 to {MOST}, got {getattr(self, name)}")
         if not abs(self.scale) <= MOST_SCALE:
             raise UserError(f"--scale: expected a number within ±{MOST_SCALE}, got {self.scale}")
 
@@ -66,32 +69,35 @@ def sample_prompts(
     Raises:
         UserError: The config's guidance is not one of this package, or the folder holds something else.
     """
+    system, seeds = config.system, list(seeds)
+    _forget_others(out, {**asdict(settings), "model": str(system.guidance.pretrained_model_name_or_path)})
+    missing = _missing(out, prompts, seeds, settings.particles)
+    if missing:
+        _sample(system, missing, settings, out)
+    return _selected(out, prompts, seeds)
+
+
+def _sample(system: DictConfig, missing: Sequence[Pair], settings: Sampling, out: Path) -> None:
     import threestudio
     from rich.progress import track
     from threestudio_msd.guidance.base import LatentGuidance
     from threestudio_msd.guidance.sampling import sample_images
 
-    system = config.system
-    model = system.guidance.pretrained_model_name_or_path
-    seeds = list(seeds)
-    _forget_others(out, {**asdict(settings), "model": str(model)})
-    there = _there(out, settings.particles)
-    todo = [prompt for prompt in prompts if any((prompt, seed) not in there for seed in seeds)]
-    if todo:
-        guidance = threestudio.find(system.guidance_type)(system.guidance)
-        if not isinstance(guidance, LatentGuidance):
-            raise UserError(
-                f"system.guidance_type: {system.guidance_type}: only guidances of this package "
-                "can be sampled from"
-            )
-    for prompt in track(todo, "sampling", disable=not todo):
-        processor = threestudio.find(system.prompt_processor_type)(
-            {**system.prompt_processor, "prompt": prompt}
+    guidance = threestudio.find(system.guidance_type)(system.guidance)
+    if not isinstance(guidance, LatentGuidance):
+        raise UserError(
+            f"system.guidance_type: {system.guidance_type}: only guidances of this package "
+            "can be sampled from"
         )
-        for seed in (seed for seed in seeds if (prompt, seed) not in there):
-            arguments = (settings.particles, seed, settings.steps, settings.scale, settings.solver)
-            write_samples(out, prompt, seed, sample_images(guidance, processor(), *arguments))
-    return [record for record in read_records(out) if record.prompt in prompts and record.seed in seeds]
+
+    @cache
+    def embeddings(prompt: str) -> object:
+        kind = threestudio.find(system.prompt_processor_type)
+        return kind({**system.prompt_processor, "prompt": prompt})()
+
+    for prompt, seed in track(missing, "sampling"):
+        arguments = (settings.particles, seed, settings.steps, settings.scale, settings.solver)
+        write_samples(out, prompt, seed, sample_images(guidance, embeddings(prompt), *arguments))
 
 
 def render_prompts(
@@ -100,13 +106,27 @@ def render_prompts(
     """Render the tiny world's truth of all prompts, from random cameras; what is already there is kept.
 
     Raises:
-        ValueError: If a prompt is not of the tiny world.
+        ValueError: A prompt is not of the tiny world.
     """
-    seeds, there = list(seeds), _there(out, particles)
-    for prompt in prompts:
-        for seed in seeds:
-            if (prompt, seed) not in there:
-                write_samples(out, prompt, seed, true_renders(prompt, particles, seed))
+    seeds = list(seeds)
+    for prompt, seed in _missing(out, prompts, seeds, particles):
+        write_samples(out, prompt, seed, true_renders(prompt, particles, seed))
+    return _selected(out, prompts, seeds)
+
+
+def _missing(out: Path, prompts: Sequence[str], seeds: Sequence[int], particles: int) -> list[Pair]:
+    """The prompts and seeds of which there are not so many whole images."""
+    counts = Counter((record.prompt, record.seed) for record in read_samples(out) if _is_whole(record.path))
+    return [pair for pair in product(prompts, seeds) if counts[pair] != particles]
+
+
+def _is_whole(path: Path) -> bool:
+    with suppress(UserError):
+        return bool(read_pixels(path).size)
+    return False
+
+
+def _selected(out: Path, prompts: Sequence[str], seeds: Sequence[int]) -> list[ImageRecord]:
     return [record for record in read_records(out) if record.prompt in prompts and record.seed in seeds]
 
 
@@ -116,27 +136,15 @@ def _forget_others(out: Path, settings: dict[str, object]) -> None:
     Raises:
         UserError: The folder holds something else.
     """
-    note, listed = out / SETTINGS, out / SAMPLES
-    if note.is_file() and note.read_text(encoding="utf-8") == json.dumps(settings):
+    note, text = out / SETTINGS, json.dumps(settings)
+    if note.is_file() and note.read_text(encoding="utf-8") == text:
         return
-    if listed.is_file():
+    if (out / SAMPLES).is_file():
         for record in read_samples(out):
             record.path.unlink(missing_ok=True)
-        listed.unlink()
-    elif out.exists() and not (out.is_dir() and {entry.name for entry in out.iterdir()} <= {SETTINGS, LOCK}):
+        (out / SAMPLES).unlink()
+    elif out.is_file() or any(
+        entry.name != SETTINGS and not entry.name.startswith(".") for entry in out.glob("*")
+    ):
         raise UserError(f"{out}: holds other things than samples; name a new folder")
-    save_text(json.dumps(settings), note)
-
-
-def _there(out: Path, particles: int) -> set[tuple[str, int]]:
-    """The prompts and seeds of which so many images are there, whole."""
-    counts = Counter((record.prompt, record.seed) for record in read_samples(out) if _is_whole(record.path))
-    return {pair for pair, count in counts.items() if count == particles}
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        read_pixels(path)
-    except UserError:
-        return False
-    return True
+    save_text(text, note)

@@ -45,10 +45,10 @@ class Scene(Protocol):
     """What can be measured."""
 
     def views(self, cameras: Cameras, size: int, background: Tensor) -> Views:
-        """Seen by these cameras, on a plain background `[3]`."""
+        """Render it for these cameras, on a plain background `[3]`."""
 
     def density(self, points: int) -> Tensor:
-        """On a lattice over its box, `[points] * 3`."""
+        """Its density on a lattice over its box, `[points] * 3`."""
 
 
 def scene_figures(scene: Scene, prompt: str, judges: Sequence[Judge]) -> dict[str, float]:
@@ -68,12 +68,11 @@ def scene_figures(scene: Scene, prompt: str, judges: Sequence[Judge]) -> dict[st
         caption = parse_prompt(prompt)
     except ValueError:
         return found
-    verdicts = {
-        f"{name}{ending}": value
-        for judge, ending in zip(judges, ENDINGS, strict=False)
-        for name, value in judged(caption, cameras, views, judge).items()
-    }
-    return {**against_truth(caption, cameras, views), **verdicts, **found}
+    truth = against_truth(caption, cameras, views)
+    for judge, ending in zip(judges, ENDINGS, strict=False):
+        read = judged(caption, cameras, views, judge)
+        truth |= {f"{name}{ending}": value for name, value in read.items()}
+    return truth | found
 
 
 def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str, float]:
@@ -83,7 +82,7 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
         `iou` of the silhouettes, `l1` of the colours, `yaw_error`: by how many degrees it is turned.
     """
     size, few = views.colour.shape[1], slice(None, None, 5)  # small and few are enough to find the turn
-    small = quarter(views.colour[few])
+    small = F.avg_pool2d(views.colour[few].permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
 
     def distance(yaw: float) -> float:
         return float((true_views(caption, turned(cameras[few], yaw), size // 4)[0] - small).abs().mean())
@@ -96,11 +95,6 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
         "l1": float((colour - views.colour).abs().mean()),
         "yaw_error": turn_between(yaw, 0.0),
     }
-
-
-def quarter(images: Tensor) -> Tensor:
-    """Images `[n, H, W, 3]` at a quarter of their size."""
-    return F.avg_pool2d(images.permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
 
 
 def best_yaw(distance: Callable[[float], float]) -> float:

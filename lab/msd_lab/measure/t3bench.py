@@ -15,7 +15,7 @@ import trimesh
 from torch import Tensor
 
 from ..tinyworld.render import Cameras
-from .meshes import surface_samples, view_of
+from .meshes import surface_samples, views_of
 
 SUBDIVISIONS, RADIUS = 2, 2.2
 FIELDS = tuple(180 / n for n in (3, 4, 5, 6, 7.5))  # vertical, degrees
@@ -28,10 +28,10 @@ Score = Callable[[Tensor], np.ndarray]
 
 
 def normalised(mesh: trimesh.Trimesh) -> trimesh.Trimesh:
-    """A copy whose vertices' mean is the origin and whose largest coordinate is 1."""
+    """Copy a mesh so that its vertices' mean is the origin and its largest coordinate is 1."""
     moved = mesh.copy()
-    moved.vertices = moved.vertices - moved.vertices.mean(0)
-    moved.vertices = moved.vertices / np.abs(moved.vertices).max()
+    moved.vertices -= moved.vertices.mean(0)
+    moved.vertices /= np.abs(moved.vertices).max()
     return moved
 
 
@@ -42,36 +42,31 @@ def corners() -> trimesh.Trimesh:
 
 def cameras_at(corner: np.ndarray) -> Cameras:
     """One camera for each field of view, all at a corner `[3]`, looking at the origin."""
-    n, (x, y, z) = len(FIELDS), corner / np.linalg.norm(corner)
-    elevation, azimuth = np.degrees(np.arcsin(z)), np.degrees(np.arctan2(y, x))
-    return Cameras(
-        *(torch.full((n,), float(value)) for value in (elevation, azimuth, RADIUS)), torch.tensor(FIELDS)
-    )
+    x, y, z = corner / np.linalg.norm(corner)
+    angles = np.degrees(np.arcsin(z)), np.degrees(np.arctan2(y, x))
+    place = (torch.full((len(FIELDS),), float(value)) for value in (*angles, RADIUS))
+    return Cameras(*place, torch.tensor(FIELDS))
 
 
 def smoothed(scores: np.ndarray, sphere: trimesh.Trimesh) -> np.ndarray:
-    """Scores `[V]` of the corners, each averaged with its neighbours', `ROUNDS` times."""
+    """Average the scores `[V]` of the corners with their neighbours', `ROUNDS` times."""
     for _ in range(ROUNDS):
         scores = np.array([scores[[i, *near]].mean() for i, near in enumerate(sphere.vertex_neighbors)])
     return scores
 
 
 def t3_scores(mesh: trimesh.Trimesh, score: Score, size: int = SIZE) -> dict[str, float]:
-    """Figures of a mesh.
-
-    Args:
-        mesh: With colours.
-        score: Of the pictures.
-        size: Pixels along a side.
+    """Score a mesh with colours by its pictures, `size` pixels a side.
 
     Returns:
         `t3`, the benchmark's figure in the score's own units, and `t3_mean`, the mean over all corners.
     """
     sphere, background = corners(), torch.zeros(3)
-    points, colours = surface_samples(normalised(mesh), POINTS_PER_PIXEL * size**2)
-    best = []
-    for corner in sphere.vertices:
-        cameras = cameras_at(corner)
-        views = [view_of(points, colours, cameras[i : i + 1], size, background) for i in range(len(cameras))]
-        best.append(float(np.max(score(torch.stack(views)))))
-    return {"t3": float(smoothed(np.array(best), sphere).max()), "t3_mean": float(np.mean(best))}
+    samples = surface_samples(normalised(mesh), POINTS_PER_PIXEL * size**2)
+    best = np.array(
+        [
+            float(np.max(score(views_of(*samples, cameras_at(corner), size, background))))
+            for corner in sphere.vertices
+        ]
+    )
+    return {"t3": float(smoothed(best, sphere).max()), "t3_mean": float(np.mean(best))}

@@ -1,4 +1,4 @@
-"""`msd-truth-guidance`: true pictures in the place of a prior, the ceiling of what distils one."""
+"""`msd-truth-guidance`: true pictures in place of a prior, the upper bound of distilling one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,6 @@ class TruthGuidance(BaseObject):
 
     @dataclass
     class Config(BaseObject.Config):
-        """Settings of `msd-truth-guidance`."""
-
         prompt: str = ""  # ${system.prompt_processor.prompt}
 
         def __post_init__(self) -> None:
@@ -39,23 +37,16 @@ class TruthGuidance(BaseObject):
 
     @classmethod
     def losses(cls) -> tuple[str, ...]:
-        """Names of the losses that are returned, as `loss_NAME` each."""
         return ("truth",)
 
     @classmethod
     def check_experiment(cls, settings: Mapping[str, Any]) -> None:
-        """Check the prompt.
-
-        Raises:
-            UserError: It is not of the tiny world.
-        """
-        own = settings["system"].get("guidance", {})
-        caption_of(str(own.get("prompt", "")))
+        """Raise a `UserError` for a prompt that is not of the tiny world."""
+        caption_of(str(settings["system"].get("guidance", {}).get("prompt", "")))
 
     def configure(self) -> None:
-        """Read the prompt."""
         self.caption = caption_of(self.cfg.prompt)
-        self.kept: dict[int, Tensor] = {}
+        self.cached: dict[int, Tensor] = {}
 
     def __call__(
         self,
@@ -78,7 +69,7 @@ class TruthGuidance(BaseObject):
             azimuth: Degrees, `[B]`.
             camera_distances: World units, `[B]`.
             fovy: Radians, `[B]`.
-            index: Which camera each row is, where the same ones come again: their truth is kept.
+            index: Which camera each row is, if cameras recur: their truth is cached.
             **kwargs: The rest of the batch.
 
         Returns:
@@ -92,18 +83,18 @@ class TruthGuidance(BaseObject):
         seen = Cameras(*(angles.detach().float().cpu() for angles in vars(cameras).values()))
         if keys is None:
             return true_views(self.caption, seen, size)[0]
-        new = [row for row, key in enumerate(keys) if key not in self.kept]
+        new = [row for row, key in enumerate(keys) if key not in self.cached]
         if new:
             views = true_views(self.caption, seen[torch.tensor(new)], size)[0]
-            self.kept.update({keys[row]: view for row, view in zip(new, views, strict=True)})
-        return torch.stack([self.kept[key] for key in keys])
+            self.cached |= {keys[row]: view for row, view in zip(new, views, strict=True)}
+        return torch.stack([self.cached[key] for key in keys])
 
 
 def caption_of(prompt: str) -> Caption:
-    """A prompt of the tiny world.
+    """Parse a prompt of the tiny world.
 
     Raises:
-        UserError: It is none.
+        UserError: It is not one.
     """
     try:
         return parse_prompt(prompt)

@@ -30,7 +30,7 @@ def test_a_run_is_read_back_with_its_path_and_evaluations(tmp_path):
     assert frames[0].images().shape == (4, 8, 8, 3)
     # the last frame, taken apart again, is the result itself
     assert torch.equal(frames[-1].images(), read_images(run.records()))
-    assert (run.nfe, run.nfe_per_step) == (30, 3)
+    assert (run.nfe, run.steps) == (30, 10)
 
 
 @pytest.mark.parametrize("other", [9, 20])

@@ -39,7 +39,7 @@ def test_a_camera_that_comes_again_keeps_its_truth(guidance):
     cameras = evaluation_cameras(3)
     rgb = torch.zeros(3, 16, 16, 3)
     first = guidance(rgb, **batch(cameras, index=torch.tensor([5, 6, 7])))
-    assert sorted(guidance.kept) == [5, 6, 7]
+    assert sorted(guidance.cached) == [5, 6, 7]
     elsewhere = evaluation_cameras(6)[3:]
     again = guidance(rgb, **batch(elsewhere, index=torch.tensor([5, 6, 7])))
     assert first["loss_truth"] == again["loss_truth"]
