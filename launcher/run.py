@@ -199,7 +199,7 @@ def _training_callbacks(args: Namespace, cfg: Any, settings: dict[str, Any]) -> 
         ModelCheckpoint(**saved),
         LearningRateMonitor(logging_interval="step"),
         CodeSnapshot(args.config, folder / "code", cfg.exp_root_dir),
-        ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs"), use_version=False),
+        ConfigSnapshotCallback(args.config, _as_written(cfg), str(folder / "configs")),
         StepSeed(cfg.seed, get_rank()),
         FiniteParameters(),
         *([MonitoredMetric(monitor)] if monitor else []),

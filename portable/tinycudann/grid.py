@@ -53,11 +53,7 @@ class Grid(nn.Module):
         return scales, resolutions, sizes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Interpolate; several times faster where no derivative by the input is asked for."""
-        return self.by_levels(x) if x.requires_grad and torch.is_grad_enabled() else self.at_once(x)
-
-    def at_once(self, x: Tensor) -> Tensor:
-        """All levels by one weighted look-up, without a feature a corner in memory."""
+        """Look up all levels at once; several times faster where no derivative by the input is asked for."""
         offsets = itertools.accumulate(self.sizes, initial=0)
         levels = zip(offsets, self.sizes, self.scales, self.resolutions, strict=False)
         found = [
@@ -65,8 +61,9 @@ class Grid(nn.Module):
         ]
         entries, weights = (torch.cat(parts) for parts in zip(*found, strict=True))
         table = self.params.view(-1, self.n_features)
-        bags = _sums(table, entries, weights.to(table))
-        return bags.view(len(self.sizes), len(x), -1).transpose(0, 1).flatten(1)
+        sums = _differentiable_sums if weights.requires_grad else _sums
+        features = sums(table, entries, weights.to(table))
+        return features.view(len(self.sizes), len(x), -1).transpose(0, 1).flatten(1)
 
     def _corners(
         self, x: Tensor, size: int, scale: float, resolution: int, offset: int
@@ -81,21 +78,6 @@ class Grid(nn.Module):
             weights = (torch.stack([1 - t[:, d], t[:, d]], -1)[:, :, None] * weights[:, None]).flatten(1)
         return self._index(cell.long()[:, None] + self.corners, resolution, size) + offset, weights
 
-    def by_levels(self, x: Tensor) -> Tensor:
-        """Level by level, with all derivatives."""
-        tables = self.params.view(-1, self.n_features).split(self.sizes)
-        levels = zip(tables, self.scales, self.resolutions, strict=True)
-        return torch.cat([self._level(x, *level) for level in levels], dim=-1)
-
-    def _level(self, x: Tensor, table: Tensor, scale: float, resolution: int) -> Tensor:
-        position = x * scale + 0.5
-        cell = position.detach().floor()
-        corners = cell.long()[:, None] + self.corners  # [N, 2^D, D]
-        features = table[self._index(corners, resolution, len(table))]  # [N, 2^D, F]
-        t = (position - cell)[:, None]
-        weights = torch.where(self.corners.bool(), t, 1 - t).prod(dim=-1, keepdim=True)
-        return (weights * features).sum(dim=1)
-
     def _index(self, corners: Tensor, resolution: int, size: int) -> Tensor:
         if self.kind == "Hash" and size < resolution**self.n_input_dims:
             hashed = corners[..., 0] * PRIMES[0] & UINT32
@@ -103,6 +85,11 @@ class Grid(nn.Module):
                 hashed = hashed ^ (corners[..., d] * PRIMES[d] & UINT32)
             return hashed % size
         return sum(corners[..., d] * resolution**d for d in range(self.n_input_dims)) % size
+
+
+def _differentiable_sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:
+    """As `_sums`, with all derivatives by the weights too."""
+    return (table[entries] * weights[..., None]).sum(1)
 
 
 def _sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:

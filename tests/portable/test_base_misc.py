@@ -176,6 +176,4 @@ def test_ranks(monkeypatch):
 
 
 def test_one_process_needs_no_other():
-    tensor = torch.ones(2)
-    misc.barrier()
-    assert misc.broadcast(tensor) is tensor
+    assert misc.barrier() is None

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 class MarchingCubeCPUHelper(nn.Module):
     """Marching cubes (PyMCubes) on a cubic lattice in [0, 1]^3 with `resolution` points a side."""
 
-    points_range = (0, 1)
-
     def __init__(self, resolution: int) -> None:
         super().__init__()
         self.resolution = resolution

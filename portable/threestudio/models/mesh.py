@@ -1,7 +1,5 @@
 """Triangle meshes."""
 
-from typing import Any
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -16,28 +14,20 @@ class Mesh:
         uv: Their places in a texture, from the lower left, `[V, 2]` in [0, 1], or None.
         texture: In [0, 1], `[H, W, 3]`, its first row at the top, or None.
         smooth_normals: Those of `v_nrm` before seams were cut, or None.
-        extras: Anything else, by name.
     """
 
-    def __init__(self, v_pos: Tensor, t_pos_idx: Tensor, **extras: Any) -> None:
-        self.v_pos, self.t_pos_idx, self.extras = v_pos, t_pos_idx, extras
+    def __init__(self, v_pos: Tensor, t_pos_idx: Tensor) -> None:
+        self.v_pos, self.t_pos_idx = v_pos, t_pos_idx
         self.v_rgb: Tensor | None = None
         self.uv: Tensor | None = None
         self.texture: Tensor | None = None
         self.smooth_normals: Tensor | None = None
-
-    def add_extra(self, name: str, value: Any) -> None:
-        self.extras[name] = value
 
     def set_vertex_color(self, v_rgb: Tensor) -> None:
         """Colour the vertices, `[V, 3]` in [0, 1]."""
         if len(v_rgb) != len(self.v_pos):
             raise ValueError(f"{len(v_rgb)} colours for {len(self.v_pos)} vertices")
         self.v_rgb = v_rgb
-
-    @property
-    def requires_grad(self) -> bool:
-        return self.v_pos.requires_grad
 
     @property
     def v_nrm(self) -> Tensor:
@@ -54,7 +44,7 @@ class Mesh:
 
     def remove_outlier(self, outlier_n_faces_threshold: int | float) -> "Mesh":
         """The mesh without components of fewer triangles than a number, or than a part of the largest's."""
-        if self.requires_grad or not len(self.t_pos_idx):
+        if self.v_pos.requires_grad or not len(self.t_pos_idx):
             return self
         import trimesh
 
@@ -68,4 +58,4 @@ class Mesh:
         mesh.update_faces(np.sort(np.concatenate([part for part in parts if len(part) >= least])))
         mesh.remove_unreferenced_vertices()
         vertices = torch.from_numpy(np.array(mesh.vertices)).to(self.v_pos)
-        return Mesh(vertices, torch.from_numpy(np.array(mesh.faces)).to(self.t_pos_idx), **self.extras)
+        return Mesh(vertices, torch.from_numpy(np.array(mesh.faces)).to(self.t_pos_idx))

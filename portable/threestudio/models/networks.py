@@ -1,6 +1,8 @@
 """Encodings and networks by config, those of tinycudann and threestudio's own."""
 
+import contextlib
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import tinycudann as tcnn
@@ -103,13 +105,17 @@ def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
     """
     settings = config_to_primitive(config)
     build = ENCODINGS.get(settings.get("otype"), TCNNEncoding)
+    with _named_errors("encoding", settings):
+        return CompositeEncoding(build(n_input_dims, settings), settings.get("include_xyz", False))
+
+
+@contextlib.contextmanager
+def _named_errors(kind: str, settings: dict[str, Any]) -> Iterator[None]:
     try:
-        encoding = build(n_input_dims, settings)
-    except KeyError as error:
-        raise ConfigError(f"encoding {settings.get('otype')}: {error} is missing") from error
-    except ValueError as error:
-        raise ConfigError(f"encoding {settings.get('otype')}: {error}") from error
-    return CompositeEncoding(encoding, settings.get("include_xyz", False))
+        yield
+    except (KeyError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else error
+        raise ConfigError(f"{kind} {settings.get('otype')}: {reason}") from error
 
 
 class VanillaMLP(nn.Module):
@@ -150,9 +156,5 @@ def get_mlp(n_input_dims: int, n_output_dims: int, config: Any) -> nn.Module:
     """
     settings = config_to_primitive(config)
     build = VanillaMLP if settings.get("otype") == "VanillaMLP" else TCNNNetwork
-    try:
+    with _named_errors("network", settings):
         return build(n_input_dims, n_output_dims, settings)
-    except KeyError as error:
-        raise ConfigError(f"network {settings.get('otype')}: {error} is missing") from error
-    except ValueError as error:
-        raise ConfigError(f"network {settings.get('otype')}: {error}") from error

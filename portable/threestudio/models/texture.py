@@ -29,7 +29,7 @@ def unwrap(mesh: Mesh, chart_options: dict[str, Any], pack_options: dict[str, An
     atlas.generate(chart_options=charts, pack_options=packing)
     origin, faces, uv = atlas[0]
     origin = torch.from_numpy(origin.astype("int64"))
-    cut = Mesh(mesh.v_pos[origin], torch.from_numpy(faces.astype("int64")).to(mesh.t_pos_idx), **mesh.extras)
+    cut = Mesh(mesh.v_pos[origin], torch.from_numpy(faces.astype("int64")).to(mesh.t_pos_idx))
     cut.uv = torch.from_numpy(uv).to(mesh.v_pos)
     cut.smooth_normals = mesh.v_nrm[origin]
     return cut

@@ -95,26 +95,8 @@ class BaseSystem(LightningModule, Updateable, SaverMixin):
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": parse_scheduler(self.cfg.scheduler, optimizer)}
 
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        raise NotImplementedError
-
-    def validation_step(self, batch: Any, batch_idx: int) -> Any:
-        raise NotImplementedError
-
-    def on_validation_epoch_end(self) -> None:
-        raise NotImplementedError
-
-    def test_step(self, batch: Any, batch_idx: int) -> Any:
-        raise NotImplementedError
-
-    def on_test_epoch_end(self) -> None:
-        """After all test batches."""
-
     def predict_step(self, batch: Any, batch_idx: int) -> Any:
         raise NotImplementedError
-
-    def on_predict_epoch_end(self) -> None:
-        """After all export batches."""
 
     def preprocess_data(self, batch: Any, stage: str) -> None:
         """Hook: change a batch in place before it is used."""

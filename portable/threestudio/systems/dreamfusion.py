@@ -79,9 +79,6 @@ class SceneSystem(BaseLift3DSystem):
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.save_view(f"it{self.true_global_step}-{int(batch['index'][0])}.png", batch, "validation_step")
 
-    def on_validation_epoch_end(self) -> None:
-        """Nothing is left to do."""
-
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         self.save_view(f"it{self.true_global_step}-test/{int(batch['index'][0])}.png", batch, "test_step")
 

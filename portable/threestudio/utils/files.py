@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import tempfile
 from collections.abc import Iterator
 
 
@@ -18,11 +17,9 @@ def atomic_path(path: str) -> Iterator[str]:
         ...     _ = file.write("{}")
     """
     folder, name = os.path.split(path)
-    handle, temporary = tempfile.mkstemp(prefix=".tmp-", suffix=f"-{name}"[-64:], dir=folder or ".")
-    os.close(handle)
+    temporary = os.path.join(folder, f".tmp-{os.getpid()}-{name[-64:]}")
     try:
         yield temporary
-        os.chmod(temporary, 0o666 & ~_umask())  # files of mkstemp, and of safetensors, are private
         os.replace(temporary, path)
     except OSError as error:
         if error.errno is None:
@@ -31,9 +28,3 @@ def atomic_path(path: str) -> Iterator[str]:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(temporary)
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

@@ -109,21 +109,10 @@ def cleanup() -> None:
         sys.modules["tinycudann"].free_temporary_memory()
 
 
-def _distributed() -> bool:
-    return torch.distributed.is_available() and torch.distributed.is_initialized()
-
-
 def barrier() -> None:
     """Wait for the other processes, if there are any."""
-    if _distributed():
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
-
-
-def broadcast(tensor: torch.Tensor, src: int = 0) -> torch.Tensor:
-    """`tensor`, overwritten in place by process `src`'s where there are several processes."""
-    if _distributed():
-        torch.distributed.broadcast(tensor, src=src)
-    return tensor
 
 
 def find_last_path(path: str | None) -> str | None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from threestudio.models.renderers.base import Scene
+from threestudio.models.renderers.base import HoldsScene, Scene
 from threestudio.utils.base import BaseObject
 from torch import nn
 
@@ -17,7 +17,7 @@ class ExporterOutput:
     params: dict[str, Any]
 
 
-class Exporter(BaseObject):
+class Exporter(HoldsScene, BaseObject):
     """From a scene to files."""
 
     @dataclass
@@ -28,14 +28,6 @@ class Exporter(BaseObject):
 
     def configure(self, geometry: nn.Module, material: nn.Module, background: nn.Module) -> None:
         self.sub_modules = Scene(geometry, material, background)
-
-    @property
-    def geometry(self) -> nn.Module:
-        return self.sub_modules.geometry
-
-    @property
-    def material(self) -> nn.Module:
-        return self.sub_modules.material
 
     def __call__(self) -> list[ExporterOutput]:
         raise NotImplementedError

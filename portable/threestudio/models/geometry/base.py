@@ -15,16 +15,6 @@ from threestudio.utils.ops import chunk_batch, scale_tensor
 from torch import Tensor
 
 
-def contract_to_unisphere(x: Tensor, bbox: Tensor, unbounded: bool = False) -> Tensor:
-    """Points `[..., 3]` in the box (or all of space: `unbounded`, MERF's contraction, halved) to [0, 1]^3."""
-    x = scale_tensor(x, bbox, (0, 1))
-    if not unbounded:
-        return x
-    x = 2 * x - 1
-    length = x.norm(dim=-1, keepdim=True).clamp(min=1)
-    return (2 - 1 / length) * (x / length) / 4 + 0.5
-
-
 class BaseGeometry(BaseModule):
     """Anything with a shape."""
 
@@ -57,7 +47,6 @@ class BaseImplicitGeometry(BaseGeometry):
     def configure(self) -> None:
         r = self.cfg.radius
         self.register_buffer("bbox", torch.tensor([[-r, -r, -r], [r, r, r]], dtype=torch.float32))
-        self.unbounded = False
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
         """The field at points `[..., 3]`: `density [..., 1]`, `features [..., F]`, normals if asked for."""
@@ -108,7 +97,6 @@ class BaseImplicitGeometry(BaseGeometry):
         mesh = Mesh(scale_tensor(mesh.v_pos.to(bbox), (0, 1), bbox), mesh.t_pos_idx.to(bbox.device))
         if self.cfg.isosurface_remove_outliers:
             mesh = mesh.remove_outlier(self.cfg.isosurface_outlier_n_faces_threshold)
-        mesh.add_extra("bbox", bbox)
         return mesh
 
     def _threshold(self, field: Tensor) -> float:
@@ -133,6 +121,18 @@ class DensityGeometry(BaseImplicitGeometry):
 
     def forward_density(self, points: Tensor) -> Tensor:
         raise NotImplementedError
+
+    def finite_difference_normal(self, points: Tensor, density: Tensor, eps: float) -> Tensor:
+        """Take normals `[..., 3]` at points with a density `[..., 1]` as `normal_type` says, one way or both.
+
+        Raises:
+            ConfigError: `normal_type` is null.
+        """
+        kind = self.cfg.normal_type
+        if kind is None:
+            raise ConfigError("system.geometry.normal_type is null, but the material needs normals")
+        central = kind == "finite_difference_laplacian"
+        return finite_difference_normal(self.forward_density, points, density, eps, self.cfg.radius, central)
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
         if self.cfg.isosurface_deformable_grid:

@@ -6,15 +6,9 @@ from typing import Any
 import threestudio
 import torch
 import torch.nn.functional as F
-from threestudio.models.geometry.base import (
-    DensityGeometry,
-    blob,
-    contract_to_unisphere,
-    finite_difference_normal,
-)
+from threestudio.models.geometry.base import DensityGeometry, blob
 from threestudio.models.networks import get_encoding, get_mlp
-from threestudio.utils.config import ConfigError
-from threestudio.utils.ops import get_activation
+from threestudio.utils.ops import get_activation, scale_tensor
 from torch import Tensor
 
 NORMALS = (None, "pred", "finite_difference", "finite_difference_laplacian", "analytic")
@@ -92,7 +86,7 @@ class ImplicitVolume(DensityGeometry):
         return raw, get_activation(self.cfg.density_activation)(raw)
 
     def _encode(self, points: Tensor) -> Tensor:
-        unit = contract_to_unisphere(points, self.bbox, self.unbounded)
+        unit = scale_tensor(points, self.bbox, (0, 1))
         return self.encoding(unit.reshape(-1, self.cfg.n_input_dims)).unflatten(0, points.shape[:-1])
 
     def _apply_network(self, network: torch.nn.Module, encoded: Tensor) -> Tensor:
@@ -117,21 +111,12 @@ class ImplicitVolume(DensityGeometry):
 
     def _normal(self, points: Tensor, encoded: Tensor, density: Tensor) -> Tensor:
         kind = self.cfg.normal_type
-        if kind is None:
-            raise ConfigError("system.geometry.normal_type is null, but the material needs normals")
         if kind == "pred":
             return F.normalize(self._apply_network(self.normal_network, encoded), dim=-1)
         if kind == "analytic":
             (gradient,) = torch.autograd.grad(density, points, torch.ones_like(density), create_graph=True)
             return F.normalize(-gradient, dim=-1)
-        return finite_difference_normal(
-            self.forward_density,
-            points,
-            density,
-            self.cfg.finite_difference_normal_eps,
-            self.cfg.radius,
-            central=kind == "finite_difference_laplacian",
-        )
+        return self.finite_difference_normal(points, density, self.cfg.finite_difference_normal_eps)
 
     def forward_density(self, points: Tensor) -> Tensor:
         raw = self._apply_network(self.density_network, self._encode(points))

@@ -6,14 +6,8 @@ from typing import Any
 import threestudio
 import torch
 import torch.nn.functional as F
-from threestudio.models.geometry.base import (
-    DensityGeometry,
-    blob,
-    contract_to_unisphere,
-    finite_difference_normal,
-)
-from threestudio.utils.config import ConfigError
-from threestudio.utils.ops import get_activation
+from threestudio.models.geometry.base import DensityGeometry, blob
+from threestudio.utils.ops import get_activation, scale_tensor
 from torch import Tensor, nn
 
 NORMALS = (None, "pred", "finite_difference", "finite_difference_laplacian")
@@ -57,7 +51,7 @@ class VolumeGrid(DensityGeometry):
 
     def _interpolate(self, points: Tensor, grid: Tensor) -> Tensor:
         """Points `[..., 3]` in the world to the lattice's values `[..., F]`."""
-        unit = contract_to_unisphere(points, self.bbox, self.unbounded) * 2 - 1
+        unit = scale_tensor(points, self.bbox, (-1, 1))
         values = F.grid_sample(grid, unit.reshape(1, 1, 1, -1, 3), align_corners=False)
         return values.reshape(grid.shape[1], -1).T.reshape(*points.shape[:-1], -1)
 
@@ -77,13 +71,9 @@ class VolumeGrid(DensityGeometry):
         return output
 
     def _normal(self, points: Tensor, density: Tensor) -> Tensor:
-        kind = self.cfg.normal_type
-        if kind is None:
-            raise ConfigError("system.geometry.normal_type is null, but the material needs normals")
-        if kind == "pred":
+        if self.cfg.normal_type == "pred":
             return F.normalize(self._interpolate(points, self.normal_grid), dim=-1)
-        central = kind == "finite_difference_laplacian"
-        return finite_difference_normal(self.forward_density, points, density, EPS, self.cfg.radius, central)
+        return self.finite_difference_normal(points, density, EPS)
 
     def forward_density(self, points: Tensor) -> Tensor:
         return self._activated(points, self._interpolate(points, self.grid)[..., :1])

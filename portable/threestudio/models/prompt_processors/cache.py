@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import threestudio
 from jaxtyping import Float
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from threestudio.utils.files import atomic_path
 from torch import Tensor
 
@@ -51,8 +51,9 @@ class TextCache:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 embedding = entry.embedding.cpu().contiguous()
                 about = {"digest": _digest(embedding), "ignored": entry.ignored}
-                with atomic_path(path) as temporary:
-                    save_file({"embedding": embedding}, temporary, about)
+                # safetensors' own writer makes files that only their owner can read
+                with atomic_path(path) as temporary, open(temporary, "wb") as file:
+                    file.write(save({"embedding": embedding}, about))
         except (OSError, SafetensorError) as error:
             threestudio.warn(f"Text embeddings are not kept for later runs: {error}")
 

@@ -10,16 +10,32 @@ from torch import Tensor, nn
 
 @dataclass
 class Scene:
-    """What is rendered, or exported; held in a plain object, so that modules are registered once, by the
-    system.
-    """
+    """Modules that are rendered or exported; a plain object, so that the system alone registers them."""
 
     geometry: nn.Module
     material: nn.Module
     background: nn.Module
 
 
-class Renderer(BaseModule):
+class HoldsScene:
+    """Names the modules of a `Scene`."""
+
+    sub_modules: Scene
+
+    @property
+    def geometry(self) -> nn.Module:
+        return self.sub_modules.geometry
+
+    @property
+    def material(self) -> nn.Module:
+        return self.sub_modules.material
+
+    @property
+    def background(self) -> nn.Module:
+        return self.sub_modules.background
+
+
+class Renderer(HoldsScene, BaseModule):
     """Pictures of a scene."""
 
     @dataclass
@@ -35,18 +51,6 @@ class Renderer(BaseModule):
 
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
         raise NotImplementedError
-
-    @property
-    def geometry(self) -> nn.Module:
-        return self.sub_modules.geometry
-
-    @property
-    def material(self) -> nn.Module:
-        return self.sub_modules.material
-
-    @property
-    def background(self) -> nn.Module:
-        return self.sub_modules.background
 
 
 class VolumeRenderer(Renderer):
