@@ -54,6 +54,14 @@ def _resolved(key: str, path: str) -> str:
         raise UserError(f"{key}: no such file: {first_line(error)}") from error
 
 
+def require_file(key: str, path: str) -> None:
+    """Raises a `UserError` if a checkpoint is missing or a folder."""
+    if os.path.isdir(path):
+        raise UserError(f"{key}: {path} is a folder; expected a checkpoint, such as {path}/ckpts/last.ckpt")
+    if not os.path.isfile(path):
+        raise UserError(f"{key}: no such file: {path or shown(path)}")
+
+
 def read_checkpoint(key: str, path: str) -> dict[str, Any]:
     """A run's checkpoint, on the CPU; nothing in it is executed.
 
@@ -64,10 +72,7 @@ def read_checkpoint(key: str, path: str) -> dict[str, Any]:
     Raises:
         UserError: The file is missing, damaged, no checkpoint of a run, or holds NaN or infinity.
     """
-    if os.path.isdir(path):
-        raise UserError(f"{key}: {path} is a folder; expected a checkpoint, such as {path}/ckpts/last.ckpt")
-    if not os.path.isfile(path):
-        raise UserError(f"{key}: no such file: {path or shown(path)}")
+    require_file(key, path)
     found = damage(path)
     if found:
         raise UserError(f"{key}: {path} {found}")

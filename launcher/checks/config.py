@@ -24,6 +24,7 @@ from launcher.checks.rules import check_names, joined, require_mapping, type_hin
 from launcher.config import as_config, leaves, read_plain, settings_of
 from launcher.host import user_errors
 from launcher.resume import check_resumed, require_trained
+from launcher.saved import named_files, require_file
 
 REFUSED = (
     *(TypeError, ValueError, ArithmeticError, LookupError, AttributeError, AssertionError),
@@ -78,6 +79,8 @@ def _check_quickly(plain: dict[str, Any], threestudio: ModuleType) -> None:
     found = dict(check_block("", ExperimentConfig, plain, threestudio))
     _check_losses_and_loggers(plain["system"])
     _check_folder(plain)
+    for key, path in named_files(plain):
+        require_file(key, path)
     # a guidance's model is mostly the prompt processor's, whose key is then the one to name
     for cls in (found[key] for key in sorted(found, key=lambda key: key.endswith("guidance"))):
         if hasattr(cls, "check_experiment"):
