@@ -1,8 +1,9 @@
 """Mean-shift distillation for threestudio.
 
-Importing this package after `import threestudio`, as threestudio's launcher does, registers its modules
-there. Without a threestudio nothing is registered and nothing heavy is imported: `distillation` alone needs
-torch only.
+Importing this package after `import threestudio`, as threestudio's launcher does,
+registers its modules
+there. Without a threestudio nothing is registered and nothing heavy is imported:
+`distillation` alone needs torch only.
 """
 
 import sys
@@ -14,7 +15,8 @@ OLDEST_HOST = (0, 2, 3)
 
 
 def register() -> None:
-    """Register guidance modules, prompt processors, data and systems with the threestudio at hand.
+    """Register guidance modules, prompt processors, data and systems with the
+    threestudio at hand.
 
     Raises:
         UserError: It is too old.

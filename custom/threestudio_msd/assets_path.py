@@ -1,4 +1,6 @@
-"""Files that ship with the extension, and the config resolver that names them: `${msd_asset:tiny-prior}`."""
+"""Files that ship with the extension, and the config resolver that names them:
+`${msd_asset:tiny-prior}`.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,8 @@ def asset(name: str) -> str:
         name: Its name, directly inside `assets/`.
 
     Raises:
-        FileNotFoundError: There is none of this name; the message lists those that there are.
+        FileNotFoundError: There is none of this name; the message lists those that
+            there are.
     """
     names = sorted(entry.name for entry in ASSETS.iterdir()) if ASSETS.is_dir() else []
     if name not in names:

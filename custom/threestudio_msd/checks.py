@@ -13,12 +13,15 @@ from threestudio.utils.config import C_max
 from .errors import UserError, did_you_mean
 from .fields import listed
 from .machine import device_memory
+from .settings import once
 from .vocabulary import unknown_prompt
 
 SCENE_LOSSES = ("orient", "sparsity", "opaque", "z_variance", "tv")
 """Losses of threestudio's text-to-3D systems and of `msd-scene`, beside the guidance's."""
 ALWAYS_READ = SCENE_LOSSES[:3]
 """Losses whose weights the systems read whether they are on or off."""
+READ_OF_SYSTEMS = ("visualize_samples", "start_editing_step", "freq", "loss", "optimizer")
+"""Settings of a system that a guidance module depends on."""
 SCENE_MODULES = ("geometry", "material", "background", "renderer", "guidance")
 PARTICLE_SIZES = (
     "data.n_particles, data.batch_size, data.height, data.width, data.eval_height, data.eval_width, "
@@ -102,6 +105,14 @@ def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") ->
         UserError: A loss has no weight, the module's own parameters have no optimiser, or the system asks for
             samples or edits that the module cannot give; with the override that mends it.
     """
+    read = {name: system.get(name) for name in READ_OF_SYSTEMS}
+    _check_system(
+        cls, {name: block for name, block in read.items() if block is not None and block is not False}, key
+    )
+
+
+@once
+def _check_system(cls: Any, system: Mapping[str, Any], key: str) -> None:
     trained = issubclass(cls, torch.nn.Module)
     if system.get("visualize_samples"):
         raise UserError("system.visualize_samples: expected false, these modules draw no samples")

@@ -1,6 +1,8 @@
-"""What the fields of a dataclass of settings may hold: declared with the field, checked once for all of them.
+"""What the fields of a dataclass of settings may hold: declared with the field, checked
+once for all of them.
 
-Types come from the annotations; ranges and choices from `number`, `pair` and `choice`, which make the fields:
+Types come from the annotations; ranges and choices from `number`, `pair` and `choice`,
+which make the fields:
 
     >>> @dataclass(frozen=True)
     ... class Sampler:
@@ -34,9 +36,11 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Range:
-    """What numbers are allowed: at least `least`, more than `above`, at most `most`, less than `below`.
+    """What numbers are allowed: at least `least`, more than `above`, at most `most`,
+    less than `below`.
 
-    NaN never is, infinity only where `infinite` says so, and neither is what float32 cannot compute with.
+    NaN never is, infinity only where `infinite` says so, and neither is what float32
+    cannot compute with.
     """
 
     least: float | None = None
@@ -76,8 +80,8 @@ def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> 
 
 
 def scheduled(default: Any = MISSING, **bounds: float) -> Any:
-    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0, v1, end, v2, end2,
-    ...]`.
+    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0,
+    v1, end, v2, end2, ...]`.
 
     It may be null where that is its default.
     """
@@ -88,14 +92,18 @@ def scheduled(default: Any = MISSING, **bounds: float) -> Any:
 
 
 def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | None = None) -> Any:
-    """A field that holds one of `options`; a message says which one is meant by `others`' keys."""
+    """A field that holds one of `options`; a message says which one is meant by
+    `others`' keys.
+    """
     return dataclasses.field(
         default=default, metadata={"options": tuple(options), "others": dict(others or {})}
     )
 
 
 class Checked:
-    """Base of dataclasses that check their fields when they are made; see `check_fields`."""
+    """Base of dataclasses that check their fields when they are made; see
+    `check_fields`.
+    """
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -105,11 +113,13 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
     """Check values against the annotations, ranges and choices of a dataclass's fields.
 
     Args:
-        settings: The dataclass, or an instance, whose own values are checked where none are given.
+        settings: The dataclass, or an instance, whose own values are checked where none
+            are given.
         values: By name; a field that is not among them is not checked.
 
     Raises:
-        FieldError: For the first value that does not fit, or a name that the dataclass does not have.
+        FieldError: For the first value that does not fit, or a name that the dataclass
+            does not have.
     """
     hints = _hints(settings if isinstance(settings, type) else type(settings))
     known = {field.name: field for field in dataclasses.fields(settings) if field.init}
@@ -122,12 +132,14 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
 
 
 def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> None:
-    """Check one value against an annotation and what `number`, `choice` and the like put beside it.
+    """Check one value against an annotation and what `number`, `choice` and the like
+    put beside it.
 
     Args:
         name: What a message calls it.
         value: As a config holds it.
-        hint: The annotation; one that is no number, text, truth value, mapping or pair is not checked.
+        hint: The annotation; one that is no number, text, truth value, mapping or pair
+            is not checked.
         metadata: Of the field.
 
     Raises:
@@ -181,7 +193,9 @@ def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
 
 
 def _is_schedule(value: Any, bounds: Range) -> bool:
-    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2, ...]`, steps ascending."""
+    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2, ...]`,
+    steps ascending.
+    """
     numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
         return False
@@ -193,7 +207,9 @@ def _is_schedule(value: Any, bounds: Range) -> bool:
 
 
 _hints = cache(get_type_hints)
-"""A class's annotations, which take long to resolve and are the same for all its instances."""
+"""A class's annotations, which take long to resolve and are the same for all its
+instances.
+"""
 
 
 def _kinds(hint: Any) -> tuple[Any, ...]:

@@ -1,4 +1,6 @@
-"""The words that a small prior knows: `vocabulary.json` in its folder, `{"object": [...], ...}`."""
+"""The words that a small prior knows: `vocabulary.json` in its folder, `{"object":
+[...], ...}`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,8 @@ from pathlib import Path
 
 FILE = "vocabulary.json"
 Vocabulary = Mapping[str, Sequence[str]]
-"""Kind of word (object, colour) -> the words of that kind; a caption holds one of each."""
+"""Kind of word (object, colour) -> the words of that kind; a caption holds one of each.
+"""
 
 
 def words_of(text: str, vocabulary: Vocabulary) -> dict[str, list[str]]:
@@ -27,8 +30,8 @@ def faults(text: str, vocabulary: Vocabulary) -> list[str]:
     """Say why a text is no caption of the vocabulary.
 
     Returns:
-        One sentence part for each kind that does not occur exactly once, such as "names no object of the
-        world"; a word that is nearly known is named.
+        One sentence part for each kind that does not occur exactly once, such as "names
+        no object of the world"; a word that is nearly known is named.
     """
     told = []
     for kind, found in words_of(text, vocabulary).items():
@@ -47,11 +50,13 @@ def unknown_prompt(prompt: str, model: str) -> str | None:
     """Warn of a prompt that a prior cannot know.
 
     Args:
-        prompt: The user's prompt. The empty prompt is the unconditional one and is known.
+        prompt: The user's prompt. The empty prompt is the unconditional one and is
+            known.
         model: The prior's folder.
 
     Returns:
-        A one-paragraph warning; None where the prompt is known, or the folder has no `vocabulary.json`.
+        A one-paragraph warning; None where the prompt is known, or the folder has no
+        `vocabulary.json`.
     """
     path = Path(model, FILE)
     if not prompt.strip() or not path.is_file():

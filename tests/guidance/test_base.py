@@ -7,7 +7,8 @@ import threestudio
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.distillation import NonFiniteError
-from threestudio_msd.guidance.base import View, half_square
+from threestudio_msd.guidance.base import half_square
+from threestudio_msd.guidance.view import View
 
 
 def guidance(folder, **cfg):
@@ -72,9 +73,9 @@ def test_perp_neg_pairs_every_sample_with_its_own_negatives(random_pipeline):
     """threestudio's own code pairs them with another sample's latents in batches over 1."""
     g, sigma = sds(random_pipeline), torch.tensor(1.0)
     z = torch.randn(3, 4, 4, 4, generator=torch.Generator().manual_seed(4))
-    prompts, view = Turning(), View(*(torch.tensor([0.0, 1.0, 2.0]) for _ in range(3)))
-    together = g.conditioned(prompts, view).denoiser(z, sigma)
-    alone = [g.conditioned(prompts, view.rows([i])).denoiser(z[i : i + 1], sigma) for i in range(3)]
+    view = View(Turning(), *(torch.tensor([0.0, 1.0, 2.0]) for _ in range(3)))
+    together = g.prior(view).denoiser(z, sigma)
+    alone = [g.prior(view.rows([i])).denoiser(z[i : i + 1], sigma) for i in range(3)]
     torch.testing.assert_close(together, torch.cat(alone), rtol=1e-3, atol=1e-4)
 
 

@@ -13,7 +13,7 @@ from guidance.stand_ins import PromptUtils, cameras, renders
 from omegaconf import OmegaConf
 from threestudio.utils.base import BaseObject
 from threestudio_msd.errors import UserError
-from threestudio_msd.guidance.compat import adopt
+from threestudio_msd.guidance.keys import adopt
 
 MSD, SDS, VSD = (threestudio.find(f"msd-{name}guidance") for name in ("", "sds-", "vsd-"))
 
@@ -174,7 +174,7 @@ def test_latents_of_any_size_are_decoded_and_fitted(msd):
         32,
         24,
     )
-    assert msd.latents(torch.randn(1, 32, 32, 4), True).shape == (1, *msd.model.latent_shape)
+    assert msd.encode(torch.randn(1, 32, 32, 4), True).shape == (1, *msd.model.latent_shape)
     before = msd.evaluations
     out = msd(torch.randn(1, 32, 32, 4), PromptUtils(), **cameras(1), rgb_as_latents=True)
     assert torch.isfinite(out["loss_msd"])
@@ -184,14 +184,14 @@ def test_latents_of_any_size_are_decoded_and_fitted(msd):
 
 
 def test_sdi_system_is_shown_a_step_that_is_not_counted(msd):
-    nfe, kept = msd.nfe, dict(msd.kept)
+    nfe, targets = msd.nfe, dict(msd.targets.entries)
     rgb = renders(1, size=24).detach()
     out = msd(rgb, PromptUtils(), **cameras(1), index=torch.tensor([3]), test_info=True)
     assert {name: tuple(image.shape) for name, image in out.items()} == dict.fromkeys(
         ("noisy_img", "noise_img", "target"), (24, 24, 3)
     )
     assert (out["target"] - rgb[0]).shape == rgb[0].shape
-    assert (msd.nfe, msd.kept) == (nfe, kept)
+    assert (msd.nfe, msd.targets.entries) == (nfe, targets)
 
 
 def test_image_conditioned_systems_read_loss_sds_and_the_range_of_times(msd):
@@ -250,12 +250,12 @@ def test_zero123_simple_system_reads_timesteps_and_renders(msd):
 
 def test_editing_systems_take_the_target_as_images(msd):
     """instructnerf2nerf and control4d: the render, a photograph, the prompt; no camera and no loss."""
-    before, kept = msd.nfe, dict(msd.kept)
+    before, targets = msd.nfe, dict(msd.targets.entries)
     out = msd(renders(1, size=24), renders(1, size=24), PromptUtils())
     assert out["edit_images"].shape == (1, 24, 24, 3)
     assert not out["edit_images"].requires_grad
     assert msd.nfe > before
-    assert msd.kept == kept
+    assert msd.targets.entries == targets
 
 
 def test_networks_keep_their_precision_under_the_trainers_autocast(msd):

@@ -21,6 +21,6 @@ def test_gradient_reaches_the_render_and_evaluations_are_counted(random_pipeline
 
 def test_intervals_are_shares_of_the_training_time(random_pipeline):
     g = guidance(random_pipeline, interval_percent=0.05, inversion_interval_percent=0.2)
-    assert (g.estimator.interval, g.estimator.inversion_interval) == (0.05, 0.2)
+    assert (g.make_estimator(None).interval, g.make_estimator(None).inversion_interval) == (0.05, 0.2)
     with pytest.raises(ValueError, match="interval_percent: expected"):
         guidance("nowhere", interval_percent=0.0)

@@ -172,7 +172,7 @@ def test_a_converged_particle_costs_no_further_calls_and_the_run_ends_when_all_h
     assert step(10, [0, 1])["finished"] == 0.0  # the other one has only begun
     resumed = guidance(random_pipeline, **settings)
     resumed.load_checkpoint_state(g.checkpoint_state())
-    assert [resumed.kept[key].finished for key in (0, 1)] == [True, False]
+    assert [resumed.targets.entries[key].converged for key in (0, 1)] == [True, False]
 
 
 def test_the_last_fit_keeps_the_last_target_and_schedules_run_over_the_steps_before(random_pipeline):

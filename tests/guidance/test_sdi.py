@@ -31,7 +31,7 @@ def test_time_falls_linearly_and_so_does_the_length_of_the_inversion(random_pipe
 
 def test_the_inversion_has_a_guidance_of_its_own(random_pipeline):
     g = guidance(random_pipeline)
-    assert (g.scale(False), g.estimator.inversion_scale) == (8.5, -6.5)
+    assert (g.scale(False), g.make_estimator(None).inversion_scale) == (8.5, -6.5)
 
 
 def test_gradient_is_y_minus_the_denoised_inversion(random_pipeline):

@@ -31,7 +31,7 @@ def test_states_without_a_name_are_told_by_what_they_hold():
 def test_the_count_goes_on_from_another_methods_state(random_pipeline):
     g = made("msd", random_pipeline)
     g.load_checkpoint_state({"name": "sds", "nfe": 3.0})
-    assert (g.nfe, g.kept, g.states) == (3.0, {}, {})
+    assert (g.nfe, g.targets.entries) == (3.0, {})
 
 
 def test_the_launcher_names_key_and_file():

@@ -15,7 +15,7 @@ import threestudio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from threestudio.utils.config import ExperimentConfig, schedule_knots
-from threestudio_msd.guidance.compat import PARTS
+from threestudio_msd.guidance.keys import PARTS
 
 from launcher import UserError
 from launcher.checks.config import check_block

@@ -1,8 +1,9 @@
-"""The mathematics of mean-shift distillation and its siblings, on plain tensors: torch only.
+"""The mathematics of mean-shift distillation and its siblings, on plain tensors: torch
+only.
 
-Start with `protocols`, which has the interfaces. Every estimator has a file (`msd`, `sds`, `vsd`, `sdi`,
-`csd`, `ism`), built on product samplers, bandwidths, solvers and noise levels. Everything is in
-variance-exploding form, z = x + sigma n.
+Start with `protocols`, which has the interfaces. Every estimator has a file (`msd`,
+`sds`, `vsd`, `sdi`, `csd`, `ism`), built on product samplers, bandwidths, solvers and
+noise levels. Everything is in variance-exploding form, z = x + sigma n.
 """
 
 from .bandwidth import SCHEDULES, Adaptive, Constant, Cosine, Exponential, Linear, converged, smoothed

@@ -1,4 +1,6 @@
-"""Bandwidths, lambda as a function of progress or of the shifts seen so far, and the test of convergence."""
+"""Bandwidths, lambda as a function of progress or of the shifts seen so far, and the
+test of convergence.
+"""
 
 from __future__ import annotations
 
@@ -80,12 +82,14 @@ class Exponential(Falling):
 
 @dataclass(frozen=True)
 class Adaptive(Falling):
-    """Annealed mean shift: every sample lowers its lambda only once its shift has converged.
+    """Annealed mean shift: every sample lowers its lambda only once its shift has
+    converged.
 
-    The shift is averaged over the estimates made at one lambda, since a single sample of the product density
-    carries noise of about lambda itself. Lambda falls by `rate` when the average satisfies `converged`, or
-    after `patience` estimates; progress has no effect. The state holds for every sample `lam`, and the `sum`
-    and `count` of the shifts seen at it.
+    The shift is averaged over the estimates made at one lambda, since a single sample
+    of the product density carries noise of about lambda itself. Lambda falls by `rate`
+    when the average satisfies `converged`, or after `patience` estimates; progress has
+    no effect. The state holds for every sample `lam`, and the `sum` and `count` of the
+    shifts seen at it.
 
     Args:
         rate: Factor by which lambda falls, in (0, 1).
@@ -128,7 +132,8 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
 
 
 def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
-    """Tell which samples have converged: ||m|| <= tau * lambda * sqrt(dim) (section 3.2).
+    """Tell which samples have converged: ||m|| <= tau * lambda * sqrt(dim) (section
+    3.2).
 
     Args:
         shift: Mean-shift vectors m, `[B, ...]`.
@@ -142,7 +147,8 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
 
 
 def smoothed(before: Batch, shift: Batch) -> Batch:
-    """Update the running average of the shifts at the final lambda, which `converged` decides by.
+    """Update the running average of the shifts at the final lambda, which `converged`
+    decides by.
 
     Args:
         before: The average so far, `[B, ...]`; after one shift, that shift.

@@ -1,4 +1,6 @@
-"""Classifier score distillation: guidance alone, without the prior's own score and without noise."""
+"""Classifier score distillation: guidance alone, without the prior's own score and
+without noise.
+"""
 
 from __future__ import annotations
 
@@ -12,10 +14,12 @@ from .timed import Residual, TimedEstimator
 
 @dataclass(frozen=True)
 class CSD(TimedEstimator):
-    """g = w(t) (eps_cond(z) - eps_uncond(z)), z = y + sigma n, w = 1 - abar (Yu et al. 2023, Eq. 6 and 7).
+    """g = w(t) (eps_cond(z) - eps_uncond(z)), z = y + sigma n, w = 1 - abar (Yu et al.
+    2023, Eq. 6 and 7).
 
-    This is what CFG adds to SDS, per unit of its scale: for the same t and n, SDS at scale w equals SDS at
-    scale 1 plus (w - 1) times this. The prior's own scale has no effect.
+    This is what CFG adds to SDS, per unit of its scale: for the same t and n, SDS at
+    scale w equals SDS at scale 1 plus (w - 1) times this. The prior's own scale has no
+    effect.
 
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.

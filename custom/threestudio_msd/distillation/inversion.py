@@ -25,7 +25,9 @@ class Inversion:
     states: Tensor
 
     def at(self, sigma: float | Tensor) -> Batch:
-        """Interpolate the state at one level (0-d), linearly in sigma; above the last level, extrapolate."""
+        """Interpolate the state at one level (0-d), linearly in sigma; above the last
+        level, extrapolate.
+        """
         sigma = on_device(sigma, self.sigmas.device, self.sigmas.dtype)
         # an index that stays a tensor, which a GPU need not be waited for
         high = torch.searchsorted(self.sigmas, sigma.reshape(1)).clamp(1, len(self.sigmas) - 1)
@@ -45,20 +47,23 @@ def invert(
 ) -> Inversion:
     """Run DDIM inversion of `y` up the noise levels, one denoiser evaluation a step.
 
-    The network is asked at the lower level of every step, the first being so little above 0 that `sigmas[0]`
-    stands for it. A render is far from the data there, so its residual y - D is large, and divided by a small
-    sigma it makes a noise estimate of any size, which the following steps carry upward: this is how inversion
-    diverges. The noise estimate is a conditional mean of N(0, I) noise, E[n | z], so by Jensen's inequality
-    its root mean square is at most 1 on average; `limit` rescales every sample's estimate to at most that.
+    The network is asked at the lower level of every step, the first being so little
+    above 0 that `sigmas[0]` stands for it. A render is far from the data there, so its
+    residual y - D is large, and divided by a small sigma it makes a noise estimate of
+    any size, which the following steps carry upward: this is how inversion diverges.
+    The noise estimate is a conditional mean of N(0, I) noise, E[n | z], so by Jensen's
+    inequality its root mean square is at most 1 on average; `limit` rescales every
+    sample's estimate to at most that.
 
     Args:
         y: Images or latents at `level`, `[B, ...]`.
         denoiser: The prior, usually at a guidance scale of its own.
-        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first evaluation is made at the
-            first.
-        limit: Largest root mean square of a noise estimate, or None for plain DDIM inversion.
-        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as in threestudio's SDI
-            guidance).
+        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first
+            evaluation is made at the first.
+        limit: Largest root mean square of a noise estimate, or None for plain DDIM
+            inversion.
+        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as
+            in threestudio's SDI guidance).
         noise: Source of it; needed when `eta` > 0.
         level: Noise level that `y` is taken to be at; 0, clean, by default.
 
@@ -83,22 +88,24 @@ def invert(
 
 
 def limited(eps: Batch, limit: float | None) -> Batch:
-    """Rescale samples whose root mean square exceeds `limit` down to it; None leaves all as they are."""
+    """Rescale samples whose root mean square exceeds `limit` down to it; None leaves
+    all as they are.
+    """
     if limit is None:
         return eps
     return eps * (limit / expand(rms(eps), eps).clamp(min=limit))
 
 
 def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """Ascending noise levels for `invert`, `[steps + 1]` or `[steps + 1, B]`: `karras_sigmas` reversed,
-    without its 0.
+    """Ascending noise levels for `invert`, `[steps + 1]` or `[steps + 1, B]`:
+    `karras_sigmas` reversed, without its 0.
     """
     return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 
 
 def _ancestral_std(low: Level, high: Level) -> Level:
-    """DDIM's posterior standard deviation for a variance-preserving step from `high` to `low`, in VE units at
-    `high`.
+    """DDIM's posterior standard deviation for a variance-preserving step from `high` to
+    `low`, in VE units at `high`.
     """
     variance = low**2 * (high**2 - low**2) * (1 + high**2) / ((1 + low**2) * high**2)
     return variance.sqrt()

@@ -1,5 +1,5 @@
-"""Interval score matching: compares the prior's score at two neighbouring times of its own deterministic
-path from the render.
+"""Interval score matching: compares the prior's score at two neighbouring times of its
+own deterministic path from the render.
 """
 
 from __future__ import annotations
@@ -19,17 +19,20 @@ from .tensors import expand, on_device
 
 @dataclass(frozen=True)
 class ISM(Checked, Estimator):
-    """g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t - delta_T (Liang et al. 2023, Eq. 16 and 17, Alg. 1).
+    """g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t - delta_T (Liang et al. 2023,
+    Eq. 16 and 17, Alg. 1).
 
-    z_s and z_t are states of the DDIM inversion of y without a prompt, which takes steps of delta_S up to s
-    and one of delta_T from there to t; eps_uncond(z_s) is the noise that the last step went along. As in the
-    authors' code, w(t) = sqrt((1 - abar) / abar), which is sigma; and the inversion starts from y noised at
-    the least level, where the network was trained. Prompt and guidance act at t alone.
+    z_s and z_t are states of the DDIM inversion of y without a prompt, which takes
+    steps of delta_S up to s and one of delta_T from there to t; eps_uncond(z_s) is the
+    noise that the last step went along. As in the authors' code, w(t) = sqrt((1 - abar)
+    / abar), which is sigma; and the inversion starts from y noised at the least level,
+    where the network was trained. Prompt and guidance act at t alone.
 
     Args:
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between. The authors': 0.02 to
-            0.5.
-        interval: delta_T, in parts of the diffusion time; the authors' 50 of 1000 timesteps.
+        time_range: Least and greatest diffusion time; t is drawn uniformly in between.
+            The authors': 0.02 to 0.5.
+        interval: delta_T, in parts of the diffusion time; the authors' 50 of 1000
+            timesteps.
         inversion_interval: delta_S, the same; the authors' 200.
     """
 
@@ -54,7 +57,9 @@ class ISM(Checked, Estimator):
         return Estimate(y - gradient, gradient, len(levels), sigma, z, denoised)
 
     def _times(self, time: PerSample) -> torch.Tensor:
-        """Return the ascending times of the inversion, `[n + 1, B]`: 0, delta_S, ... up to s, then t."""
+        """Return the ascending times of the inversion, `[n + 1, B]`: 0, delta_S, ... up
+        to s, then t.
+        """
         s = (time - self.interval).clamp(min=0.0)
         climbs = math.ceil(float(s.max()) / self.inversion_interval)
         # a sample that has reached its s waits there for the others

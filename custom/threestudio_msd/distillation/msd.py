@@ -1,4 +1,6 @@
-"""Mean-shift distillation: towards the modes of the prior, seen at a resolution of lambda."""
+"""Mean-shift distillation: towards the modes of the prior, seen at a resolution of
+lambda.
+"""
 
 from __future__ import annotations
 
@@ -15,10 +17,11 @@ from .tensors import on_device
 
 @dataclass(frozen=True)
 class MSD(Checked, Estimator):
-    """g = y - x', x' the mean of draws from the product of the prior and a kernel around y (Eq. 10, 11).
+    """g = y - x', x' the mean of draws from the product of the prior and a kernel
+    around y (Eq. 10, 11).
 
-    -g estimates the mean-shift vector m = lambda^2 grad log p_lambda(y), p_lambda the prior blurred by lambda
-    (Eq. 6).
+    -g estimates the mean-shift vector m = lambda^2 grad log p_lambda(y), p_lambda the
+    prior blurred by lambda (Eq. 6).
 
     Args:
         sampler: Product sampler.

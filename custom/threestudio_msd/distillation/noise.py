@@ -1,8 +1,8 @@
 """Sources of standard normal noise: callables from a batch to noise of its shape.
 
-Two siblings: `SharedNoise` draws a whole batch from one generator (fast, for thousands of 2D points);
-`SampleNoise` draws every sample from its own, so that a sample's noise does not depend on what else is in the
-batch.
+Two siblings: `SharedNoise` draws a whole batch from one generator (fast, for thousands
+of 2D points); `SampleNoise` draws every sample from its own, so that a sample's noise
+does not depend on what else is in the batch.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from .tensors import on_device
 
 
 def seed_from(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part and their order, the same on every machine.
+    """A 63-bit seed that depends on every part and their order, the same on every
+    machine.
 
     >>> seed_from(0, "msd", 3) == seed_from(0, "msd", 3)
     True
@@ -42,8 +43,8 @@ class SharedNoise:
 class SampleNoise:
     """Noise for every sample of the batch from that sample's own generator.
 
-    Drawn on the CPU, so that a seed means the same noise on every device. A call raises ValueError if the
-    batch has another size than there are seeds.
+    Drawn on the CPU, so that a seed means the same noise on every device. A call raises
+    ValueError if the batch has another size than there are seeds.
 
     Args:
         seeds: One seed a sample.
@@ -60,10 +61,11 @@ class SampleNoise:
 
 
 def repeated(noise: Noise, draws: int) -> Noise:
-    """Make noise for batches `[B * draws, ...]`, rows grouped by sample, of a noise for batches of `B`.
+    """Make noise for batches `[B * draws, ...]`, rows grouped by sample, of a noise for
+    batches of `B`.
 
-    Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how many follow within a
-    call.
+    Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how
+    many follow within a call.
     """
 
     def draw(like: Batch) -> Batch:
@@ -74,9 +76,11 @@ def repeated(noise: Noise, draws: int) -> Noise:
 
 
 def uniform(noise: Noise, like: Batch) -> PerSample:
-    """Draw one uniform number in [0, 1) a sample, `[B]`, as the normal distribution function of normal noise.
+    """Draw one uniform number in [0, 1) a sample, `[B]`, as the normal distribution
+    function of normal noise.
 
-    It stays on the CPU, so that a number of steps can depend on it without waiting for a GPU.
+    It stays on the CPU, so that a number of steps can depend on it without waiting for
+    a GPU.
     """
     drawn = noise(torch.empty(len(like), 1, dtype=like.dtype))
     return torch.special.ndtr(drawn)[:, 0].clamp(max=1 - 2**-24)
@@ -85,6 +89,8 @@ def uniform(noise: Noise, like: Batch) -> PerSample:
 def uniform_sigma(
     noise: Noise, like: Batch, schedule: Schedule, time_range: tuple[float, float]
 ) -> PerSample:
-    """Draw diffusion times uniformly from `time_range` and return their noise levels, `[B]`."""
+    """Draw diffusion times uniformly from `time_range` and return their noise levels,
+    `[B]`.
+    """
     low, high = time_range
     return on_device(schedule.sigma(low + (high - low) * uniform(noise, like)), like.device, like.dtype)

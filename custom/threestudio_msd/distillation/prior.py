@@ -32,11 +32,11 @@ class PlainPrior:
 
 
 class GuidedPrior(ABC):
-    """Guidance of any kind: D_w = D_0 + w d, D_0 unconditional and d the direction (Eq. 13; Ho & Salimans
-    2021).
+    """Guidance of any kind: D_w = D_0 + w d, D_0 unconditional and d the direction (Eq.
+    13; Ho & Salimans 2021).
 
-    A branch whose weight is zero is never evaluated: at w = 0 that is the direction, at w = 1 the
-    unconditional denoiser.
+    A branch whose weight is zero is never evaluated: at w = 0 that is the direction, at
+    w = 1 the unconditional denoiser.
 
     Attributes:
         schedule: The noise levels.
@@ -72,8 +72,8 @@ class GuidedPrior(ABC):
 
 @dataclass(frozen=True)
 class PairPrior(GuidedPrior):
-    """Guidance of one denoiser away from another: classifier-free, or from a weaker model (Karras et al.
-    2024).
+    """Guidance of one denoiser away from another: classifier-free, or from a weaker
+    model (Karras et al. 2024).
 
     Attributes:
         conditional: D_1, the better denoiser.

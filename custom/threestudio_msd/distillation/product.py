@@ -1,12 +1,15 @@
-"""Product samplers: draws from the product p(x) K(x - y) / Z of a prior and a kernel around y (Eq. 8).
+"""Product samplers: draws from the product p(x) K(x - y) / Z of a prior and a kernel
+around y (Eq. 8).
 
 Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
-- `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed form after each solver
-  step;
-- `Posterior`: exact for an exact denoiser, the reverse SDE started at z = y, sigma = lambda;
+- `Split`: the paper's (Eq. 9, 12, 14, 15), whose kernel score is integrated in closed
+  form after each solver step;
+- `Posterior`: exact for an exact denoiser, the reverse SDE started at z = y, sigma =
+  lambda;
 - `ExactScore`: exact too, the probability-flow ODE under the product's own score;
-- `Tweedie`: the mean itself in one evaluation, D(y, lambda), exact for an exact denoiser.
+- `Tweedie`: the mean itself in one evaluation, D(y, lambda), exact for an exact
+  denoiser.
 """
 
 from __future__ import annotations
@@ -27,17 +30,19 @@ MOST_STEPS = 10_000
 
 
 def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
-    """Integrate the kernel's score alone from `sigma` to `sigma_next`, in closed form (Eq. 14, 15).
+    """Integrate the kernel's score alone from `sigma` to `sigma_next`, in closed form
+    (Eq. 14, 15).
 
-    z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is negative, so z is drawn to
-    the centre.
+    z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is
+    negative, so z is drawn to the centre.
     """
     lam = expand(lam, z)
     return centre + (z - centre) * expand((sigma_next**2 - sigma**2), z).div(2 * lam**2).exp()
 
 
 def require_length(interval: tuple[float, float]) -> None:
-    """Check that an interval of noise levels is more than a point, so that a kernel can act in it.
+    """Check that an interval of noise levels is more than a point, so that a kernel can
+    act in it.
 
     Raises:
         FieldError: The interval is empty or a single point.
@@ -48,7 +53,8 @@ def require_length(interval: tuple[float, float]) -> None:
 
 
 def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
-    """Check that a sampler's kernel acts at some noise level of a model; else the bandwidth has no effect.
+    """Check that a sampler's kernel acts at some noise level of a model; else the
+    bandwidth has no effect.
 
     Raises:
         FieldError: The kernel acts at none of the sampler's noise levels.
@@ -71,9 +77,10 @@ class Split(Checked):
     Args:
         steps: Solver steps from `sigma_max` to 0.
         solver: `ddim` (the paper's), `heun` or `dpmpp-2m`.
-        centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma eps_inv(sigma) of
-            section 4.3.
-        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
+        centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma
+            eps_inv(sigma) of section 4.3.
+        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3);
+            all levels by default.
         inversion_steps: Evaluations spent on inverting y, for the noise-scaled centre.
         inversion_limit: See `invert`; None is plain DDIM inversion.
         sigma_max: First level; the schedule's own by default.
@@ -124,17 +131,19 @@ class Split(Checked):
 
 @dataclass(frozen=True)
 class Posterior(Checked):
-    """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of x, y = x + lambda n.
+    """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of
+    x, y = x + lambda n.
 
-    A step keeps the joint law of a clean x and its noisy versions:
-    z' = D + (s'/s)^2 (z - D) + s' sqrt(1 - (s'/s)^2) n. No steps are spent above lambda.
+    A step keeps the joint law of a clean x and its noisy versions: z' = D + (s'/s)^2 (z
+    - D) + s' sqrt(1 - (s'/s)^2) n. No steps are spent above lambda.
 
     Args:
         steps: Denoiser evaluations.
         order: 1, or 2 to extrapolate D within a step as DPM-Solver++(2M) does.
-        start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the noise a model finds
-            in the render.
-        inversion_steps: Evaluations spent on inverting y up to lambda, for `start="inversion"`.
+        start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the
+            noise a model finds in the render.
+        inversion_steps: Evaluations spent on inverting y up to lambda, for
+            `start="inversion"`.
         inversion_limit: See `invert`; None is plain DDIM inversion.
         rho: Spacing of the levels, see `karras_sigmas`.
     """
@@ -169,19 +178,22 @@ class Posterior(Checked):
 
 @dataclass(frozen=True)
 class ProductDenoiser:
-    """E[x | z, y], the denoiser of the product density, whose score at a level sigma is (E - z) / sigma^2.
+    """E[x | z, y], the denoiser of the product density, whose score at a level sigma is
+    (E - z) / sigma^2.
 
-    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two observations of one x,
-    together worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads
-    c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c, s): one evaluation of the prior, with no
-    approximation (Bellchambers 2025, arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024,
+    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two
+    observations of one x, together worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1
+    / lambda^2, which reads c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c,
+    s): one evaluation of the prior, with no approximation (Bellchambers 2025,
+    arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024,
     arXiv:2403.17042).
 
     Args:
         denoiser: The prior's.
         y: The kernel's centres.
         lam: The kernel's bandwidth.
-        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere it is D(z, sigma).
+        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere it
+            is D(z, sigma).
     """
 
     denoiser: Denoiser
@@ -198,20 +210,26 @@ class ProductDenoiser:
 
 @dataclass(frozen=True)
 class ExactScore(Checked):
-    """The probability-flow ODE of the product density, whose score is exact for an exact denoiser.
+    """The probability-flow ODE of the product density, whose score is exact for an
+    exact denoiser.
 
-    `Split` adds the kernel's score to the prior's as if the state were clean; here both come from one
-    evaluation of the prior, see `ProductDenoiser`. First is at sigma = infinity, where a state says nothing:
-    E[x | z, y] = D(y, lambda). The combined levels s fall from lambda to the prior's least as `karras_sigmas`
-    spaces them, so that no step is spent above lambda. A draw is a smooth function of y and of one noise.
+    `Split` adds the kernel's score to the prior's as if the state were clean; here both
+    come from one evaluation of the prior, see `ProductDenoiser`. First is at sigma =
+    infinity, where a state says nothing: E[x | z, y] = D(y, lambda). The combined
+    levels s fall from lambda to the prior's least as `karras_sigmas` spaces them, so
+    that no step is spent above lambda. A draw is a smooth function of y and of one
+    noise.
 
-    With an upper bound to `kernel_interval` the ODE begins at `sigma_max` instead, as that of `Split` does.
+    With an upper bound to `kernel_interval` the ODE begins at `sigma_max` instead, as
+    that of `Split` does.
 
     Args:
         steps: Solver steps.
         solver: `ddim` (first order), `dpmpp-2m` or `heun` (second order).
-        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3); all levels by default.
-        rho: Spacing of the levels; larger ones crowd steps at low noise and leave too little spread.
+        kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3);
+            all levels by default.
+        rho: Spacing of the levels; larger ones crowd steps at low noise and leave too
+            little spread.
     """
 
     steps: int = number(16, least=1, most=MOST_STEPS)
@@ -238,8 +256,8 @@ class ExactScore(Checked):
         return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
 
     def levels(self, schedule: Schedule) -> torch.Tensor | None:
-        """Return the solver's noise levels, `[steps + 1]`; None where they follow lambda, as they do unless
-        `kernel_interval` is bounded above.
+        """Return the solver's noise levels, `[steps + 1]`; None where they follow
+        lambda, as they do unless `kernel_interval` is bounded above.
         """
         if self.kernel_interval[1] == float("inf"):
             return None
@@ -248,7 +266,9 @@ class ExactScore(Checked):
 
 @dataclass(frozen=True)
 class Tweedie:
-    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's formula."""
+    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's
+    formula.
+    """
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         return Product(prior.denoiser(y, on_device(lam, y.device)), 1)

@@ -1,16 +1,18 @@
 """The interfaces of the mathematics; start reading here.
 
-Everything is written for tensors of any shape `[B, ...]` in variance-exploding form, z = x + sigma n with n ~
-N(0, I):
+Everything is written for tensors of any shape `[B, ...]` in variance-exploding form,
+z = x + sigma n with n ~ N(0, I):
 
-- a `Denoiser` is D(z, sigma) = E[x | z], the one interface that every pretrained model is wrapped into;
-- a `Prior` is a model under a prompt: its noise levels (a `Schedule`), and a denoiser for every guidance
-  scale;
-- an `Estimator` asks a prior which way a render y should move, and answers with an `Estimate`;
-- mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which draws from the prior near
-  y, and a `Bandwidth`, which says how near;
-- randomness comes from a `Noise`; memory from step to step is a `State`, which goes in and comes out, and
-  which the caller keeps.
+- a `Denoiser` is D(z, sigma) = E[x | z], the one interface that every pretrained model
+  is wrapped into;
+- a `Prior` is a model under a prompt: its noise levels (a `Schedule`), and a denoiser
+  for every guidance scale;
+- an `Estimator` asks a prior which way a render y should move, and answers with an
+  `Estimate`;
+- mean-shift distillation, the estimator `MSD`, is made of a `ProductSampler`, which
+  draws from the prior near y, and a `Bandwidth`, which says how near;
+- randomness comes from a `Noise`; memory from step to step is a `State`, which goes in
+  and comes out, and which the caller keeps.
 """
 
 from __future__ import annotations
@@ -39,15 +41,21 @@ State = Mapping[str, Tensor]
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """D(z, sigma) = E[x | z = x + sigma n], the mean of the clean x that may have become z."""
+    """D(z, sigma) = E[x | z = x + sigma n], the mean of the clean x that may have
+    become z.
+    """
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
-        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise (z - D) / sigma."""
+        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise (z -
+        D) / sigma.
+        """
 
 
 @runtime_checkable
 class Schedule(Protocol):
-    """The noise levels a prior was trained on, by diffusion time in [0, 1], 1 being pure noise."""
+    """The noise levels a prior was trained on, by diffusion time in [0, 1], 1 being
+    pure noise.
+    """
 
     sigma_min: float
     sigma_max: float
@@ -61,13 +69,13 @@ class Schedule(Protocol):
 
 @runtime_checkable
 class Prior(Protocol):
-    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every guidance scale w (Eq.
-    13).
+    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every
+    guidance scale w (Eq. 13).
 
     Attributes:
         schedule: The noise levels it was trained on.
-        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only, and each is one
-            branch.
+        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only,
+            and each is one branch.
         denoiser: The denoiser at that scale, `at(scale)`.
     """
 
@@ -81,7 +89,9 @@ class Prior(Protocol):
     def denoiser(self) -> Denoiser: ...
 
     def at(self, scale: float) -> Denoiser:
-        """Return the denoiser at another guidance scale; a branch without weight is not evaluated."""
+        """Return the denoiser at another guidance scale; a branch without weight is not
+        evaluated.
+        """
 
     def direction(self, z: Batch, sigma: Level) -> Batch:
         """Evaluate D_cond - D_uncond, which guidance multiplies, both branches at once."""
@@ -100,12 +110,17 @@ class Estimate:
     """One estimate of the gradient.
 
     Attributes:
-        target: Where the render is pulled, y - gradient; as a loss, 0.5 ||y - stopgrad(target)||^2.
+        target: Where the render is pulled, y - gradient; as a loss, 0.5 ||y -
+            stopgrad(target)||^2.
         gradient: Descent gradient on y.
-        nfe: Denoiser evaluations that one sample took; guidance's branches are counted elsewhere.
-        sigma: The level of the estimate: lambda for MSD, the noise level for the others.
-        noisy: The input of the last denoiser call, for plots; None if there is no single one.
-        denoised: The clean estimate before any weighting, for plots; None if there is no single one.
+        nfe: Denoiser evaluations that one sample took; guidance's branches are counted
+            elsewhere.
+        sigma: The level of the estimate: lambda for MSD, the noise level for the
+            others.
+        noisy: The input of the last denoiser call, for plots; None if there is no
+            single one.
+        denoised: The clean estimate before any weighting, for plots; None if there is
+            no single one.
         state: Pass this to the next estimate.
     """
 
@@ -120,9 +135,11 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Says which way renders should move; a base class too, whose `init` serves estimators without memory.
+    """Says which way renders should move; a base class too, whose `init` serves
+    estimators without memory.
 
-    State goes in and comes out (`Estimate.state`); an estimator itself is a frozen dataclass of its settings.
+    State goes in and comes out (`Estimate.state`); an estimator itself is a frozen
+    dataclass of its settings.
 
     Attributes:
         paper: The paper to cite.
@@ -157,7 +174,9 @@ class Product(NamedTuple):
 
 @runtime_checkable
 class ProductSampler(Protocol):
-    """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a Gaussian kernel (Eq. 8)."""
+    """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a
+    Gaussian kernel (Eq. 8).
+    """
 
     def __call__(self, y: Batch, lam: Level, prior: Prior, noise: Noise) -> Product:
         """Draw one x around every y, with a kernel of bandwidth `lam`."""
@@ -175,7 +194,11 @@ class Bandwidth(Protocol):
         """Return the state of renders like `y` before their first estimate."""
 
     def __call__(self, progress: float, state: State) -> float | Tensor:
-        """Return lambda, a number or one a sample, `[B]`; progress outside [0, 1] counts as its ends."""
+        """Return lambda, a number or one a sample, `[B]`; progress outside [0, 1]
+        counts as its ends.
+        """
 
     def step(self, state: State, shift: Batch) -> State:
-        """Return the state after the mean-shift vectors `shift` were estimated at the present lambda."""
+        """Return the state after the mean-shift vectors `shift` were estimated at the
+        present lambda.
+        """

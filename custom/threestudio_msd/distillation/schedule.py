@@ -1,7 +1,8 @@
-"""Noise levels: the map between diffusion time and sigma, and the grids that solvers step along.
+"""Noise levels: the map between diffusion time and sigma, and the grids that solvers
+step along.
 
-Everything is in variance-exploding form, z = x + sigma n. A schedule's time u runs over [0, 1], 1 being pure
-noise.
+Everything is in variance-exploding form, z = x + sigma n. A schedule's time u runs over
+[0, 1], 1 being pure noise.
 """
 
 from __future__ import annotations
@@ -39,10 +40,11 @@ class KarrasSchedule:
 
 
 class TableSchedule:
-    """The levels of a discrete-time model: sigma at training timestep k, log-linear in between.
+    """The levels of a discrete-time model: sigma at training timestep k, log-linear in
+    between.
 
-    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts its percentages; u = 1
-    is the last.
+    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts
+    its percentages; u = 1 is the last.
 
     Args:
         sigmas: Noise levels by timestep, ascending, `[N]`.
@@ -59,14 +61,18 @@ class TableSchedule:
         self._copies: dict[torch.device, Tensor] = {}
 
     def _table(self, device: torch.device) -> Tensor:
-        """Return the log levels on a device, copied there once: a copy makes a GPU wait."""
+        """Return the log levels on a device, copied there once: a copy makes a GPU
+        wait.
+        """
         if device not in self._copies:
             self._copies[device] = self.log_sigmas.to(device)
         return self._copies[device]
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: Tensor) -> TableSchedule:
-        """Make the table of a variance-preserving model: sigma = sqrt((1 - abar) / abar)."""
+        """Make the table of a variance-preserving model: sigma = sqrt((1 - abar) /
+        abar).
+        """
         abar = alphas_cumprod.double()
         return cls(((1 - abar) / abar).sqrt())
 
@@ -81,7 +87,9 @@ class TableSchedule:
         return torch.lerp(table[low], table[low + 1], k - low).exp().float()
 
     def timestep(self, sigma: float | Tensor) -> Tensor:
-        """Return the fractional timestep of a noise level; levels outside the table go to its ends."""
+        """Return the fractional timestep of a noise level; levels outside the table go
+        to its ends.
+        """
         log_sigma = torch.as_tensor(sigma, dtype=torch.float64).log()
         table = self._table(log_sigma.device)
         low = (torch.searchsorted(table, log_sigma.contiguous(), right=True) - 1).clamp(0, len(self) - 2)
@@ -96,11 +104,13 @@ class TableSchedule:
 
 
 def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """A descending grid of `steps` positive levels and a final 0 (Karras et al. 2022, Eq. 5).
+    """A descending grid of `steps` positive levels and a final 0 (Karras et al. 2022,
+    Eq. 5).
 
     Args:
         steps: Number of solver steps, >= 1.
-        sigma_min: Last positive level; lowered to `sigma_max / 2` where that is smaller.
+        sigma_min: Last positive level; lowered to `sigma_max / 2` where that is
+            smaller.
         sigma_max: First level, a number or one a sample, `[B]`.
         rho: 7 crowds steps at low noise; 1 spaces them evenly.
 
@@ -108,7 +118,8 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: 
         `[steps + 1]`, or `[steps + 1, B]`.
 
     Raises:
-        ValueError: If `steps` < 1 or a level is not positive; levels on a GPU are not looked at.
+        ValueError: If `steps` < 1 or a level is not positive; levels on a GPU are not
+            looked at.
 
     Example:
         >>> [round(float(sigma), 3) for sigma in karras_sigmas(3, 0.1, 10.0, rho=1)]

@@ -1,4 +1,6 @@
-"""Score distillation via inversion: SDS whose noise is what the prior itself finds in the render."""
+"""Score distillation via inversion: SDS whose noise is what the prior itself finds in
+the render.
+"""
 
 from __future__ import annotations
 
@@ -18,19 +20,20 @@ from .tensors import expand, on_device
 class SDI(Checked, Estimator):
     """g = y - D(z), z the DDIM inversion of y (Lukoianov et al. 2024, Alg. 1).
 
-    Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from `time_range[1]` to
-    `time_range[0]`; y is inverted along a grid of `steps` times over [0, 1] up to t + delta, delta ~ U(0,
-    1/steps), and the result is denoised at t. As there, the render is taken for a state at the schedule's
-    least level, not for a clean one.
+    Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from
+    `time_range[1]` to `time_range[0]`; y is inverted along a grid of `steps` times over
+    [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is denoised at t. As
+    there, the render is taken for a state at the schedule's least level, not for a
+    clean one.
 
     Args:
         time_range: Last and first diffusion time.
         steps: Times of the grid that spans [0, 1].
         eta: Fresh noise in the inversion.
-        offset: Shift of the grid, in [0, 1/steps); a scheduler's `steps_offset` over its training
-            timesteps.
-        inversion_scale: Guidance scale of the inversion; None mirrors that of the denoising, 2 - w, as the
-            authors' -7.5 does their 7.5.
+        offset: Shift of the grid, in [0, 1/steps); a scheduler's `steps_offset` over
+            its training timesteps.
+        inversion_scale: Guidance scale of the inversion; None mirrors that of the
+            denoising, 2 - w, as the authors' -7.5 does their 7.5.
     """
 
     paper = LUKOIANOV
@@ -58,7 +61,9 @@ class SDI(Checked, Estimator):
         return Estimate(denoised, y - denoised, len(levels), sigma, z, denoised)
 
     def _times(self, time: float, chance: PerSample) -> torch.Tensor:
-        """Return the inversion's ascending times, `[n + 1, B]`: 0, the grid's below t, and t + delta."""
+        """Return the inversion's ascending times, `[n + 1, B]`: 0, the grid's below t,
+        and t + delta.
+        """
         delta = chance / self.steps
         grid = [k / self.steps + self.offset for k in range(self.steps)]
         below = sorted({0.0, *(u for u in grid if u < time)})

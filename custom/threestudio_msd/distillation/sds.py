@@ -1,5 +1,5 @@
-"""Score distillation sampling, the baseline: its gradient averages the modes that a noisy render may come
-from.
+"""Score distillation sampling, the baseline: its gradient averages the modes that a
+noisy render may come from.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .timed import Residual, TimedEstimator
 
 @dataclass(frozen=True)
 class SDS(TimedEstimator):
-    """g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 - abar (Poole et al. 2022, Eq. 3; Eq. 1 of the
-    paper).
+    """g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 - abar (Poole et al. 2022, Eq.
+    3; Eq. 1 of the paper).
 
     Args:
         time_range: Least and greatest diffusion time; t is drawn uniformly in between.

@@ -12,7 +12,9 @@ from .protocols import Batch, PerSample
 
 
 def on_device(value: float | Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Put a number or a tensor on a device without waiting for it: CPU tensors go through pinned memory."""
+    """Put a number or a tensor on a device without waiting for it: CPU tensors go
+    through pinned memory.
+    """
     if not isinstance(value, Tensor):
         return torch.full((), value, dtype=dtype, device=device)
     if device.type == "cuda" and value.device.type == "cpu":
@@ -28,7 +30,8 @@ def expand(value: float | Tensor, like: Batch) -> Tensor:
         like: The batch, `[B, ...]`.
 
     Returns:
-        `value` as a tensor of shape `[1, 1, ...]` or `[B, 1, ...]`, on the device and in the dtype of `like`.
+        `value` as a tensor of shape `[1, 1, ...]` or `[B, 1, ...]`, on the device and
+        in the dtype of `like`.
 
     Raises:
         ValueError: If `value` holds neither one number nor one a sample.
@@ -57,7 +60,8 @@ def require_finite(name: str, tensor: Tensor, hint: str = "") -> Tensor:
 
 
 def require_all_finite(tensors: Mapping[str, Tensor], hint: str = "") -> None:
-    """Stop at the first of several tensors that holds NaN or Inf; a GPU is waited for once for them all.
+    """Stop at the first of several tensors that holds NaN or Inf; a GPU is waited for
+    once for them all.
 
     Raises:
         NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.

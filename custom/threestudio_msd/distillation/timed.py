@@ -1,4 +1,6 @@
-"""The head that SDS, CSD and VSD share: noise the render, compare denoisers, weigh the difference."""
+"""The head that SDS, CSD and VSD share: noise the render, compare denoisers, weigh the
+difference.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,8 @@ class Residual(NamedTuple):
 
     Attributes:
         difference: Reference minus denoised, in units of the render, `[B, ...]`.
-        denoised: The prior's clean estimate, for plots; None where there is no single one.
+        denoised: The prior's clean estimate, for plots; None where there is no single
+            one.
         nfe: Evaluations of a denoiser that one sample took.
     """
 
@@ -25,10 +28,11 @@ class Residual(NamedTuple):
 
 
 class TimedEstimator(Checked, Estimator):
-    """g = w(t) r(z) / sigma, z = y + sigma n, w = 1 - abar, t drawn uniformly from `time_range`.
+    """g = w(t) r(z) / sigma, z = y + sigma n, w = 1 - abar, t drawn uniformly from
+    `time_range`.
 
-    A subclass is a frozen dataclass with the field `time_range`, (least, greatest) diffusion time in [0, 1],
-    and defines r, `residual`.
+    A subclass is a frozen dataclass with the field `time_range`, (least, greatest)
+    diffusion time in [0, 1], and defines r, `residual`.
     """
 
     time_range: tuple[float, float]

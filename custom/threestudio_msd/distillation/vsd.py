@@ -1,4 +1,6 @@
-"""Variational score distillation: SDS with the renders' own denoiser in place of the noise."""
+"""Variational score distillation: SDS with the renders' own denoiser in place of the
+noise.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ from .timed import Residual, TimedEstimator
 
 @dataclass(frozen=True)
 class VSD(TimedEstimator):
-    """g = w(t) (eps_hat(z) - eps_phi(z)), z = y + sigma n, w = 1 - abar (Wang et al. 2023b, Eq. 9).
+    """g = w(t) (eps_hat(z) - eps_phi(z)), z = y + sigma n, w = 1 - abar (Wang et al.
+    2023b, Eq. 9).
 
     Args:
         phi: The denoiser of the renders' own distribution; the caller trains it.

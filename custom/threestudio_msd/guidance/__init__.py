@@ -1,4 +1,6 @@
-"""Guidance modules, and a prompt processor, for threestudio: importing this package registers them."""
+"""Guidance modules, and a prompt processor, for threestudio: importing this package
+registers them.
+"""
 
 from .csd import CSDGuidance
 from .ism import ISMGuidance

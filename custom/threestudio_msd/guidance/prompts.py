@@ -1,4 +1,6 @@
-"""`msd-pipeline-prompt-processor`: prompts through a pipeline's own text encoders, however many it has."""
+"""`msd-pipeline-prompt-processor`: prompts through a pipeline's own text encoders,
+however many it has.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from ..priors.folder import check_model
 
 @threestudio.register("msd-pipeline-prompt-processor")
 class PipelinePromptProcessor(PromptProcessor):
-    """Text embeddings of every family of pretrained models, as `PretrainedModel.condition` takes them.
+    """Text embeddings of every family of pretrained models, as
+    `PretrainedModel.condition` takes them.
 
     The encoders are loaded at the start and freed; there is no cache.
     """

@@ -1,5 +1,5 @@
-"""Unconstrained guided sampling from the prior of a guidance module: the reference that distillation is
-measured against.
+"""Unconstrained guided sampling from a guidance module's prior, the reference for
+distillation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from torch import Tensor
 
 from ..distillation import SampleNoise, on_device, sample, seed_from
-from .base import LatentGuidance, View
+from .base import LatentGuidance
+from .view import View
 
 
 @torch.no_grad()
@@ -27,9 +28,9 @@ def sample_images(
 
     Args:
         guidance: Any module of this package; only its pretrained model is used.
-        prompt_utils: What threestudio's prompt processor returns.
+        prompt_utils: A threestudio prompt processor's output.
         count: Number of images; image i depends on (seed, i) alone.
-        seed: Of the noise.
+        seed: Seed of the noise.
         steps: Solver steps, at evenly spaced diffusion times, as DDIM takes them.
         scale: Classifier-free guidance w; 1 means none.
         solver: `ddim`, `heun` or `dpmpp-2m`.
@@ -38,10 +39,10 @@ def sample_images(
         `[count, H, W, 3]` in [0, 1].
     """
     schedule = guidance.model.denoiser.schedule
-    zeros = torch.zeros(count, device=guidance.device)
-    prior = guidance.conditioned(prompt_utils, View(zeros, zeros, zeros), view_dependent=False)
+    like = torch.zeros(count, *guidance.model.latent_shape, device=guidance.device)
+    prior = guidance.prior(View.front(prompt_utils, like, view_dependent=False))
     times = torch.linspace(1, 0, steps + 1, dtype=torch.float64)[:-1]
     sigmas = on_device(torch.cat([schedule.sigma(times), torch.zeros(1)]), torch.device(guidance.device))
     noise = SampleNoise([seed_from(seed, "sample", i) for i in range(count)])
-    z = sigmas[0] * noise(torch.zeros(count, *guidance.model.latent_shape, device=guidance.device))
+    z = sigmas[0] * noise(like)
     return guidance.model.decode(sample(prior.at(scale), z, sigmas, solver)).permute(0, 2, 3, 1)

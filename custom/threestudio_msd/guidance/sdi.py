@@ -11,26 +11,27 @@ from threestudio.utils.base import BaseObject
 from ..distillation import SDI
 from ..fields import number, scheduled
 from .base import TimedGuidance
+from .view import View
 
 
 @threestudio.register("msd-sdi-guidance")
 class SDIGuidance(TimedGuidance, BaseObject):
-    """g = y - D(z_t), z_t the DDIM inversion of the render y up to t (Lukoianov et al. 2024, arXiv
-    2405.15891, Alg. 1).
+    """g = y - D(z_t), z_t the DDIM inversion of the render y up to t (Lukoianov et al.
+    2024, arXiv 2405.15891, Alg. 1).
 
-    The defaults are the source's, published as threestudio's `stable-diffusion-sdi-guidance`: guidance 7.5
-    and, in the inversion, -7.5, which multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1
-    means no guidance. Differs from threestudio's code in one thing: there the first call of an inversion asks
-    the network at a negative timestep, which no network was trained on, here at timestep 0, and not at all
-    where that step leads nowhere. t falls linearly from `max_step_percent` to `min_step_percent` (the source:
-    to 0.2 in 3D). Returns `loss_sdi` beside what every guidance returns, summed over a sample as the others'
+    The defaults are the source's, published as threestudio's
+    `stable-diffusion-sdi-guidance`: guidance 7.5 and, in the inversion, -7.5, which
+    multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1 means no
+    guidance. Differs from threestudio's code in one thing: there the first call of an
+    inversion asks the network at a negative timestep, which no network was trained on,
+    here at timestep 0, and not at all where that step leads nowhere. t falls linearly
+    from `max_step_percent` to `min_step_percent` (the source: to 0.2 in 3D). Returns
+    `loss_sdi` beside what every guidance returns, summed over a sample as the others'
     are.
     """
 
     @dataclass
     class Config(TimedGuidance.Config):
-        """Settings of `msd-sdi-guidance`."""
-
         # as everywhere; null is the source's, 8.5, or 7.5 under Perp-Neg
         guidance_scale: Any = scheduled(None)
         inversion_guidance_scale: Any = scheduled(-6.5)
@@ -43,7 +44,6 @@ class SDIGuidance(TimedGuidance, BaseObject):
 
         @property
         def follows_progress(self) -> bool:
-            """t falls over the optimisation."""
             return True
 
     cfg: Config
@@ -51,9 +51,7 @@ class SDIGuidance(TimedGuidance, BaseObject):
     paper = SDI.paper
     source_scale = 7.5
 
-    @property
-    def estimator(self) -> SDI:
-        """See `LatentGuidance`."""
+    def make_estimator(self, view: View) -> SDI:
         return SDI(
             self.time_range,
             steps=self.cfg.inversion_n_steps,

@@ -14,7 +14,8 @@ from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio_msd.distillation.efficiency import efficiency
 from threestudio_msd.errors import UserError
-from threestudio_msd.guidance.base import LatentGuidance, View
+from threestudio_msd.guidance.base import LatentGuidance
+from threestudio_msd.guidance.view import View
 from torch import Tensor
 
 from ..markdown import markdown_table
@@ -183,7 +184,7 @@ class Gradients:
         if frame.bandwidth is not None and hasattr(guidance, "hold_bandwidth"):
             guidance.hold_bandwidth(frame.bandwidth)
         with torch.no_grad():
-            y = guidance.latents(frame.images().to(guidance.device), False)
+            y = guidance.encode(frame.images().to(guidance.device))
         self._settle(y)
         before = guidance.evaluations
         with torch.no_grad():
@@ -191,7 +192,7 @@ class Gradients:
         return torch.stack(g, 1), (guidance.evaluations - before) / (draws * len(y))
 
     def _draw(self, y: Tensor) -> Tensor:
-        return self.guidance.apart(y, self.prompt_utils, front_of(y)).gradient.cpu()
+        return self.guidance.stateless(y, View.front(self.prompt_utils, y)).gradient.cpu()
 
     def _settle(self, y: Tensor) -> None:
         """Train the method's own networks on these renders, if it has any."""
@@ -200,19 +201,14 @@ class Gradients:
         optimizer = torch.optim.AdamW(
             [p for p in self.guidance.parameters() if p.requires_grad], lr=self.rates.lr
         )
-        last = self.guidance.step
+        last, view = self.guidance.step, View.front(self.prompt_utils, y, torch.arange(len(y)))
         for step in range(SETTLING):
             self.guidance.update_step(0, last + step)
-            losses = self.guidance.further_losses(y, self.prompt_utils, front_of(y), torch.arange(len(y)))
+            losses = self.guidance.further_losses(y, view)
             optimizer.zero_grad()
             sum(losses.values()).backward()
             optimizer.step()
         self.guidance.update_step(0, last)
-
-
-def front_of(y: Tensor) -> View:
-    """No camera: the front, for every row."""
-    return View(*[y.new_zeros(len(y))] * 3)
 
 
 def as_markdown(found: Found) -> str:

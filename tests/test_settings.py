@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from threestudio_msd.distillation import SAMPLERS, SCHEDULES
 from threestudio_msd.fields import FieldError
-from threestudio_msd.guidance.parts import as_tuple, build_part
+from threestudio_msd.settings import as_tuple, build_part
 
 KINDS = {"sampler": SAMPLERS, "bandwidth": SCHEDULES}
 

@@ -1,0 +1,320 @@
+"""How threestudio's systems call a guidance module: for a loss, a preview, an edit, or
+images of latents.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import threestudio
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from omegaconf import DictConfig
+from threestudio.models.prompt_processors.base import PromptProcessorOutput
+from torch import Tensor
+
+from ..checks import check_system
+from ..distillation import Estimate
+from ..distillation.protocols import PerSample
+from ..errors import UserError
+from ..fields import FieldError
+from ..priors import PretrainedModel
+from ..priors.folder import check_model
+from .keys import adopt
+from .view import Renders, View
+
+TIME_RANGE = {"min_step_percent": 0.02, "max_step_percent": 0.98}
+"""Settings that image-condition-dreamfusion-system reads from every guidance."""
+
+PROMPT = (
+    "append system.prompt_processor_type=stable-diffusion-prompt-processor "
+    "'system.prompt_processor.prompt=...' system.prompt_processor.pretrained_model_name_or_path=..."
+)
+
+
+class GuidanceOutput(dict):
+    """Dict with lazy extra keys: `in` and `[]` know them, iteration and len do not.
+
+    Systems log every key that iteration shows; the extra ones are there for systems
+    that ask by name.
+
+    Args:
+        values: The logged values by key.
+        extra: Functions that compute the other values, by key.
+    """
+
+    def __init__(self, values: Mapping[str, Any], extra: Mapping[str, Callable[[], Any]]) -> None:
+        super().__init__(values)
+        self._extra = extra
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or key in self._extra
+
+    def __missing__(self, key: str) -> Any:
+        return self._extra[key]()
+
+
+def without_autocast(call: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a method in the precision that `dtype` asks for, whatever the trainer's, as
+    threestudio does.
+    """
+
+    @functools.wraps(call)
+    def guarded(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast(torch.device(self.device).type, enabled=False):
+            return call(self, *args, **kwargs)
+
+    return guarded
+
+
+class HostCalls:
+    """The calls of threestudio's systems; mixed into `LatentGuidance`, which does the
+    work.
+    """
+
+    cfg: Any
+    name: str
+    nfe: float
+    evaluations: int
+    model: PretrainedModel
+    encode: Callable[..., Any]
+    distil: Callable[..., Any]
+    prior: Callable[..., Any]
+    estimate_anew: Callable[..., Any]
+    report: Callable[..., Any]
+    warn_if_not_restored: Callable[[], None]
+
+    def __init__(self, cfg: dict | DictConfig | None = None, *args: Any, **kwargs: Any) -> None:
+        system = cfg._get_parent() if isinstance(cfg, DictConfig) else None
+        self._prompt: tuple[Any, Any] = None, None
+        if isinstance(system, DictConfig) and "guidance_type" in system:
+            check_system(type(self), system, str(cfg._key()))
+            self._prompt = system.get("prompt_processor_type"), system.get("prompt_processor")
+        try:
+            settings, left_out = adopt(type(self), cfg)
+        except FieldError as error:
+            raise FieldError(f"system.guidance.{error}") from error
+        if left_out:
+            threestudio.warn(
+                f"system.guidance: {', '.join(left_out)} belong to another guidance or type: left out"
+            )
+        super().__init__(settings, *args, **kwargs)
+        self._prompt_utils: Any = None
+        # a namespace, as systems and steps read it often, and reading a DictConfig is slow
+        self.cfg = SimpleNamespace(**TIME_RANGE | {key: self.cfg[key] for key in self.cfg})
+
+    @classmethod
+    def adopted(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Translate settings into those of this module; see `keys.adopt`."""
+        return adopt(cls, settings)[0]
+
+    @classmethod
+    def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
+        """Check the settings around the module's own; the launcher calls this.
+
+        Raises:
+            UserError: See `check_system` and `priors.folder.check_model`.
+        """
+        system = experiment.get("system", {})
+        check_system(cls, system)
+        default = cls.Config.pretrained_model_name_or_path
+        for block in [key.removesuffix("_type") for key in system if key.endswith("guidance_type")]:
+            if system[f"{block}_type"] and threestudio.find(system[f"{block}_type"]) is cls:
+                settings = adopt(cls, system.get(block))[0]
+                model = settings.get("pretrained_model_name_or_path", default)
+                options = settings.get("model_options")
+                check_model(f"system.{block}", model, settings.get("revision"), options=options)
+
+    @without_autocast
+    def __call__(
+        self,
+        rgb: Renders,
+        prompt_utils: PromptProcessorOutput | Tensor | None = None,
+        edit_prompt: PromptProcessorOutput | None = None,
+        *,
+        rgb_as_latents: bool = False,
+        guidance_eval: bool = False,
+        test_info: bool = False,
+        **batch: Any,
+    ) -> dict[str, Any]:
+        """Turn renders into a loss.
+
+        Args:
+            rgb: Renders in [0, 1], `[B, H, W, 3]`; or scaled latents, `[B, H, W, C]`,
+                with `rgb_as_latents`.
+            prompt_utils: A threestudio prompt processor's output. Anything else, as
+                around zero123, is replaced by the config's prompt.
+            edit_prompt: The prompt of the editing systems, which take `edit_images`;
+                see `edit`.
+            rgb_as_latents: Whether `rgb` holds latents.
+            guidance_eval: Whether to add `eval`, the images that threestudio's
+                `guidance_evaluation_save` plots.
+            test_info: Whether to preview the step only, as sdi-system asks at
+                validation; see `preview`.
+            **batch: The rest of the batch; see `View.of`.
+
+        Returns:
+            `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean
+            over the batch), `nfe` (rows the networks evaluated so far, per sample,
+            every guidance branch counted), and the method's own values.
+
+        Raises:
+            NonFiniteError: The latents or the gradient hold NaN or Inf.
+            UserError: Neither the system nor its config gives a prompt.
+        """
+        if edit_prompt is not None:
+            return self.edit(rgb.float(), edit_prompt)
+        rgb, view = rgb.float(), View.of(self.prompted(prompt_utils), rgb, batch)
+        if test_info:
+            return self.preview(self.encode(rgb, rgb_as_latents).detach(), view, rgb.shape[1:3])
+        self.warn_if_not_restored()
+        with self.counted(len(rgb)):
+            losses, estimate = self.distil(rgb, view, rgb_as_latents)
+        loss = losses[f"loss_{self.name}"]
+        output = GuidanceOutput(
+            {**losses, "nfe": self.nfe, **self.report(estimate)},
+            {
+                "loss_sds": lambda: loss,  # image-conditioned systems read it, whatever the guidance
+                "timesteps": lambda: self.timesteps(estimate.sigma.expand(len(rgb))),
+                "rgb": lambda: rgb.detach(),
+            },
+        )
+        if guidance_eval:
+            output["eval"] = self.evaluation(estimate)
+        return output
+
+    def prompted(self, prompt_utils: Any) -> Any:
+        """Return the system's prompt, or make the config's, once, where the system
+        gives none.
+
+        The systems around zero123 and magic123's `guidance_3d` give none: they are made
+        for guidance that knows an image.
+
+        Raises:
+            UserError: The config has no prompt either.
+        """
+        if hasattr(prompt_utils, "get_text_embeddings"):
+            return prompt_utils
+        if self._prompt_utils is None:
+            kind, settings = self._prompt
+            if not (kind and settings and settings.get("prompt")):
+                raise UserError(
+                    "system.prompt_processor.prompt: this system calls its guidance with images alone, and "
+                    f"these modules need a prompt; {PROMPT}"
+                )
+            self._prompt_utils = threestudio.find(kind)(settings)()
+        return self._prompt_utils
+
+    @contextmanager
+    def counted(self, batch: int) -> Iterator[None]:
+        """Add the evaluations made inside to `nfe`, per sample of the batch."""
+        before = self.evaluations
+        yield
+        self.nfe += (self.evaluations - before) / batch
+
+    @torch.no_grad()
+    def edit(self, rgb: Renders, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
+        """Edit renders `[B, H, W, 3]` towards the prompt, for instructnerf2nerf- and
+        control4d-systems.
+
+        Returns:
+            `edit_images`, the decoded target, `[B, H, W, 3]`.
+        """
+        view = View.front(prompt_utils, rgb, view_dependent=False)
+        with self.counted(len(rgb)):
+            target = self.stateless(self.encode(rgb), view).target
+        images = resized(self.model.decode(target), rgb.shape[1:3])
+        return {"edit_images": images.permute(0, 2, 3, 1)}
+
+    @torch.no_grad()
+    def preview(self, latents: Tensor, view: View, size: tuple[int, int]) -> dict[str, Tensor]:
+        """Preview an estimate; state and NFE are unchanged.
+
+        Returns:
+            `noisy_img`, `noise_img` and `target` of the first sample, `[H, W, 3]`, as
+            sdi-system shows them.
+        """
+        estimate = self.stateless(latents, replace(view, index=None))
+        noisy = estimate.target if estimate.noisy is None else estimate.noisy
+        sigma = estimate.sigma.reshape(-1, *[1] * (noisy.ndim - 1))
+        states = {
+            "target": estimate.target,
+            "noisy_img": noisy / (1 + sigma**2).sqrt(),
+            "noise_img": (noisy - estimate.target) / sigma.clamp(min=torch.finfo(noisy.dtype).tiny),
+        }
+        decoded = {name: self.model.decode(state[:1]) for name, state in states.items()}
+        return {name: resized(images, size)[0].permute(1, 2, 0) for name, images in decoded.items()}
+
+    def stateless(self, latents: Tensor, view: View) -> Estimate:
+        """Estimate without reading or writing any state."""
+        return self.estimate_anew(latents, self.prior(view), view)
+
+    def evaluation(self, estimate: Estimate) -> dict[str, Any]:
+        """Decode images for `guidance_evaluation_save`, `[B, H, W, 3]`: network input,
+        output and target.
+        """
+        most, denoised = self.cfg.max_items_eval, estimate.denoised
+        count = len(estimate.target) if most < 0 else min(len(estimate.target), most)
+
+        def decode(latents: Tensor) -> Tensor:
+            return self.model.decode(latents[:count]).permute(0, 2, 3, 1)
+
+        denoised = estimate.target if denoised is None else denoised
+        noisy = denoised if estimate.noisy is None else estimate.noisy
+        return {
+            "bs": count,
+            "imgs_noisy": decode(noisy / (1 + estimate.sigma.reshape(-1, 1, 1, 1) ** 2).sqrt()),
+            "imgs_1step": decode(denoised),
+            "imgs_1orig": decode(estimate.target),
+            "imgs_final": decode(denoised),
+            "texts": [f"sigma {float(s):.3f}" for s in estimate.sigma.expand(len(denoised))[:count]],
+        }
+
+    def timesteps(self, sigma: PerSample) -> PerSample:
+        """Convert noise levels to training timesteps."""
+        schedule: Any = self.model.denoiser.schedule
+        return (schedule.time(sigma) * len(schedule)).round().clamp(max=len(schedule) - 1)
+
+    def set_min_max_steps(self, min_step_percent: float = 0.02, max_step_percent: float = 0.98) -> None:
+        """No-op: `update_step` follows a scheduled range of times already."""
+
+    def requires_grad_(self, requires_grad: bool = True) -> Any:
+        """No-op for modules without trainable parameters: the pretrained model stays
+        frozen.
+        """
+        inherited = getattr(super(), "requires_grad_", None)
+        return inherited(requires_grad) if inherited else self
+
+    @without_autocast
+    @torch.no_grad()
+    def decode_latents(
+        self,
+        latents: Float[Tensor, "B C H W"],
+        latent_height: int | None = None,
+        latent_width: int | None = None,
+    ) -> Float[Tensor, "B 3 h w"]:
+        """Decode latents of any size, for latentnerf and sjc systems.
+
+        Args:
+            latents: Scaled, `[B, C, h, w]`.
+            latent_height: Height they are resized to before; None for the model's own.
+            latent_width: Width, likewise.
+
+        Returns:
+            `[B, 3, H, W]` in [0, 1].
+        """
+        _, height, width = self.model.latent_shape
+        size = (latent_height or height, latent_width or width)
+        return self.model.decode(resized(latents.float(), size))
+
+
+def resized(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+    """Resize images `[B, C, H, W]` bilinearly to (height, width), as threestudio does."""
+    same = images.shape[-2:] == size
+    return images if same else F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)

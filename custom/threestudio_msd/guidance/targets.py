@@ -1,0 +1,145 @@
+"""Cached targets: the last target of every particle, or of every camera that comes
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..distillation import Estimate, State, converged, smoothed
+from ..distillation.protocols import Batch
+from ..processes import moved
+
+SAVED = {"latents": "latents", "sigma": "sigma", "age": "age", "shift": "shift", "converged": "finished"}
+"""Fields of a cached target that a checkpoint holds, and their keys there."""
+
+
+@dataclass(frozen=True)
+class CachedTarget:
+    """The last estimate of one particle's target x'.
+
+    Attributes:
+        latents: x', `[C, h, w]`.
+        sigma: The bandwidth of the estimate, 0-d.
+        state: The estimator's state of this particle, tensors by name.
+        age: Steps that have fitted it.
+        shift: Running average of the mean-shift vectors at the final lambda; None
+            before there.
+        converged: Whether the particle needs no further estimate.
+        images: x' decoded, `[3, H, W]`, once it was needed.
+    """
+
+    latents: Tensor
+    sigma: Tensor
+    state: State = field(default_factory=dict)
+    age: int = 0
+    shift: Tensor | None = None
+    converged: bool = False
+    images: Tensor | None = None
+
+
+class TargetCache:
+    """Targets by index, and the rule by which they are estimated anew.
+
+    Args:
+        refresh_every: Steps that fit a target before it is stale.
+        threshold: A particle converges once its average shift at the final lambda is at
+            most this part of lambda; 0 means never.
+    """
+
+    def __init__(self, refresh_every: int, threshold: float) -> None:
+        self.refresh_every, self.threshold = refresh_every, threshold
+        self.entries: dict[int, CachedTarget] = {}
+
+    def stale(self, keys: Sequence[int], final_fit: bool = False) -> list[int]:
+        """List the rows of a batch that need an estimate: in the final fit, only those
+        without a target.
+        """
+
+        def needs(entry: CachedTarget | None) -> bool:
+            if entry is None:
+                return True
+            return entry.age >= self.refresh_every and not entry.converged and not final_fit
+
+        return [row for row, key in enumerate(keys) if needs(self.entries.get(key))]
+
+    def state(self, keys: Sequence[int], initial: State) -> State:
+        """Gather the estimator's state of a batch, row by row; `initial` serves new
+        particles.
+        """
+        states = [self.entries[key].state if key in self.entries else {} for key in keys]
+        return {
+            name: torch.stack([state.get(name, first[row]) for row, state in enumerate(states)])
+            for name, first in initial.items()
+        }
+
+    def put(self, keys: Sequence[int], estimate: Estimate, final_lambda: float) -> None:
+        """Cache the targets of an estimate whose rows belong to `keys`."""
+        sigmas = estimate.sigma.expand(len(keys))
+        for row, key in enumerate(keys):
+            state = {name: tensor[row] for name, tensor in estimate.state.items()}
+            entry = CachedTarget(estimate.target[row], sigmas[row], state)
+            self.entries[key] = self._averaged(key, entry, -estimate.gradient[row], final_lambda)
+
+    def _averaged(self, key: int, entry: CachedTarget, shift: Tensor, final_lambda: float) -> CachedTarget:
+        """Average the shift in at the final lambda; one shift alone is no average, so
+        two are needed.
+        """
+        before = self.entries.get(key)
+        if self.threshold == 0 or entry.sigma > final_lambda:
+            return entry
+        if before is None or before.shift is None:
+            return replace(entry, shift=shift)
+        shift = smoothed(before.shift, shift)
+        done = bool(converged(shift[None], final_lambda, self.threshold))
+        return replace(entry, shift=shift, converged=done)
+
+    def fit(self, keys: Sequence[int], latents: Batch) -> Estimate:
+        """Return the cached targets as an estimate for `latents`, `[B, C, h, w]`; each
+        ages by a step.
+        """
+        entries = [self.entries[key] for key in keys]
+        self.entries |= {k: replace(e, age=e.age + 1) for k, e in zip(keys, entries, strict=True)}
+        target = torch.stack([entry.latents for entry in entries])
+        sigma = torch.stack([entry.sigma for entry in entries])
+        return Estimate(target, latents - target, 0, sigma, denoised=target)
+
+    def images(self, keys: Sequence[int], decode: Callable[[Batch], Batch]) -> Batch:
+        """Return the decoded targets of a batch, `[B, 3, H, W]`; each is decoded once."""
+        new = [key for key in dict.fromkeys(keys) if self.entries[key].images is None]
+        if new:
+            decoded = decode(torch.stack([self.entries[key].latents for key in new]))
+            for key, images in zip(new, decoded, strict=True):
+                self.entries[key] = replace(self.entries[key], images=images)
+        return torch.stack([self.entries[key].images for key in keys])
+
+    def all_converged(self, fitted: int) -> bool:
+        """Tell whether every particle has converged, and its last target was fitted for
+        so many steps.
+        """
+        return all(entry.converged and entry.age >= fitted for entry in self.entries.values())
+
+    def checkpoint(self) -> dict[str, Any]:
+        """Return plain data and tensors that `restore` takes; decoded images are left
+        out.
+        """
+        return {
+            "kept": {
+                key: {name: getattr(entry, own) for own, name in SAVED.items()}
+                for key, entry in self.entries.items()
+            },
+            "states": {key: dict(entry.state) for key, entry in self.entries.items()},
+        }
+
+    def restore(self, saved: Mapping[str, Any], device: torch.device | str) -> None:
+        """Take up `checkpoint` again; without its keys the cache is empty."""
+        entries, states = (moved(saved.get(name, {}), torch.device(device)) for name in ("kept", "states"))
+        self.entries = {
+            key: CachedTarget(**{own: entry[name] for own, name in SAVED.items()}, state=states.get(key, {}))
+            for key, entry in entries.items()
+        }

@@ -1,0 +1,76 @@
+"""What a guidance module is asked about: the prompt, and the cameras of a batch of
+renders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from ..distillation.protocols import PerSample
+
+Renders = Float[Tensor, "B H W C"]
+"""Renders in [0, 1], or scaled latents, channels last, as threestudio has both."""
+
+Index = Int[Tensor, "B"]
+"""Number of the particle or camera of each row, where the same ones come again."""
+
+
+@dataclass(frozen=True)
+class View:
+    """The prompt, and the cameras that a batch of renders was taken from.
+
+    Attributes:
+        prompt: A threestudio prompt processor's output.
+        elevation: Degrees, `[B]`.
+        azimuth: Degrees, `[B]`.
+        camera_distances: World units, `[B]`.
+        c2w: Camera to world matrices, `[B, 4, 4]`; None where the batch has none.
+        mvp_mtx: Model-view-projection matrices, `[B, 4, 4]`; None where the batch has
+            none.
+        index: Particle or camera of each row, `[B]`; None for random views.
+        view_dependent: Whether the prompt may follow the camera.
+    """
+
+    prompt: Any
+    elevation: PerSample
+    azimuth: PerSample
+    camera_distances: PerSample
+    c2w: Float[Tensor, "B 4 4"] | None = None
+    mvp_mtx: Float[Tensor, "B 4 4"] | None = None
+    index: Index | None = None
+    view_dependent: bool = True
+
+    @classmethod
+    def of(cls, prompt: Any, rgb: Tensor, batch: Mapping[str, Any]) -> View:
+        """Collect the view of renders `[B, ...]` from threestudio's batch; missing
+        angles are 0, the front.
+        """
+        front = cls.front(prompt, rgb)
+        given = {name: batch.get(name) for name in (*front.cameras, "c2w", "mvp_mtx", "index")}
+        return replace(front, **{name: value for name, value in given.items() if value is not None})
+
+    @classmethod
+    def front(
+        cls, prompt: Any, like: Tensor, index: Index | None = None, view_dependent: bool = True
+    ) -> View:
+        """Make the front view for the rows of `like`, `[B, ...]`."""
+        zeros = like.new_zeros(len(like))
+        return cls(prompt, zeros, zeros, zeros, index=index, view_dependent=view_dependent)
+
+    @property
+    def cameras(self) -> dict[str, PerSample]:
+        """The angles and distances by name, in the order of threestudio's prompt
+        processors.
+        """
+        names = ("elevation", "azimuth", "camera_distances")
+        return {name: getattr(self, name) for name in names}
+
+    def rows(self, rows: list[int]) -> View:
+        """Select some rows."""
+        chosen = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        return replace(self, **chosen)
