@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import threestudio
-import torch
 from threestudio.models.prompt_processors.base import PromptProcessor
+from torch import Tensor
 
 from ..priors import embed_prompts, named
 from ..priors.family import Embeddings
@@ -39,19 +39,14 @@ class PipelinePromptProcessor(PromptProcessor):
         check_model("system.prompt_processor", model, settings.get("revision"), text=True)
 
     def prepare_text_embeddings(self) -> None:
-        """Nothing is computed ahead of time or kept."""
-
-    def load_text_embeddings(self) -> None:
         """Embed all prompts."""
         prompts = [self.prompt, self.negative_prompt, *self.prompts_vd, *self.negative_prompts_vd]
         distinct = list(dict.fromkeys(prompts))
-        embeddings = dict(zip(distinct, self.embed(distinct), strict=True))
-        self.text_embeddings = embeddings[self.prompt][None]
-        self.uncond_text_embeddings = embeddings[self.negative_prompt][None]
-        self.text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.prompts_vd])
-        self.uncond_text_embeddings_vd = torch.stack(
-            [embeddings[prompt] for prompt in self.negative_prompts_vd]
-        )
+        self._embeddings = dict(zip(distinct, self.embed(distinct), strict=True))
+
+    def load_from_cache(self, prompt: str) -> Tensor:
+        """Return the embedding of a prompt, `[N, C]`; no file is involved."""
+        return self._embeddings[prompt]
 
     def embed(self, prompts: list[str]) -> Embeddings:
         """Embeddings of prompts, `[P, N, C]`, in float32."""

@@ -96,9 +96,8 @@ class PromptProcessorOutput:
 
         Returns:
             Four blocks of B: the interpolated prompt; the negative prompt; and two views to stay away from,
-                sample by
-            sample (both of the first sample, both of the second, ...). And the (negative) weights of those
-            two.
+            sample by sample (both of the first sample, both of the second, ...). And the (negative) weights
+            of those two.
 
         Raises:
             ValueError: View-dependent prompting is off.
@@ -115,23 +114,19 @@ class PromptProcessorOutput:
             for name in ("side", "front", "back", "overhead")
         )
         uncond = self.uncond_text_embeddings_vd[idx]
-
         positive = _where(in_front, _mix(r, front, side), _mix(r, side, back))
-        positive = _where(overhead, above, positive)
-        first = _where(overhead, uncond, _where(in_front, front, side))
-        second = _where(overhead, uncond, _where(in_front, side, front))
-        negative = torch.stack([first, second], dim=1).flatten(0, 1)
+        away = (_where(in_front, front, side), _where(in_front, side, front))
+        negative = torch.stack([_where(overhead, uncond, view) for view in away], dim=1).flatten(0, 1)
+        weights = self._perp_neg_weights(in_front, r).masked_fill(overhead[:, None], 0.0)
+        return torch.cat([_where(overhead, above, positive), uncond, negative]), weights
 
-        def decay(coefficients: tuple[float, float, float], r: Float[Tensor, "B"]) -> Float[Tensor, "B"]:
-            return -shifted_expotional_decay(*coefficients, r)
+    def _perp_neg_weights(self, in_front: Bool[Tensor, "B"], r: Float[Tensor, "B"]) -> Float[Tensor, "B 2"]:
+        def decays(*terms: tuple[tuple[float, float, float], Tensor]) -> Float[Tensor, "B 2"]:
+            return torch.stack([-shifted_expotional_decay(*abc, part) for abc, part in terms], dim=1)
 
-        in_front_weights = torch.stack(
-            [decay(self.perp_neg_f_fs, r), decay(self.perp_neg_f_sf, 1 - r)], dim=1
-        )
-        behind_weights = torch.stack([decay(self.perp_neg_f_sb, r), decay(self.perp_neg_f_fsb, r)], dim=1)
-        weights = torch.where(in_front[:, None], in_front_weights, behind_weights)
-        weights = weights.masked_fill(overhead[:, None], 0.0)
-        return torch.cat([positive, uncond, negative]), weights
+        front = decays((self.perp_neg_f_fs, r), (self.perp_neg_f_sf, 1 - r))
+        behind = decays((self.perp_neg_f_sb, r), (self.perp_neg_f_fsb, r))
+        return torch.where(in_front[:, None], front, behind)
 
     def _direction_idx(
         self, elevation: Float[Tensor, "B"], azimuth: Float[Tensor, "B"], distance: Float[Tensor, "B"]
@@ -212,6 +207,7 @@ class PromptProcessor(BaseObject):
         ]
         shown = " ".join(f"[{d.name}]:[{p}]" for d, p in zip(self.directions, self.prompts_vd, strict=True))
         threestudio.info(f"Using view-dependent prompts {shown}")
+        self.prepare_text_embeddings()
         self.load_text_embeddings()
 
     def _make_directions(self) -> list[DirectionConfig]:
@@ -256,16 +252,22 @@ class PromptProcessor(BaseObject):
         threestudio.info(f"Find matched prompt in library: {found[0]}")
         return found[0]
 
-    def load_text_embeddings(self) -> None:
-        """Fill in the embeddings of all prompts, from the cache as far as it has them."""
+    def prepare_text_embeddings(self) -> None:
+        """Compute the embeddings of all prompts, or take them from the cache."""
         prompts = [self.prompt, self.negative_prompt, *self.prompts_vd, *self.negative_prompts_vd]
-        embeddings = self._embed(list(dict.fromkeys(prompts)))
-        self.text_embeddings = embeddings[self.prompt][None]
-        self.uncond_text_embeddings = embeddings[self.negative_prompt][None]
-        self.text_embeddings_vd = torch.stack([embeddings[prompt] for prompt in self.prompts_vd])
-        self.uncond_text_embeddings_vd = torch.stack(
-            [embeddings[prompt] for prompt in self.negative_prompts_vd]
-        )
+        self._embeddings = self._embed(list(dict.fromkeys(prompts)))
+
+    def load_text_embeddings(self) -> None:
+        """Fill in the embeddings of all prompts."""
+        load = self.load_from_cache
+        self.text_embeddings = load(self.prompt)[None]
+        self.uncond_text_embeddings = load(self.negative_prompt)[None]
+        self.text_embeddings_vd = torch.stack([load(prompt) for prompt in self.prompts_vd])
+        self.uncond_text_embeddings_vd = torch.stack([load(prompt) for prompt in self.negative_prompts_vd])
+
+    def load_from_cache(self, prompt: str) -> Float[Tensor, "N Nf"]:
+        """Return the embedding that `prepare_text_embeddings` made of a prompt."""
+        return self._embeddings[prompt]
 
     def _embed(self, prompts: list[str]) -> dict[str, Float[Tensor, "N Nf"]]:
         cache = TextCache()

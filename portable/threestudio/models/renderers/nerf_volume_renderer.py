@@ -159,64 +159,43 @@ class NeRFVolumeRenderer(VolumeRenderer):
 
         Returns:
             `[B, H, W, C]` each: `comp_rgb`, `comp_rgb_fg`, `comp_rgb_bg`, `opacity`, `depth`, `z_variance`,
-            and `comp_normal` (outside training, or where asked for) if the material needs normals. In
-            training also the N samples: `weights`, `t_points`, `t_intervals`, `t_dirs`, `ray_indices`,
-            `points`, and what the geometry returns.
+            and `comp_normal` (outside training, or if asked for) if the material needs normals. In training
+            also of N samples: those of `_per_sample`, `points`, and the geometry's output.
 
         Raises:
             FloatingPointError: A density is NaN or infinite.
         """
-        import nerfacc
-
         shape = rays_o.shape[:3]
         origins, directions = rays_o.reshape(-1, 3), rays_d.reshape(-1, 3)
         samples = self._samples(origins, directions)
         points, dirs = samples.positions(origins, directions), directions[samples.ray]
-        image = samples.ray // (shape[1] * shape[2])
-        geometry = self._chunked(self.geometry, points, output_normal=self.material.requires_normal)
-        density = geometry["density"][..., 0]
-        if not torch.isfinite(density).all():
-            raise FloatingPointError(
-                "the geometry's density holds NaN or Inf; lower system.optimizer's learning rate"
-            )
-        colours = self._chunked(
-            self.material,
-            viewdirs=dirs,
-            positions=points,
-            light_positions=light_positions[image],
-            **geometry,
-            **(kwargs if self.training else {}),
-        )
-        weights = samples.weights(density)[0]
-        sums = self._along(samples, weights, colours, len(origins))
-        opacity, foreground = sums["opacity"], sums["colours"]
+        lights = light_positions[samples.ray // (shape[1] * shape[2])]
+        geometry, colours = self._evaluate(points, dirs, lights, kwargs if self.training else {})
+        weights = samples.weights(geometry["density"][..., 0])[0]
+        out = self._along(samples, weights, colours, geometry.get("normal"), len(origins))
         background = self.background(dirs=rays_d)
-        out = {
-            "comp_rgb": foreground
-            + self._behind(background, bg_color).reshape(len(origins), -1) * (1 - opacity),
-            "comp_rgb_fg": foreground,
-            "comp_rgb_bg": background.reshape(len(origins), -1),
-            **{name: sums[name] for name in ("opacity", "depth", "z_variance")},
-        }
-        if "normal" in geometry and (self.cfg.return_comp_normal or not self.training):
-            normal = nerfacc.accumulate_along_rays(weights, geometry["normal"], samples.ray, len(origins))
-            out["comp_normal"] = (F.normalize(normal, dim=-1) + 1) / 2 * opacity
+        out["comp_rgb_bg"] = background.reshape(len(origins), -1)
+        behind = self._behind(background, bg_color).reshape(len(origins), -1)
+        out["comp_rgb"] = out["comp_rgb_fg"] + behind * (1 - out["opacity"])
         out = {name: value.view(*shape, -1) for name, value in out.items()}
         if not self.training:
             return out
         if "normal" in geometry and self.cfg.return_normal_perturb:
             near = points + torch.randn_like(points) * 1e-2
             out["normal_perturb"] = self.geometry(near, output_normal=True)["normal"]
-        return {
-            **out,
-            "weights": weights[:, None],
-            "t_points": samples.middle,
-            "t_intervals": torch.full_like(samples.middle, samples.step),
-            "t_dirs": dirs,
-            "ray_indices": samples.ray,
-            "points": points,
-            **geometry,
-        }
+        return {**out, **self._per_sample(samples, weights, dirs), "points": points, **geometry}
+
+    def _evaluate(
+        self, points: Tensor, dirs: Tensor, lights: Tensor, further: dict[str, Any]
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Return what the geometry says of N points, and their colours `[N, 3]`."""
+        geometry = self._chunked(self.geometry, points, output_normal=self.material.requires_normal)
+        if not torch.isfinite(geometry["density"]).all():
+            raise FloatingPointError(
+                "the geometry's density holds NaN or Inf; lower system.optimizer's learning rate"
+            )
+        seen = {"viewdirs": dirs, "positions": points, "light_positions": lights}
+        return geometry, self._chunked(self.material, **seen, **geometry, **further)
 
     @torch.no_grad()
     def _samples(self, origins: Tensor, directions: Tensor) -> Samples:
@@ -247,9 +226,10 @@ class NeRFVolumeRenderer(VolumeRenderer):
         hidden = (alpha < least) | (transmittance < TRANSMITTANCE)  # not so NaN, which must be seen
         return samples.keep(~hidden)
 
-    @staticmethod
-    def _along(samples: Samples, weights: Tensor, colours: Tensor, rays: int) -> dict[str, Tensor]:
-        """What adds up along each ray, `[rays, C]` each, in one pass."""
+    def _along(
+        self, samples: Samples, weights: Tensor, colours: Tensor, normal: Tensor | None, rays: int
+    ) -> dict[str, Tensor]:
+        """Add up along each ray, in one pass: pictures `[rays, C]` by name, without background."""
         import nerfacc
 
         middle = samples.middle
@@ -260,11 +240,26 @@ class NeRFVolumeRenderer(VolumeRenderer):
         opacity, first, second = sums[:, :1], sums[:, 1:2], sums[:, 2:3]
         least = opacity.clamp(min=1e-5)
         spread = (second / least - (first / least) ** 2).clamp(min=0)
-        return {
+        out = {
             "opacity": opacity,
             "depth": first + about * opacity,
             "z_variance": spread * (opacity > 0.5),  # HiFA's
-            "colours": sums[:, 3:],
+            "comp_rgb_fg": sums[:, 3:],
+        }
+        if normal is not None and (self.cfg.return_comp_normal or not self.training):
+            seen = nerfacc.accumulate_along_rays(weights, normal, samples.ray, rays)
+            out["comp_normal"] = (F.normalize(seen, dim=-1) + 1) / 2 * opacity
+        return out
+
+    @staticmethod
+    def _per_sample(samples: Samples, weights: Tensor, dirs: Tensor) -> dict[str, Tensor]:
+        """What losses read of the N samples, in threestudio's names."""
+        return {
+            "weights": weights[:, None],
+            "t_points": samples.middle,
+            "t_intervals": torch.full_like(samples.middle, samples.step),
+            "t_dirs": dirs,
+            "ray_indices": samples.ray,
         }
 
     def _chunked(self, function: Any, *args: Any, **kwargs: Any) -> Any:
