@@ -11,6 +11,14 @@ from lab.fakes import BAD, CONFIG, GOOD, MeanColour, grey_samples, one_by_one
 from msd_lab.compare import comparison as comparing
 from msd_lab.compare.comparison import Budget, Comparison, compare
 from msd_lab.measure.references import Sampling
+from msd_lab.training.data import DataConfig, Images, cached_images
+
+
+@pytest.fixture(scope="session")
+def renders(tmp_path_factory) -> Images:
+    """96 labelled true renders of the tiny world, rendered once for all processes of a test run."""
+    shared = tmp_path_factory.getbasetemp().parent
+    return cached_images(DataConfig(views=8, colours_per_view=1, seed=424_242), shared)
 
 
 @pytest.fixture
