@@ -197,11 +197,18 @@ def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
         prompt: Replaces the prompts that runs and samples were made for; loose pictures need it.
 
     Raises:
-        UserError: There are none, or a list of samples is garbled.
+        UserError: There are none, a list of samples is garbled, or a run is text-to-3D, whose pictures show
+            more than colours.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such file or folder")
-    found = read_samples(folder) or [record for run in read_runs(folder) for record in run.records()]
+    runs = read_runs(folder)
+    for run in runs:
+        if OmegaConf.select(run.config, "system.renderer_type") is not None:
+            raise UserError(
+                f"{run.folder}: a text-to-3D run: measure its scene by --three-d, one run a folder"
+            )
+    found = read_samples(folder) or [record for run in runs for record in run.records()]
     if found:
         return [replace(record, prompt=prompt) for record in found] if prompt else found
     pictures = [folder] if folder.is_file() else sorted(folder.rglob("*.png"))

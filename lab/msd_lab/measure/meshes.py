@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import trimesh
-from threestudio_msd.errors import UserError, first_line
+from threestudio_msd.errors import UserError
 from torch import Tensor
+from trimesh.visual.material import SimpleMaterial
 
 from ..tinyworld.render import Cameras
+from .images import blamed
 from .views import project
 
 PER_PIXEL = 24  # samples of the surface for each pixel of a picture: holes are then rarer than one in 10^6
@@ -20,32 +23,83 @@ SEED = 0
 
 
 def load_mesh(path: Path) -> trimesh.Trimesh:
-    """One mesh with the colours of its vertices, from OBJ or GLB.
+    """Load one mesh with its texture, or the colours of its vertices or material, from GLB, OBJ or PLY.
 
     Raises:
-        UserError: The file cannot be read, or holds no triangles.
+        UserError: The file, or one that it names, cannot be read; it has no surface; or some of its parts
+            have a texture and others do not.
     """
-    try:
-        mesh = trimesh.load_mesh(path, process=False)
-        mesh = mesh.to_mesh() if isinstance(mesh, trimesh.Scene) else mesh
-    except (OSError, ValueError, IndexError) as error:
-        raise UserError(f"{path}: no mesh can be read: {first_line(error)}") from error
-    if not len(getattr(mesh, "faces", ())):
+    if path.suffix == ".obj":
+        require_materials(path)
+    with blamed(path, "no mesh can be read"):
+        scene = trimesh.load_scene(path, process=False)
+        textured = {bake_colours(part) for part in scene.geometry.values() if hasattr(part, "faces")}
+        mesh = scene.to_mesh()
+    if not len(mesh.faces):
         raise UserError(f"{path}: the mesh has no triangles")
+    if len(textured) > 1:
+        raise UserError(f"{path}: parts with a texture and parts without cannot be measured together")
+    if not (np.isfinite(mesh.vertices).all() and mesh.area > 0):
+        raise UserError(f"{path}: the mesh has no surface: its corners coincide or are not finite")
     return mesh
 
 
+def bake_colours(part: trimesh.Trimesh) -> bool:
+    """Give a mesh without a texture the colours of its vertices times its material's; whether it has one.
+
+    Raises:
+        ValueError: It has both a texture and colours, which trimesh loses.
+    """
+    textured, stored = (
+        texture_of(part) is not None,
+        getattr(part.visual, "vertex_attributes", {}).get("color"),
+    )
+    if textured and stored is not None:
+        raise ValueError("it has a texture and colours of its vertices, which cannot be measured together")
+    if part.visual.kind == "texture" and not textured:
+        colours = np.ones((len(part.vertices), 3)) if stored is None else stored[:, :3]
+        if np.issubdtype(colours.dtype, np.integer):
+            colours = colours / np.iinfo(colours.dtype).max
+        colours = (255 * colours * factor_of(part)).round().astype(np.uint8)
+        part.visual = trimesh.visual.ColorVisuals(part, vertex_colors=colours)
+    return textured
+
+
+def factor_of(mesh: trimesh.Trimesh) -> np.ndarray:
+    """What a material multiplies all colours by, `[3]` in [0, 1]."""
+    material = mesh.visual.material
+    if isinstance(material, SimpleMaterial):  # says "grey" where a file says nothing of its texture's factor
+        return np.ones(3) if texture_of(mesh) is not None else material.diffuse[:3] / 255
+    return np.ones(3) if material.baseColorFactor is None else material.baseColorFactor[:3] / 255
+
+
+def require_materials(path: Path) -> None:
+    """Check that the materials and pictures that an OBJ names are there: trimesh would draw it grey.
+
+    Raises:
+        UserError: One is missing.
+    """
+    for source, word in ((path, "mtllib"), (path.with_suffix(".mtl"), "map_Kd")):
+        text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
+        for name in re.findall(rf"^\s*{word}\s+(?:.*\s)?(\S+)\s*$", text, re.MULTILINE):
+            if not path.with_name(name).is_file():
+                raise UserError(f"{path}: names {name}, which is missing")
+
+
 def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:
-    """Points evenly on a mesh, and its colours there in [0, 1], two `[count, 3]`."""
+    """Draw points evenly on a mesh: the points and its colours there in [0, 1], two `[count, 3]`.
+
+    Colours are as they are stored: a texture times its material's factor, or those of vertices.
+    """
     points, face = trimesh.sample.sample_surface(mesh, count, seed=SEED)
     weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)[..., None]
     texture = texture_of(mesh)
     if texture is None:
         colours = (weights * mesh.visual.vertex_colors[mesh.faces[face], :3] / 255).sum(1)
     else:
-        colours = looked_up(texture, (weights * mesh.visual.uv[mesh.faces[face]]).sum(1))
-    found = torch.from_numpy(points), torch.as_tensor(colours)
-    return found[0].float(), found[1].float()
+        uv = (weights * mesh.visual.uv[mesh.faces[face]]).sum(1)
+        colours = looked_up(texture, uv) * torch.from_numpy(factor_of(mesh))
+    return torch.from_numpy(points).float(), torch.as_tensor(colours).float()
 
 
 def texture_of(mesh: trimesh.Trimesh) -> Tensor | None:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import threestudio
 import torch
+import trimesh
 from threestudio.systems.base import BaseLift3DSystem
 from threestudio.utils.config import load_config
-from threestudio_msd.errors import UserError, first_line
+from threestudio.utils.misc import load_module_weights
+from threestudio_msd.errors import UserError
 from torch import Tensor
 
-from ..tinyworld.judge import JUDGES, Judge, load_judge
+from ..tinyworld.judge import JUDGES, load_judge
 from ..tinyworld.render import Cameras
 from .features import Features
+from .images import blamed
 from .meshes import census, load_mesh, render_mesh
 from .scene import Views, psnr, scene_figures
 from .t3bench import Score, t3_scores
 from .views import GREY, SIZE, evaluation_cameras
 
-EXPORTED = "save/it*-export/model.*"
+MESHES = (".glb", ".obj", ".ply")
 AT_ONCE = 4  # views rendered together
 
 
@@ -34,10 +36,12 @@ class TrainedScene:
     Attributes:
         folder: The run's.
         system: threestudio's system, whose geometry, material, background and renderer are loaded.
+        step: Optimiser steps done.
     """
 
     folder: Path
     system: Any
+    step: int
 
     @classmethod
     def load(cls, folder: Path, checkpoint: str = "last.ckpt") -> TrainedScene:
@@ -52,15 +56,16 @@ class TrainedScene:
                 raise UserError(
                     f"{folder}: no finished text-to-3D run: {path.relative_to(folder)} is missing"
                 )
-        with _blamed(config):
+        with blamed(config):
             cfg = load_config(str(config))
             kind = threestudio.find(cfg.system_type)
         if not issubclass(kind, BaseLift3DSystem):
             raise UserError(f"{folder}: {cfg.system_type} has no scene that could be rendered")
         system = kind(cfg.system, resumed=True)
-        with _blamed(weights):
+        with blamed(weights):
             system.load_weights(str(weights))
-        return cls(folder, system.eval())
+            step = load_module_weights(str(weights), map_location="cpu")[2]
+        return cls(folder, system.eval(), step)
 
     @property
     def prompt(self) -> str:
@@ -101,12 +106,20 @@ class TrainedScene:
         return torch.cat(chunks)[:, 0].view(points, points, points).cpu()
 
 
-@contextmanager
-def _blamed(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # what YAML, torch and threestudio make of a damaged file
-        raise UserError(f"{path}: cannot be read: {first_line(error)}") from error
+def exported_mesh(folder: Path, step: int) -> Path | None:
+    """The mesh that a run exported at a step, the last one written; None where it exported none at all.
+
+    Raises:
+        UserError: It exported meshes at other steps only: they are not of this scene.
+    """
+    meshes = [path for path in folder.glob("save/it*-export/[!.]*") if path.suffix in MESHES]
+    exports = {path.parent.name: path for path in sorted(meshes, key=lambda path: path.stat().st_mtime_ns)}
+    if exports and f"it{step}-export" not in exports:
+        raise UserError(
+            f"{folder}: the scene is at step {step}, its meshes are not ({', '.join(sorted(exports))}): "
+            "export it again by launch.py --export, or remove them"
+        )
+    return exports.get(f"it{step}-export")
 
 
 def run_figures(folder: Path, features: Mapping[str, Features] | None = None) -> dict[str, float]:
@@ -120,22 +133,29 @@ def run_figures(folder: Path, features: Mapping[str, Features] | None = None) ->
         By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the field.
 
     Raises:
-        UserError: The folder holds no finished run, or a model is to score a mesh that is not there.
+        UserError: The folder holds no finished run, its meshes are of other steps, or a model is to score a
+            mesh that is not there.
     """
     scene = TrainedScene.load(folder)
-    found = scene_figures(scene, scene.prompt, load_judges())
-    meshes = [path for path in sorted(folder.glob(EXPORTED)) if path.suffix in (".glb", ".obj")]
-    own = {folder.name for folder in JUDGES.values()}  # they have looked
-    readers = {name: model for name, model in (features or {}).items() if name not in own}
-    if not meshes:
-        if readers:
-            raise UserError(f"{folder}: no mesh was exported, which {', '.join(readers)} could score")
-        return found
-    mesh, cameras, background = load_mesh(meshes[-1]), evaluation_cameras(), torch.full((3,), GREY)
+    path = exported_mesh(folder, scene.step)
+    own = {folder.name for folder in JUDGES.values()}  # these score the field's views
+    scorers = {name: model for name, model in (features or {}).items() if name not in own}
+    if path is None and scorers:
+        raise UserError(f"{folder}: no mesh was exported, which {', '.join(scorers)} could score")
+    mesh = None if path is None else load_mesh(path)
+    found = scene_figures(scene, scene.prompt, [load_judge(name) for name in JUDGES])
+    return found if mesh is None else found | mesh_figures(mesh, scene, scorers)
+
+
+def mesh_figures(
+    mesh: trimesh.Trimesh, scene: TrainedScene, scorers: Mapping[str, Features]
+) -> dict[str, float]:
+    """Figures of a scene's mesh; see `run_figures`."""
+    cameras, background = evaluation_cameras(), torch.full((3,), GREY)
     drawn = render_mesh(mesh, cameras, SIZE, background)
-    likeness = psnr(drawn, scene.views(cameras, SIZE, background).colour)
-    found |= {"mesh_psnr": likeness, **{f"mesh_{name}": n for name, n in census(mesh).items()}}
-    for name, model in readers.items():
+    found = {"mesh_psnr": psnr(drawn, scene.views(cameras, SIZE, background).colour)}
+    found |= {f"mesh_{name}": n for name, n in census(mesh).items()}
+    for name, model in scorers.items():
         scores = t3_scores(mesh, scorer(model, scene.prompt))
         found |= {f"{figure}_{name}": value for figure, value in scores.items()}
     return found
@@ -155,8 +175,3 @@ def scorer(model: Features, prompt: str) -> Score:
     if not model.alignment(torch.zeros(1, SIZE, SIZE, 3), [prompt]):
         raise UserError(f"--features: {model.description} reads no prompt")
     return lambda images: next(iter(model.alignment(images, [prompt] * len(images)).values()))
-
-
-def load_judges() -> list[Judge]:
-    """The judges that ship, the first and the second."""
-    return [load_judge(name) for name in JUDGES]

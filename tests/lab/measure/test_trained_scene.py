@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 import torch
 import trimesh
 from msd_lab.measure import trained_scene as run
-from msd_lab.measure.trained_scene import TrainedScene, run_figures
+from msd_lab.measure.trained_scene import TrainedScene, exported_mesh, run_figures
 from msd_lab.measure.views import evaluation_cameras
 from threestudio_msd.errors import UserError
 
@@ -17,7 +18,7 @@ from threestudio_msd.errors import UserError
 def test_a_run_is_seen_by_any_camera(train):
     folder = train("msd-nerf-tiny.yaml", "data.n_cameras=4")
     scene = TrainedScene.load(folder)
-    assert scene.prompt == "a red mug"
+    assert (scene.prompt, scene.step) == ("a red mug", 4)
     cameras = evaluation_cameras(5)
     grey = scene.views(cameras, 12, torch.full((3,), 0.5))
     assert grey.colour.shape == (5, 12, 12, 3)
@@ -46,24 +47,57 @@ class Reader:
         return {name: np.full(len(images), value) for name, value in self.scores.items()}
 
 
-def test_a_named_model_scores_the_mesh_and_needs_one(tmp_path, monkeypatch):
-    scene = SimpleNamespace(
-        prompt="a dragon", views=lambda *_: SimpleNamespace(colour=torch.zeros(40, 64, 64, 3))
-    )
+def export(folder, name="it4-export/model.glb", radius=0.3, at=1):
+    """A ball as a run's mesh, written at a time."""
+    path = folder / "save" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    trimesh.creation.icosphere(2, radius).export(path)
+    os.utime(path, (at, at))
+    return path
+
+
+@pytest.fixture
+def at_step_100(tmp_path, monkeypatch):
+    """A run's folder; its scene is at step 100, and only its mesh is really measured."""
+    grey = SimpleNamespace(colour=torch.zeros(40, 64, 64, 3))
+    scene = SimpleNamespace(prompt="a dragon", step=100, views=lambda *_: grey)
     monkeypatch.setattr(run, "TrainedScene", SimpleNamespace(load=lambda folder: scene))
     monkeypatch.setattr(run, "scene_figures", lambda *_: {"opacity": 0.1})
+    monkeypatch.setattr(run, "render_mesh", lambda *_: torch.full((40, 64, 64, 3), 0.1))
+    return tmp_path
+
+
+def test_a_named_model_scores_the_mesh_and_needs_one(at_step_100, monkeypatch):
     monkeypatch.setattr(
         run, "t3_scores", lambda mesh, score: {"t3": float(score(torch.zeros(3, 4, 4, 3))[0])}
     )
     clip = {"clip": Reader(clip_similarity=27.0)}
     with pytest.raises(UserError, match="no mesh was exported, which clip could score"):
-        run_figures(tmp_path, clip)
-    assert run_figures(tmp_path, {"judge": Reader()}) == {"opacity": 0.1}
-    mesh = trimesh.creation.icosphere(2, 0.3)
-    (tmp_path / "save/it4-export").mkdir(parents=True)
-    mesh.export(tmp_path / "save/it4-export/model.glb")
-    found = run_figures(tmp_path, clip)
+        run_figures(at_step_100, clip)
+    assert run_figures(at_step_100, {"judge": Reader()}) == {"opacity": 0.1}
+    export(at_step_100, "it100-export/model.glb")
+    found = run_figures(at_step_100, clip)
     assert found["t3_clip"] == 27.0
-    assert {"mesh_psnr", "mesh_watertight"} <= set(found)
+    assert found["mesh_psnr"] == pytest.approx(20, abs=1e-3)
+    assert found["mesh_watertight"] == 1
     with pytest.raises(UserError, match="a reader reads no prompt"):
-        run_figures(tmp_path, {"inception": Reader()})
+        run_figures(at_step_100, {"inception": Reader()})
+
+
+def test_the_mesh_is_that_of_the_scene_whatever_its_name_and_format(at_step_100):
+    export(at_step_100, "it40-export/model.glb", at=9)  # later in the alphabet, and in time
+    export(at_step_100, "it1000-export/model.glb", at=9)
+    only = export(at_step_100, "it100-export/model.obj", at=1)
+    assert exported_mesh(at_step_100, 100) == only
+    newer = export(at_step_100, "it100-export/duck.glb", at=2)
+    (newer.parent / "duck.png").touch()
+    assert exported_mesh(at_step_100, 100) == newer
+    again = export(at_step_100, "it100-export/model.ply", at=3)
+    assert exported_mesh(at_step_100, 100) == again
+    assert run_figures(at_step_100)["mesh_faces"] == 320
+
+
+def test_a_mesh_of_another_step_is_refused(at_step_100):
+    export(at_step_100, "it40-export/model.glb")
+    with pytest.raises(UserError, match=r"step 100, its meshes are not \(it40-export\): export it again"):
+        run_figures(at_step_100)
