@@ -25,32 +25,25 @@ demo-3d: $(READY)
 	$(BIN)/python scripts/demo_3d.py "$(PROMPT)"
 
 compare: $(READY)
-	$(BIN)/python scripts/compare.py --configs configs/msd-tiny.yaml \
-		"MSD searched=configs/msd-tiny.yaml,system.guidance.guidance_scale=5.64,system.optimizer.args.lr=0.0112,system.guidance.bandwidth.end=1.27" \
-		configs/sds-tiny.yaml "SDS published=configs/sds-tiny.yaml,system.guidance.guidance_scale=101" \
-		configs/sdi-tiny.yaml \
-		"SDI published=configs/sdi-tiny.yaml,system.guidance.guidance_scale=8.5,system.guidance.max_step_percent=0.98,system.optimizer.args.lr=0.03" \
-		configs/vsd-tiny.yaml \
-		"VSD searched=configs/vsd-tiny.yaml,system.guidance.guidance_scale=10,system.guidance.max_step_percent=0.542,system.optimizer.args.lr=0.0173" \
+	$(BIN)/python -m msd_lab compare --configs lab/msd_lab/configs/compare.yaml \
 		--prompts custom/threestudio_msd/assets/prompts-tiny.txt --seeds 3 --particles 4 --budget nfe=320 --scale 3 \
 		--title "Mean-shift distillation and its peers" --out outputs/compare $(ARGS)
 
 table4: $(READY)
-	$(BIN)/python scripts/table4.py $(ARGS)
+	$(BIN)/python -m msd_lab table4 $(ARGS)
 
 doctor: $(READY)
 	$(BIN)/python scripts/doctor.py $(ARGS)
 
 compare-3d: $(READY)
-	$(BIN)/python scripts/compare_3d.py --configs configs/msd-nerf-tiny.yaml configs/sds-nerf-tiny.yaml configs/sdi-nerf-tiny.yaml \
-		configs/vsd-nerf-tiny.yaml Ceiling=configs/truth-nerf-tiny.yaml --prompts "a red mug" "an orange duck" "a green car" "a pink house" "a black cat" "a blue teapot" \
-		--seeds 3 --out outputs/compare-3d $(ARGS)
+	$(BIN)/python -m msd_lab scenes --configs lab/msd_lab/configs/compare-3d.yaml \
+		--prompts lab/msd_lab/configs/prompts-3d.txt --seeds 3 --out outputs/compare-3d $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 torture: $(READY)
-	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/lab/compare/test_grid.py
+	$(BIN)/python -m pytest -m "slow or not slow" tests/reliability/test_faults.py tests/lab/compare/test_runs.py
 
 lint: $(READY)
 	$(BIN)/ruff check .

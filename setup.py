@@ -17,7 +17,7 @@ setup(
     package_dir={"": "custom", "msd_lab": "lab/msd_lab"},
     packages=[*find_packages("custom"), *find_packages("lab")],
     include_package_data=True,
-    package_data={"threestudio_msd": ["assets/**/*"], "msd_lab": ["assets/**/*"]},
+    package_data={"threestudio_msd": ["assets/**/*"], "msd_lab": ["assets/**/*", "configs/*"]},
     install_requires=[
         "torch>=2.4",
         LIGHTNING,

@@ -3,6 +3,7 @@
 import dataclasses
 import os
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -28,6 +29,9 @@ MALFORMED = (
     RecursionError,
     AssertionError,
 )
+ROOT = Path(__file__).resolve().parent.parent
+MOVED = {"configs/truth-nerf-tiny.yaml": "lab/msd_lab/configs/truth-nerf-tiny.yaml"}
+"""Bundled configs that lie elsewhere now."""
 BLOCKS = ("data", "system", "trainer", "checkpoint")
 DERIVED = {
     "n_gpus": "the GPUs there are, see --gpu",
@@ -116,12 +120,22 @@ def _adapt_optimizer(plain: dict[str, Any]) -> None:
         threestudio.warn(f"system.optimizer: {name} has no {', '.join(dropped)}: left out")
 
 
+def current_path(path: str) -> str:
+    """Returns where a bundled config lies now, with a warning if it was named by its former path."""
+    moved = MOVED.get(os.path.relpath(os.path.realpath(path), ROOT)) if path else None
+    if moved is None or os.path.isfile(path):
+        return path
+    warnings.warn(f"{path} has moved to {moved}", FutureWarning, stacklevel=2)
+    return str(ROOT / moved)
+
+
 def load_yaml(path: str) -> DictConfig:
     """Reads a YAML file as it stands.
 
     Raises:
         UserError: It is missing, no text in UTF-8, no YAML, or not a mapping; with the line if it is known.
     """
+    path = current_path(path)
     if not os.path.isfile(path):
         raise UserError(f"--config {path}: {'is a folder' if os.path.isdir(path) else 'no such file'}")
     try:

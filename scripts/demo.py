@@ -1,17 +1,44 @@
 """Text to image by mean-shift distillation on the embedded prior: `python scripts/demo.py "a blue house"`.
 
-Trains `configs/msd-tiny.yaml` and says where the images are. Further `key=value` arguments replace settings
+Trains `configs/msd-tiny.yaml` and prints where the images are. Further `key=value` arguments replace settings
 of that file.
 """
 
+import argparse
 import os
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import alias  # noqa: F401  (puts the packages of this checkout on the path)
+from msd_lab.compare.prompts import OVERRIDE
 
 import launch
-from launcher.demo import demo_arguments
+from launcher.host import ROOT
+
+
+def demo_arguments(
+    doc: str | None, config: str, name: str, prompt: str, argv: list[str] | None, own: Sequence[str] = ()
+) -> list[str]:
+    """The launcher's arguments for a demo, except the action.
+
+    Args:
+        doc: The text of the demo's `--help`.
+        config: Name of the bundled config.
+        name: The run's.
+        prompt: The default prompt.
+        argv: The demo's command line.
+        own: Settings of the demo, which those on the command line replace.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("prompt", nargs="?", default=prompt, help="a colour and an object of the tiny world")
+    add("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")
+    args = parser.parse_args(argv)
+    given = [args.prompt, *args.overrides]
+    if OVERRIDE.match(args.prompt):  # settings alone
+        given = [prompt, *given]
+    settings = [f"name={name}", f"system.prompt_processor.prompt={given[0]}", *own, *given[1:]]
+    return ["--config", str(ROOT / "configs" / f"{config}.yaml"), *settings]
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -1,7 +1,7 @@
 """Text to 3D by mean-shift distillation on the embedded prior: `python scripts/demo_3d.py "a blue house"`.
 
 Trains `configs/msd-nerf-tiny.yaml` for half its steps, exports the mesh, measures both against the truth, and
-says where pictures and figures are. Further `key=value` arguments replace settings of that file.
+prints where pictures and figures are. Further `key=value` arguments replace settings of that file.
 """
 
 import json
@@ -9,10 +9,10 @@ import os
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from demo import demo_arguments
 
 import launch
-from launcher.demo import demo_arguments, newest_run
+from launcher.config import read
 from launcher.script import with_host
 
 HALF = ("trainer.max_steps=480", "trainer.val_check_interval=120")
@@ -31,8 +31,16 @@ def main(argv: list[str] | None = None) -> int:
     return status or with_host(lambda: measure(run))
 
 
+def newest_run(arguments: list[str]) -> Path:
+    """The folder of the run that ended last, of those that these arguments of `demo_arguments` make."""
+    _, config, *overrides = arguments
+    settings = read(config, overrides)
+    folder = Path(settings.exp_root_dir, settings.name)
+    return max(folder.iterdir(), key=lambda path: path.stat().st_mtime)
+
+
 def measure(run: Path) -> int:
-    """Print the figures of a run's scene and mesh, and keep them beside its pictures."""
+    """Print the figures of a run's scene and mesh, and write them beside its pictures."""
     from msd_lab.measure.trained_scene import as_lines, run_figures
     from threestudio_msd.files import save_text
 

@@ -1,11 +1,5 @@
-"""The toys: `python scripts/toy.py COMMAND`; see docs/notebook/toy.md and `--help`."""
+"""Short for `python -m msd_lab toy`; see `--help`."""
 
-import sys
-from pathlib import Path
+from alias import alias
 
-sys.path[:0] = [str(Path(__file__).parents[1] / folder) for folder in ("custom", "lab")]
-
-from msd_lab.toy.commands import main  # noqa: E402  (found by the line above)
-
-if __name__ == "__main__":
-    sys.exit(main())
+main = alias(__name__, "toy")

@@ -8,17 +8,11 @@ from pathlib import Path
 
 import pytest
 from lab.fakes import BAD, CONFIG, GOOD, MeanColour, grey_samples, one_by_one
-from msd_lab.compare import comparison as comparing
-from msd_lab.compare.comparison import Budget, Comparison, compare
+from msd_lab.compare import image
+from msd_lab.compare.costs import Budget
+from msd_lab.compare.engine import compare
+from msd_lab.compare.image import ImageComparison
 from msd_lab.measure.references import Sampling
-from msd_lab.training.data import DataConfig, Images, cached_images
-
-
-@pytest.fixture(scope="session")
-def renders(tmp_path_factory) -> Images:
-    """96 labelled true renders of the tiny world, rendered once for all processes of a test run."""
-    shared = tmp_path_factory.getbasetemp().parent
-    return cached_images(DataConfig(views=8, colours_per_view=1, seed=424_242), shared)
 
 
 @pytest.fixture
@@ -27,28 +21,27 @@ def comparison(tmp_path):
 
     def make(*methods, **settings):
         defaults = {
+            "methods": methods or (GOOD, BAD),
             "prompts": ["a red mug", "a blue car"],
             "seeds": 2,
             "budgets": [Budget("steps", 8)],
             "frames": 4,
+            "sampling": Sampling(4, 10, 2.0),
+            "extractors": {"mean": MeanColour()},
+            "read": lambda *_: CONFIG,
+            "probes": (1, 3),
+            "out": tmp_path,
         }
-        sampling = Sampling(4, 10, 2.0)
-        methods = methods or (GOOD, BAD)
-        return Comparison(methods, out=tmp_path, sampling=sampling, **{**defaults, **settings})
+        return ImageComparison(**{**defaults, **settings})
 
     return make
 
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Runs and measures a comparison in this process, with grey images in the place of DDIM's."""
-    monkeypatch.setattr(comparing, "sample_prompts", grey_samples)
-
-    def run(comparison, ran=None, extractors=None):
-        extractors = extractors or {"mean": MeanColour()}
-        return compare(comparison, CONFIG, extractors, partial(one_by_one, ran=ran))
-
-    return run
+    """Makes and measures a comparison in this process, with grey images in the place of DDIM's."""
+    monkeypatch.setattr(image, "sample_prompts", grey_samples)
+    return lambda comparison, ran=None: compare(comparison, partial(one_by_one, ran=ran))[0]
 
 
 @pytest.fixture

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from msd_lab.compare.grid import CellError, Method, run_cell
+from msd_lab.compare.execution import RunError
+from msd_lab.compare.execution import launch as make
+from msd_lab.compare.methods import Method
 from msd_lab.measure.images import NFE, eight_bits, read_records, write_samples
 from omegaconf import DictConfig, OmegaConf
 from PIL import Image
@@ -100,16 +102,16 @@ class MeanColour:
             raise UserError("unreadable is no prompt of mine")
 
 
-def one_by_one(cells, ran=None, launcher=LAUNCHER):
-    """Runs cells in this process."""
-    for cell in cells:
+def one_by_one(runs, ran=None, launcher=LAUNCHER):
+    """Makes runs in this process."""
+    for run in runs:
         if ran is not None:
-            ran.append(cell)
+            ran.append(run)
         try:
-            run_cell(cell, launcher)
-            yield cell, None
-        except CellError as error:
-            yield cell, str(error)
+            make(run, launcher)
+            yield run, None
+        except RunError as error:
+            yield run, str(error)
 
 
 def grey_samples(config, prompts, seeds, settings, out):

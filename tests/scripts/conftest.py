@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,8 @@ def load_script() -> Callable[[str], ModuleType]:
     """Imports `scripts/NAME.py` as a module."""
 
     def load(name: str) -> ModuleType:
+        if str(SCRIPTS) not in sys.path:  # as for `python scripts/NAME.py`
+            sys.path.insert(0, str(SCRIPTS))
         spec = importlib.util.spec_from_file_location(f"{name}_script", SCRIPTS / f"{name}.py")
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
@@ -43,9 +46,9 @@ def script(
 
 @pytest.fixture
 def runs_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs of a grid in this process: one of their own would take longer to start than they take."""
+    """Runs of a comparison in this process: one of their own would take longer to start than they take."""
     # what `executor` takes at every call: a program that imports it meanwhile must not keep another one
     monkeypatch.setattr(
-        "msd_lab.compare.grid.run_locally",
-        lambda cells, launcher, jobs: one_by_one(cells, launcher=launcher),
+        "msd_lab.compare.execution.run_locally",
+        lambda runs, launcher, jobs: one_by_one(runs, launcher=launcher),
     )

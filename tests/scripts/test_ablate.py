@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msd_lab.compare import ablate
 from msd_lab.compare.results import About, Results, Row, to_json
 from msd_lab.compare.search import FIGURE, FIRST_SEED
 from msd_lab.report.table import Spread
@@ -33,7 +34,7 @@ def asked(load_script, monkeypatch):
         return len(made) - 1
 
     made = []
-    monkeypatch.setattr(script, "compare", compare)
+    monkeypatch.setattr(ablate, "compare", compare)
     return lambda *words: (script.main([*map(str, words)]), made)
 
 

@@ -1,11 +1,11 @@
-"""`scripts/compare_3d.py` as a command; what it measures is in `scene/test_comparison.py`."""
+"""`scripts/compare_3d.py` as a command; what it measures is in `lab/compare/test_scene.py`."""
 
 from __future__ import annotations
 
 import json
 
 import pytest
-from msd_lab.compare import scenes as comparison
+from msd_lab.compare import scene as comparison
 
 SMALL = ",".join(
     [
@@ -13,6 +13,7 @@ SMALL = ",".join(
         *("data.height=8", "data.width=8", "data.eval_height=8", "data.eval_width=8", "data.n_cameras=2"),
     ]
 )
+METHOD = f"A=lab/msd_lab/configs/truth-nerf-tiny.yaml,{SMALL}"
 
 
 @pytest.fixture
@@ -25,20 +26,34 @@ def figures(monkeypatch):
 
 
 def test_scenes_are_made_measured_and_shown_and_kept(script, runs_here, figures, tmp_path):
-    words = ["--configs", f"A=configs/truth-nerf-tiny.yaml,{SMALL}", "--prompts", "a red mug", "--seeds", 1]
+    words = [
+        "--configs",
+        METHOD,
+        "--prompts",
+        "a red mug",
+        "--seeds",
+        1,
+    ]
     said = script("compare_3d", *words, "--share", 0.01, "--out", tmp_path)
     assert "| A | 1 | 0.500 |" in said
     assert str(tmp_path / "index.html") in said
     (one,) = json.loads((tmp_path / "results.json").read_text())["A"].values()
-    assert one["seconds"] > 0
-    assert one.keys() > figures.keys()
+    assert one["figures"]["seconds"] > 0
+    assert one["figures"].keys() > figures.keys()
     made = [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("**/done.json")]
     script("compare_3d", *words, "--share", 0.01, "--out", tmp_path)
     assert [(path, path.stat().st_mtime_ns) for path in tmp_path.glob("**/done.json")] == made != []
 
 
 def test_a_failed_run_is_told_by_the_status(script, monkeypatch, tmp_path):
-    monkeypatch.setattr(comparison, "run_grid", lambda cells, execute: dict.fromkeys(cells, "it failed"))
-    words = ["--configs", f"A=configs/truth-nerf-tiny.yaml,{SMALL}", "--prompts", "a red mug", "--seeds", 1]
+    monkeypatch.setattr(comparison, "run_all", lambda runs, execute: dict.fromkeys(runs, "it failed"))
+    words = [
+        "--configs",
+        METHOD,
+        "--prompts",
+        "a red mug",
+        "--seeds",
+        1,
+    ]
     script("compare_3d", *words, "--out", tmp_path, status=1)
     assert (tmp_path / "index.html").is_file()

@@ -11,7 +11,7 @@ from msd_lab.compare.table4 import PAPER
 def table4(load_script, monkeypatch):
     """The program, without the runs that count what a step costs."""
     counted = {label: Costs(nfe=4.0, flop=1e6) for label in PAPER}
-    monkeypatch.setattr("msd_lab.compare.comparison.step_costs", lambda *_: counted)
+    monkeypatch.setattr("msd_lab.compare.image.step_costs", lambda *_: counted)
     return load_script("table4").main
 
 

@@ -1,15 +1,16 @@
-"""What a method costs: evaluations, FLOP and seconds of an optimiser step, by short runs of it."""
+"""The cost of a method's optimiser step: evaluations, FLOP and seconds, measured by short runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import isnan, nan
+from math import inf, isnan, nan
 
 from threestudio_msd.errors import UserError
 
 from ..measure.images import Run
-from .grid import Cell, Execute, run_grid
+from .execution import Execute, run_all
+from .runs import PlannedRun
 
 PROBES = (8, 40)
 """Optimiser steps of the two short runs: with usual `refresh_every`, and a last fit of a quarter or half of
@@ -22,12 +23,40 @@ KINDS: Mapping[str, str] = {
     "flop": "FLOP an image",
     "seconds": "seconds a run",
 }
-"""What a budget may be of. All but steps are costs."""
+"""What a budget can limit. All but steps are costs."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every method may spend: an amount of one of `KINDS`."""
+
+    kind: str
+    amount: float
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """Read `steps=N`, `nfe=N`, `flop=N` (such as 2e11) or `seconds=N`.
+
+        Raises:
+            UserError: The text is malformed, or N is below 1 or no whole number of steps or evaluations.
+        """
+        kind, _, amount = text.partition("=")
+        try:
+            number = float(amount) if amount.isascii() else nan
+        except ValueError:
+            number = nan
+        if kind not in KINDS or not 1 <= number < inf or (kind in ("steps", "nfe") and number % 1):
+            kinds = " or ".join(f"{name}=N" for name in KINDS)
+            raise UserError(f"--budget: expected {kinds} with N >= 1, got {text!r}")
+        return cls(kind, number)
+
+    def __str__(self) -> str:
+        return f"{self.kind}={self.amount:.15g}"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Of an optimiser step.
+    """The cost of an optimiser step.
 
     Attributes:
         nfe: Network function evaluations an image.
@@ -41,54 +70,57 @@ class Costs:
     seconds: float = nan
     error: str = ""
 
-    def steps(self, kind: str, amount: float) -> int:
-        """How many optimiser steps an amount of one of `KINDS` pays for, at least one.
+    def steps(self, budget: Budget) -> int:
+        """How many optimiser steps a budget pays for, at least one.
 
         Raises:
             UserError: The cost is unknown.
         """
-        cost = 1.0 if kind == "steps" else getattr(self, kind)
+        cost = 1.0 if budget.kind == "steps" else getattr(self, budget.kind)
         if isnan(cost) or cost <= 0:
-            raise UserError(f"a step's {kind} could not be counted: {self.error or 'it takes too little'}")
-        return max(1, round(amount / cost))
+            reason = self.error or "it takes too little"
+            raise UserError(f"a step's {budget.kind} could not be counted: {reason}")
+        return max(1, round(budget.amount / cost))
 
 
 def step_costs(
-    cells: Sequence[Cell], execute: Execute, timed: bool = False, probes: tuple[int, int] | None = None
+    runs: Sequence[PlannedRun], execute: Execute, timed: bool = False, probes: tuple[int, int] | None = None
 ) -> dict[str, Costs]:
-    """Costs of an optimiser step of every method.
+    """Measure what an optimiser step of every method costs.
 
     Two runs of different lengths are compared, so that what a run costs once (loading, the prompt, the
     results) drops out. Counting operations slows a run, so seconds need two more.
 
     Args:
-        cells: One of every method, of any length.
-        execute: See `grid.executor`.
+        runs: One of every method, of any length.
+        execute: See `execution.executor`.
         timed: Measure seconds too.
         probes: Steps of the two runs; `PROBES` by default.
 
     Returns:
         By the methods' labels.
     """
-    probes = probes or PROBES
-    counted = [[replace(cell, steps=steps, counted=True) for steps in probes] for cell in cells]
-    plain = (
-        [[replace(cell, steps=steps) for steps in probes] for cell in cells] if timed else [[] for _ in cells]
-    )
-    failed = run_grid([cell for pair in (*counted, *plain) for cell in pair], execute)
+    pairs = {
+        run: [
+            [replace(run, steps=steps, counted=counted) for steps in probes or PROBES]
+            for counted in ((True, False) if timed else (True,))
+        ]
+        for run in runs
+    }
+    failed = run_all([one for both in pairs.values() for pair in both for one in pair], execute)
     found = {}
-    for cell, pair, others in zip(cells, counted, plain, strict=True):
-        errors = [failed[one] for one in (*pair, *others) if one in failed]
-        found[cell.method.label] = Costs(error=errors[0]) if errors else _costs(pair, others)
+    for run, both in pairs.items():
+        errors = [failed[one] for pair in both for one in pair if one in failed]
+        found[run.method.label] = Costs(error=errors[0]) if errors else _costs(*both)
     return found
 
 
-def _costs(counted: Sequence[Cell], plain: Sequence[Cell]) -> Costs:
-    flop = _per_step(counted, lambda cell: cell.spent("flop") / cell.particles)
-    nfe = _per_step(counted, lambda cell: Run(cell.folder).nfe)
-    return Costs(nfe, flop, _per_step(plain, lambda cell: cell.spent("seconds")) if plain else nan)
+def _costs(counted: Sequence[PlannedRun], plain: Sequence[PlannedRun] = ()) -> Costs:
+    flop = _per_step(counted, lambda run: run.done.flop / run.particles)
+    nfe = _per_step(counted, lambda run: Run(run.folder).nfe)
+    return Costs(nfe, flop, _per_step(plain, lambda run: run.done.seconds) if plain else nan)
 
 
-def _per_step(pair: Sequence[Cell], of: Callable[[Cell], float]) -> float:
+def _per_step(pair: Sequence[PlannedRun], of: Callable[[PlannedRun], float]) -> float:
     short, long = pair
     return (of(long) - of(short)) / (long.steps - short.steps)

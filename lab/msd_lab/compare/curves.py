@@ -13,7 +13,7 @@ from ..measure.evaluate import Extractors, ImageSet, image_set
 from ..measure.images import ImageRecord, Run
 from ..measure.metrics import frechet_distance
 from ..report.table import Spread
-from .results import Figures, Point, Table
+from .results import Figures, Point, Rows
 
 
 def curve(
@@ -94,11 +94,11 @@ class Convergence:
         return None if self.reached is None else self.reached / self.nfe
 
 
-def convergence(table: Table, ours: str, figure: str, floor: float) -> Convergence | None:
+def convergence(rows: Rows, ours: str, figure: str, floor: float) -> Convergence | None:
     """How soon `ours` reaches the best other method's final figure.
 
     Args:
-        table: A budget's methods.
+        rows: A budget's methods.
         ours: The method in question.
         figure: A figure of which less is better.
         floor: The figure of DDIM images, which ratios are taken above.
@@ -108,12 +108,12 @@ def convergence(table: Table, ours: str, figure: str, floor: float) -> Convergen
     """
     known = {
         label: row.figures[figure].mean
-        for label, row in table.items()
+        for label, row in rows.items()
         if figure in row.figures and not isnan(row.figures[figure].mean)
     }
     if ours not in known or len(known) < 2:
         return None
     best = min((label for label in known if label != ours), key=known.__getitem__)
-    reached = nfe_to_reach(table[ours].curve, figure, known[best])
+    reached = nfe_to_reach(rows[ours].curve, figure, known[best])
     above = (known[ours] - floor) / (known[best] - floor) if known[best] > floor else None
-    return Convergence(best, known[best], table[best].nfe, reached, above)
+    return Convergence(best, known[best], rows[best].nfe, reached, above)

@@ -1,33 +1,50 @@
-"""A method over every (object, colour) pair of the tiny world: those its prior has seen, those held out."""
+"""A method on every (object, colour) pair of the tiny world, beside DDIM samples of its prior.
+
+python -m msd_lab pairs --config configs/msd-tiny.yaml --particles 4 --json pairs.json
+
+Both classifiers read the images. Pairs that the prior was trained on and those held out are counted apart.
+Finished runs are kept in --out: the same command resumes where it stopped. A deviation is over particles:
+particle i of all pairs is one repetition.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import TypeAlias
 
-from omegaconf import DictConfig
-from rich.table import Table
+from rich.console import Console
 from threestudio_msd.errors import UserError
+from threestudio_msd.files import save_text
+
+from launcher.checks.config import read_checked
 
 from ..measure.images import ImageRecord, Run, read_images
 from ..measure.references import Sampling, sample_prompts
-from ..tinyworld.judge import Judge
+from ..report.table import Spread, Table
+from ..tinyworld.judge import JUDGES, Judge, load_judge
 from ..tinyworld.world import Caption, all_pairs, parse_prompt
-from .comparison import alone_in
-from .grid import DDIM, Cell, Execute, Method, run_grid
+from .engine import Comparison, Failed, run_comparison
+from .execution import Execute, executor, run_all
+from .methods import DDIM, Method
+from .results import to_json
+from .runs import PlannedRun
 
 HEADS = ("object", "colour", "both")
 
 
 @dataclass(frozen=True)
 class Share:
-    """Images that show what was asked.
+    """The share of images that show what was asked.
 
     Attributes:
-        mean: Their share.
+        mean: The share.
         std: Deviation over particles, each of which is one repetition of all pairs; None for a single one.
         images: Out of how many.
     """
@@ -38,30 +55,26 @@ class Share:
 
     @classmethod
     def of(cls, hits: Mapping[int, Sequence[bool]]) -> Share:
-        """From every particle's images."""
-        means, every = (
-            [statistics.mean(own) for own in hits.values()],
-            [hit for own in hits.values() for hit in own],
-        )
-        deviation = statistics.stdev(means) if len(means) > 1 else None
-        return cls(sum(every) / len(every), deviation, len(every))
+        """Count every particle's images."""
+        by_particle = Spread(tuple(statistics.mean(own) for own in hits.values()))
+        every = [hit for own in hits.values() for hit in own]
+        return cls(sum(every) / len(every), by_particle.std if len(hits) > 1 else None, len(every))
 
     def __str__(self) -> str:
-        """In per cent."""
         return f"{100 * self.mean:.1f}" + ("" if self.std is None else f" ± {100 * self.std:.1f}")
 
 
-Accuracy = dict[str, dict[str, Share]]
+Accuracy: TypeAlias = dict[str, dict[str, Share]]
 """Shares by kind of pair, `seen` or `held out`, and by head."""
 
 
 def prompts(every: int = 1) -> list[str]:
-    """One for every pair, or for every n-th."""
+    """A prompt for every n-th pair."""
     return [Caption(*pair).text for pair in all_pairs()[::every]]
 
 
 def accuracy(records: Sequence[ImageRecord], judge: Judge) -> Accuracy:
-    """How many images a judge finds to show what their prompts ask for.
+    """Count the images that a classifier finds to show what their prompts ask for.
 
     Raises:
         UserError: An image cannot be read.
@@ -70,20 +83,19 @@ def accuracy(records: Sequence[ImageRecord], judge: Judge) -> Accuracy:
     right = judge.classify(read_images(records)).right(asked)
     hits: dict[str, dict[str, dict[int, list[bool]]]] = {}
     for i, (record, caption) in enumerate(zip(records, asked, strict=True)):
-        kind = hits.setdefault(
-            "held out" if caption.held_out else "seen", {head: defaultdict(list) for head in HEADS}
-        )
+        kind = "held out" if caption.held_out else "seen"
+        heads = hits.setdefault(kind, {head: defaultdict(list) for head in HEADS})
         for head in HEADS:
-            kind[head][record.particle].append(right[head][i])
+            heads[head][record.particle].append(right[head][i])
     return {kind: {head: Share.of(own) for head, own in heads.items()} for kind, heads in hits.items()}
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """What judges find of a method and of DDIM samples of its prior.
+class PairResults:
+    """How often a method's images, and DDIM samples of its prior, show what was asked.
 
     Attributes:
-        accuracy: By the method's label, and DDIM's, and by the judge's name.
+        accuracy: By the method's label, and DDIM's, and by the classifier's name.
         nfe: Network function evaluations that an image took.
         failed: How many runs failed; they are left out.
     """
@@ -93,73 +105,111 @@ class Verdict:
     failed: int
 
 
-@dataclass(frozen=True)
-class Trial:
-    """A method to be judged on pairs.
+@dataclass(frozen=True, kw_only=True)
+class PairComparison(Comparison):
+    """One method beside DDIM, by what classifiers read in its images; `prompts` are the pairs.
 
     Attributes:
-        method: What runs.
-        config: Its configuration, whose prior is sampled too.
-        prompts: The pairs.
-        seed: Of all runs and samples.
-        steps: Optimiser steps of a run.
-        sampling: How the prior is sampled; `particles` are those of a run too.
-        out: Folder; finished runs in it are kept.
+        judges: The classifiers, by name.
+        max_steps: Optimiser steps of a run; the config's own by default.
+        sampling: How the prior is sampled.
     """
 
-    method: Method
-    config: DictConfig
-    prompts: Sequence[str]
-    seed: int
-    steps: int
+    judges: Mapping[str, Judge]
+    max_steps: int | None = None
     sampling: Sampling
-    out: Path
 
-    def cells(self) -> list[Cell]:
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_steps is not None:
+            self.require(max_steps=1)
+
+    @cached_property
+    def steps(self) -> int:
+        """Optimiser steps of a run."""
+        return self.max_steps or int(self.settings(self.methods[0]).trainer.max_steps)
+
+    def planned(self) -> list[PlannedRun]:
         """A run a pair."""
-        root = str((self.out / f"{self.sampling.particles}x{self.steps}").resolve())
-        settings = {"particles": self.sampling.particles, "frames": 1}
-        return [Cell(self.method, prompt, self.seed, self.steps, root, **settings) for prompt in self.prompts]
+        (method,), steps = self.methods, self.steps
+        root = str((self.out / f"{self.particles}x{steps}").resolve())
+        settings = {"particles": self.particles, "frames": 1}
+        return [
+            PlannedRun(method, prompt, self.first_seed, steps, root, **settings) for prompt in self.prompts
+        ]
 
-    def run(self, execute: Execute, judges: Mapping[str, Judge]) -> Verdict:
-        """Run what has not been run yet, sample the prior, and judge.
+    first_runs = planned
 
-        Args:
-            execute: See `grid.executor`.
-            judges: Who looks, by name.
+    def make(self, execute: Execute) -> tuple[PairResults, Failed]:
+        """See `Comparison`.
 
         Raises:
-            UserError: All runs failed, or others are at work in the folder.
+            UserError: All runs failed.
         """
-        cells = self.cells()
-        with alone_in(self.out):
-            failed = run_grid(cells, execute)
-            if len(failed) == len(cells):
-                raise UserError(f"{self.method.label}: every run failed; {next(iter(failed.values()))}")
-            samples = sample_prompts(self.config, self.prompts, [self.seed], self.sampling, self.out / "ddim")
-        runs = [Run(cell.folder) for cell in cells if cell not in failed]
-        shown = {self.method.label: [record for run in runs for record in run.records()], DDIM: samples}
+        (method,), runs = self.methods, self.planned()
+        failed = run_all(runs, execute)
+        if len(failed) == len(runs):
+            raise UserError(f"{method.label}: every run failed; {next(iter(failed.values()))}")
+        sampled = sample_prompts(
+            self.settings(method), self.prompts, self.seed_range, self.sampling, self.out / "ddim"
+        )
+        finished = [Run(run.folder) for run in runs if run not in failed]
+        images = {method.label: [record for run in finished for record in run.records()], DDIM: sampled}
         found = {
-            label: {name: accuracy(records, judge) for name, judge in judges.items()}
-            for label, records in shown.items()
+            label: {name: accuracy(records, judge) for name, judge in self.judges.items()}
+            for label, records in images.items()
         }
-        return Verdict(found, max(run.nfe for run in runs), len(failed))
+        return PairResults(found, max(run.nfe for run in finished), len(failed)), failed
+
+    def report(self, results: PairResults) -> str:
+        """Print the table; returns what stands under it."""
+        Console().print(as_table(results.accuracy).console())
+        worth = [f"{name}: {own_accuracy(judge)}" for name, judge in self.judges.items()]
+        cost = f"{self.steps} optimiser steps, {results.nfe:g} NFE an image; DDIM: {self.sampling}"
+        return "\n".join([cost, *worth])
 
 
 def as_table(found: Mapping[str, Mapping[str, Accuracy]]) -> Table:
-    """The accuracies of methods, every judge's beside the other's, as a table for the terminal."""
-    table = Table(title="right object and colour, per cent of images, mean and deviation over particles")
+    """The accuracies of methods, every classifier's beside the other's."""
     judges = list(next(iter(found.values())))
-    for heading in ("method", "pairs", "images", *(f"{head}, {name}" for head in HEADS for name in judges)):
-        table.add_column(heading)
-    for method, read in found.items():
-        for kind, heads in read[judges[0]].items():
-            shares = [str(read[name][kind][head]) for head in HEADS for name in judges]
-            table.add_row(method, kind, str(heads["both"].images), *shares)
-    return table
+    head = ["method", "pairs", "images", *(f"{head}, {name}" for head in HEADS for name in judges)]
+    rows = [
+        [method, kind, heads["both"].images, *(read[name][kind][head] for head in HEADS for name in judges)]
+        for method, read in found.items()
+        for kind, heads in read[judges[0]].items()
+    ]
+    return Table(head, rows, "right object and colour, per cent of images, mean and deviation over particles")
 
 
 def own_accuracy(judge: Judge) -> str:
-    """What a judge itself is worth, to be printed under its verdicts."""
+    """A classifier's own accuracy, to be printed under what it read."""
     own = ", ".join(f"{head} {100 * judge.accuracy[head]:.1f} %" for head in HEADS if head in judge.accuracy)
     return f"its own accuracy on {judge.accuracy['renders']} fresh true renders: {own}"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Distil and sample every pair, classify, print, write; returns 1 if a run failed."""
+    for name, least in (("every", 1), ("seed", 0)):
+        if getattr(args, name) < least:
+            raise UserError(f"--{name}: expected {least} or more, got {getattr(args, name)}")
+    judges = {f"judge {name}": load_judge(name) for name in JUDGES}
+    comparison = PairComparison(
+        methods=[Method(Path(args.config).stem, str(Path(args.config).resolve()), tuple(args.overrides))],
+        prompts=prompts(args.every),
+        seeds=1,
+        first_seed=args.seed,
+        out=args.out,
+        read=read_checked,
+        particles=args.particles,
+        judges=judges,
+        max_steps=args.max_steps,
+        sampling=Sampling(args.particles, args.steps, args.scale),
+    )
+    results, status = run_comparison(comparison, executor("launch:main", args.jobs))
+    if args.json:
+        given = vars(args) | {"json": str(args.json), "out": str(args.out)}
+        about = {"arguments": given, "steps": comparison.steps, "nfe": results.nfe}
+        own = {name: judge.accuracy for name, judge in judges.items()}
+        written = {"about": about, "accuracy": to_json(results.accuracy), "judges": own}
+        save_text(json.dumps(written, indent=1), args.json)
+    return status

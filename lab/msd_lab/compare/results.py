@@ -1,4 +1,4 @@
-"""What a comparison found, typed; as JSON and back."""
+"""The figures of a comparison, typed; as JSON and back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class About:
-    """What has to be printed beside figures.
+    """What figures depend on, to be printed beside them.
 
     Attributes:
         features: Extractors, with layer, size and resize mode.
@@ -58,15 +58,15 @@ class Row:
     Attributes:
         steps: Optimiser steps that its runs were given.
         nfe: Network function evaluations spent on one particle.
-        finished: Runs that there are.
-        asked: Runs that there should be.
+        finished: Runs that finished.
+        asked: Runs that were asked for.
         figures: Of the resulting images.
         curve: Along the path.
         command: That of the first run.
-        config: What the first run's command stood for.
-        flop: Floating point operations of one particle, the results' rendering apart.
-        taken: Optimiser steps that its runs took on average: fewer than `steps` where they end by themselves.
-        seconds: Wall time of a run, all of it.
+        config: The first run's resolved config.
+        flop: Floating point operations of one particle, without rendering the results.
+        taken: Mean optimiser steps that its runs took: fewer than `steps` where they stop early.
+        seconds: Mean wall time of a run.
     """
 
     steps: int
@@ -82,7 +82,7 @@ class Row:
     seconds: float = nan
 
 
-Table: TypeAlias = dict[str, Row]
+Rows: TypeAlias = dict[str, Row]
 """A budget's methods by label."""
 
 
@@ -90,24 +90,24 @@ Table: TypeAlias = dict[str, Row]
 class Failure:
     """A run that failed: its folder and the error."""
 
-    cell: str
+    run: str
     error: str
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a comparison found: `results.json`.
+    """The figures of a comparison of images: `results.json`.
 
     Attributes:
         about: What figures depend on.
         ddim: Figures of DDIM images that are measured like a method's: the floor.
-        budgets: A table a budget.
+        budgets: The rows of every budget.
         failed: Runs that are missing.
     """
 
     about: About
     ddim: Figures
-    budgets: dict[str, Table]
+    budgets: dict[str, Rows]
     failed: tuple[Failure, ...] = ()
 
 
@@ -118,18 +118,23 @@ def to_json(value: object) -> Any:
     if is_dataclass(value):
         return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
-        return {name: to_json(entry) for name, entry in value.items()}
+        return {str(name): to_json(entry) for name, entry in value.items()}
     if isinstance(value, (tuple, list)):
         return [to_json(entry) for entry in value]
     return None if isinstance(value, float) and isnan(value) else value
 
 
 def from_json(kind: type[T], plain: Any) -> T:
-    """What `to_json` made of a value of this type."""
+    """The value of this type of which `to_json` made these containers.
+
+    Raises:
+        TypeError: A field without a default is missing.
+    """
     arguments = get_args(kind)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{field.name: from_json(hints[field.name], plain[field.name]) for field in fields(kind)})
+        given = [name for name in (field.name for field in fields(kind)) if name in plain]
+        return kind(**{name: from_json(hints[name], plain[name]) for name in given})
     if get_origin(kind) is dict:
         return {name: from_json(arguments[1], entry) for name, entry in plain.items()}
     if get_origin(kind) is tuple:

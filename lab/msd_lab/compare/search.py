@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from omegaconf import OmegaConf
 from threestudio_msd.errors import UserError
 from torch.quasirandom import SobolEngine
 
-from .grid import Method
-from .results import Figures, Results, Table, from_json
+from .methods import Method
+from .results import Figures, Rows
 
 Space = Mapping[str, tuple[float, float]]
 """Settings and their bounds, on logarithmic axes."""
@@ -22,20 +20,20 @@ SPACE: Space = {
     "system.guidance.guidance_scale": (1.0, 101.0),
     "system.optimizer.args.lr": (0.003, 0.1),
 }
-"""What every method has."""
+"""The settings that are searched for every method."""
 
 OWN: Mapping[str, Space] = {"msd-guidance": {"system.guidance.bandwidth.end": (0.3, 3.0)}}
-"""What a method is searched for beside, its finest or coarsest scale, by guidance type."""
+"""A further one, the finest or coarsest scale, by guidance type."""
 
 TIMES: Space = {"system.guidance.max_step_percent": (0.3, 0.98)}
-"""The same of methods that look at renders at noise levels."""
+"""The same of methods that add noise to renders."""
 
 FIRST_SEED = 500
-"""Of the search, so that its seeds are not those of the comparison that follows."""
+"""The first seed of the search, whose seeds are thereby not those of the comparison that follows."""
 
 FIGURE = "frechet_ddim"
-"""What the best trial has least of: by every extractor, in units of DDIM's own, and averaged over them, so
-that no method is tuned to one network.
+"""The figure that the best trial minimises: in units of DDIM's own and averaged over all extractors, so that
+no method is tuned to one network.
 """
 
 
@@ -68,16 +66,16 @@ def space(method: Method) -> Space:
     return {**SPACE, **OWN.get(guidance, TIMES)}
 
 
-def best(method: Method, tried: Sequence[Method], table: Table, ddim: Figures) -> Method:
+def best(method: Method, tried: Sequence[Method], rows: Rows, ddim: Figures) -> Method:
     """A method with the settings of the best of its trials; `ddim` are the figures of DDIM images.
 
     Raises:
         UserError: None of them was finished and measured.
     """
     found = {
-        trial: _distance(table[trial.label].figures, ddim)
+        trial: _distance(rows[trial.label].figures, ddim)
         for trial in tried
-        if trial.label in table and FIGURE in table[trial.label].figures
+        if trial.label in rows and FIGURE in rows[trial.label].figures
     }
     known = [trial for trial, value in found.items() if not math.isnan(value)]
     if not known:
@@ -101,9 +99,3 @@ def require_apart(prompts: Sequence[str], others: Sequence[str]) -> None:
         raise UserError(
             f"--search-prompts: {shared[0]!r} is among --prompts too; settings are chosen on others"
         )
-
-
-def read_table(results: Path) -> tuple[Table, Figures]:
-    """The first table of a `results.json`, and the figures of DDIM images."""
-    found = from_json(Results, json.loads(results.read_text(encoding="utf-8")))
-    return next(iter(found.budgets.values())), found.ddim

@@ -1,37 +1,48 @@
-"""The paper's Table 4, text to 2D on Stable Diffusion: what was measured, with the paper's figures beside."""
+"""The paper's Table 4: ten prompts by MSD, SDS, SDI and VSD on Stable Diffusion, beside DDIM's images.
+
+python -m msd_lab table4                  # needs a GPU, Stable Diffusion, Inception and CLIP ViT-L/14
+python -m msd_lab table4 --ray ADDRESS    # the runs spread over a Ray cluster that shares the files
+python -m msd_lab table4 --dry-run        # all of it on random tiny models, in minutes on a CPU
+
+OUT/table4.md is the table with the paper's figures beside, OUT/index.html the report. The command can be
+interrupted and given again: finished runs are kept. FID is the Fréchet distance of Inception features to DDIM
+images, equal to torchmetrics' (tests/lab/measure/test_metrics.py); CLIP similarity is 100 times the cosine.
+"""
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Mapping
-from dataclasses import dataclass
-from math import isnan, nan
+from dataclasses import dataclass, replace
+from math import nan
 from pathlib import Path
 
+from threestudio_msd.files import save_text
+
+from launcher.host import ROOT
+
 from ..bench.random_pipelines import save_random_clip, save_random_pipeline
-from ..markdown import markdown_table
-from ..report.table import Spread
-from ..report.tables import number
-from .grid import DDIM
+from ..report.table import Spread, Table, number
+from .engine import run_comparison
+from .execution import executor
+from .image import ImageComparison, from_options
+from .methods import DDIM
 from .results import Figures, Results
 
 METHODS = ("msd", "sds", "sdi", "vsd")
 """By their configs, `METHOD-sd.yaml`."""
+HEAD = ("method", "FID ↓", "paper", "CLIP similarity ↑", "paper", "optimiser steps", "network calls")
 
 
 @dataclass(frozen=True)
 class Published:
-    """A line of Table 4: Fréchet inception distance to DDIM images, CLIP similarity (ViT-L/14) and its
+    """A line of Table 4: Fréchet inception distance to DDIM images; CLIP similarity (ViT-L/14), ± its
     deviation.
     """
 
     fid: float
     clip: float
     clip_std: float
-
-    @property
-    def shown_fid(self) -> str:
-        """As the paper prints it."""
-        return "–" if isnan(self.fid) else f"{self.fid:.2f}"
 
 
 PAPER: Mapping[str, Published] = {
@@ -44,37 +55,47 @@ PAPER: Mapping[str, Published] = {
 """Thamizharasan et al. 2025, Table 4."""
 
 
+class Table4(ImageComparison):
+    """A comparison of images whose first budget is reported beside the paper's figures."""
+
+    def report(self, results: Results) -> str:
+        """See `Comparison`."""
+        *_, page = super().report(results).splitlines()
+        table = table4(results)
+        save_text(table, self.out / "table4.md")
+        return f"{table}\n{page}"
+
+
 def table4(results: Results) -> str:
     """The table as Markdown, of the comparison's first budget, with what it was measured on."""
-    ((budget, table),) = list(results.budgets.items())[:1]
-    heading = ("method", "FID ↓", "paper", "CLIP similarity ↑", "paper", "optimiser steps", "network calls")
+    ((budget, found),) = list(results.budgets.items())[:1]
     rows = []
     for label, published in PAPER.items():
-        row = table.get(label)
-        found = results.ddim if label == DDIM else row.figures if row else {}
+        row = found.get(label)
+        measured = results.ddim if label == DDIM else row.figures if row else {}
+        fid = "–" if label == DDIM else number(published.fid, ".2f")
+        clip = f"{published.clip} ± {published.clip_std}"
         spent = (f"{row.taken:.0f}", f"{row.nfe:.0f}") if row else ("–", "–")
-        figures = (told(found, "frechet_ddim"), published.shown_fid)
-        figures += (told(found, "clip_similarity"), f"{published.clip} ± {published.clip_std}")
-        rows.append((label, *figures, *spent))
+        rows.append((label, of(measured, "frechet_ddim"), fid, of(measured, "clip_similarity"), clip, *spent))
     about = results.about
     counts = f"{len(about.prompts)} prompts, {len(about.seeds)} seeds, {about.images} images a method"
     return (
-        f"{markdown_table(heading, rows)}\n\n"
+        f"{Table(HEAD, rows).markdown()}\n\n"
         f"`{budget}`, {counts}; {about.references['ddim']} DDIM images ({about.sampling}); "
         f"features: {about.features}; ±: {about.spread}. "
         "The distance of the DDIM line is that of other DDIM images to these.\n"
     )
 
 
-def told(figures: Figures, name: str) -> str:
-    """A figure, of whichever extractor has it; a dash where none has."""
-    spread = next((found for key, found in figures.items() if key.partition("@")[0] == name), Spread(()))
-    deviation = "" if spread.std != spread.std else f" ± {number(spread.std)}"
-    return f"{number(spread.mean)}{deviation}"
+def of(figures: Figures, name: str) -> str:
+    """A figure by whichever extractor has it; a dash where none has."""
+    return next(
+        (spread for key, spread in figures.items() if key.partition("@")[0] == name), Spread(())
+    ).text()
 
 
 def rehearsal(folder: Path) -> tuple[list[str], list[str]]:
-    """What a dry run is made on: a pipeline of Stable Diffusion's architecture and a CLIP, random and tiny.
+    """Make the models of a dry run: a random, tiny pipeline of Stable Diffusion's architecture and a CLIP.
 
     Args:
         folder: Where they are written, once.
@@ -91,3 +112,17 @@ def rehearsal(folder: Path) -> tuple[list[str], list[str]]:
     small = ["system.geometry.width=16", "system.geometry.depth=1", "system.prompt_processor.spawn=false"]
     path = f"system.prompt_processor.pretrained_model_name_or_path={model}"
     return [path, *sizes, *small], [f"clip={clip}"]
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare, and print the table; returns 1 if a run failed."""
+    overrides = [f"system.prompt_processor.pretrained_model_name_or_path={args.model}"] if args.model else []
+    if args.dry_run:
+        args.out = args.out.with_name(f"{args.out.name}-dry-run")
+        overrides, args.features = rehearsal(args.out.resolve() / "models")
+        args.budget, args.steps = ["steps=2"], 2
+    args.configs = [",".join([str(ROOT / "configs" / f"{name}-sd.yaml"), *overrides]) for name in METHODS]
+    args.first_seed, args.frames, args.quick, args.title = 0, 4, False, "Table 4"
+    comparison = from_options(args, Table4)
+    comparison = replace(comparison, probes=(1, 2)) if args.dry_run else comparison
+    return run_comparison(comparison, executor("launch:main", args.jobs, args.ray))[1]

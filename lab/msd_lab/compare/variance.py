@@ -1,39 +1,54 @@
-"""How noisy gradients are on a pretrained prior, at renders along a run: the paper's Table 3 on images."""
+"""The noise of every method's gradient on a pretrained prior, at renders along a run of the first method.
+
+python -m msd_lab variance --configs configs/{msd,sds,vsd,sdi}-tiny.yaml \\
+    --prompts "a red mug" "a green car" --seeds 3 --out outputs/variance
+
+A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own, or a file that
+lists methods. At the start, a third, two thirds and the end of the first method's runs,
+every gradient is drawn --draws times: cosine of a draw to the mean of the others, deviation
+relative to the mean's size, and the logarithm of signal over variance and cost (Eq. 17): the
+paper's Table 3 on images. VSD's adapters are first trained on the renders of each place.
+OUT/tables.md and OUT/variance.json hold what is printed; runs are kept.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, TypeAlias
 
+import threestudio
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio_msd.distillation.efficiency import efficiency
 from threestudio_msd.errors import UserError
+from threestudio_msd.files import save_text
 from threestudio_msd.guidance.base import LatentGuidance
 from threestudio_msd.guidance.view import View
 from torch import Tensor
 
-from ..markdown import markdown_table
+from launcher.checks.config import read_checked
+
 from ..measure.images import Run, Snapshot
-from ..report.table import Spread
-from .comparison import alone_in
-from .grid import Cell, Execute, Method, require_different_names, run_grid
+from ..report.table import Spread, Table
+from .engine import Comparison, Failed, run_comparison
+from .execution import Execute, executor, run_all
+from .methods import Method, read_methods
+from .prompts import read_prompts
+from .runs import PlannedRun
 
 PLACES = 4  # of a run's path at which gradients are drawn, evenly spread, the start and the end among them
 SETTLING = 100  # steps that train a method's own networks on the renders of a place before it is measured
 
-Read = Callable[[str, list[str]], DictConfig]
-"""Reads and checks a config with overrides."""
-
 
 @dataclass(frozen=True)
 class Quality:
-    """What repeated draws of a gradient say of one draw.
+    """The quality of one draw of a gradient, estimated from repeated draws.
 
     Attributes:
         cosine: Mean cosine between a draw and the mean of the others.
@@ -49,7 +64,7 @@ class Quality:
 
 
 def quality(g: Float[Tensor, "draws N ..."], nfe: float) -> Quality:
-    """The quality of a gradient.
+    """Estimate the quality of a gradient.
 
     Args:
         g: Three or more draws at every place y.
@@ -63,94 +78,87 @@ def quality(g: Float[Tensor, "draws N ..."], nfe: float) -> Quality:
     return Quality(cosine, deviation, found, nfe)
 
 
-@dataclass(frozen=True)
-class Study:
-    """Whose gradients are drawn where.
-
-    Attributes:
-        methods: The rows; the first one's runs make the renders.
-        prompts: Prompts.
-        seeds: How many; runs and draws have seeds 0, 1, ....
-        particles: Renders a run.
-        draws: Of every gradient at every render.
-        out: Folder of the runs, which are kept.
-
-    Raises:
-        UserError: There would be nothing to measure.
-    """
-
-    methods: Sequence[Method]
-    prompts: Sequence[str]
-    seeds: int
-    particles: int
-    draws: int
-    out: Path
-
-    def __post_init__(self) -> None:
-        for name, least in (("seeds", 1), ("particles", 1), ("draws", 3)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name}: expected {least} or more, got {getattr(self, name)}")
-        require_different_names(self.methods)
-
-    def cells(self, read: Read) -> list[Cell]:
-        """The runs whose renders are looked at, in the order of seeds."""
-        first, root = self.methods[0], str(self.out.resolve())
-        prompt = f"system.prompt_processor.prompt={self.prompts[0]}"
-        steps = int(read(first.config, [prompt, *first.overrides]).trainer.max_steps)
-        return [
-            Cell(first, prompt, seed, steps, root, self.particles, frames=PLACES - 1)
-            for seed in range(self.seeds)
-            for prompt in self.prompts
-        ]
-
-
-Found = Mapping[str, Sequence[Sequence[Quality]]]
+Qualities: TypeAlias = Mapping[str, Sequence[Sequence[Quality]]]
 """By method, by place, by seed."""
 
 
-def measure(study: Study, execute: Execute, read: Read) -> Found:
-    """Make the renders that are not there yet, and draw every method's gradients at them.
+@dataclass(frozen=True, kw_only=True)
+class VarianceComparison(Comparison):
+    """Methods by the noise of their gradients; the first one's runs make the renders.
+
+    Attributes:
+        draws: Of every gradient at every render.
 
     Raises:
-        UserError: A run failed, or other programs are at work in the folder.
+        UserError: A number is too small.
     """
-    cells = study.cells(read)
-    with alone_in(study.out):
-        failed = run_grid(cells, execute)
-    if failed:
-        raise UserError(f"{study.methods[0].label}: a run failed; {next(iter(failed.values()))}")
-    paths = [
-        [frames_along(Run(cell.folder)) for cell in cells if cell.seed == seed] for seed in range(study.seeds)
-    ]
-    return {
-        method.label: [list(of_place) for of_place in zip(*_by_seed(study, method, read, paths), strict=True)]
-        for method in study.methods
-    }
+
+    draws: int
+
+    RESULTS: ClassVar[str] = "variance.json"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(draws=3)
+
+    @cached_property
+    def runs(self) -> list[PlannedRun]:
+        """The runs that make the renders, by seed."""
+        first, root = self.methods[0], str(self.out.resolve())
+        steps = int(self.settings(first).trainer.max_steps)
+        return [
+            PlannedRun(first, prompt, seed, steps, root, self.particles, frames=PLACES - 1)
+            for seed in self.seed_range
+            for prompt in self.prompts
+        ]
+
+    def first_runs(self) -> list[PlannedRun]:
+        """See `Comparison`."""
+        return self.runs[:1]
+
+    def make(self, execute: Execute) -> tuple[Qualities, Failed]:
+        """See `Comparison`.
+
+        Raises:
+            UserError: A run failed.
+        """
+        failed = run_all(self.runs, execute)
+        if failed:
+            raise UserError(f"{self.methods[0].label}: a run failed; {next(iter(failed.values()))}")
+        paths = [
+            [frames_along(Run(run.folder)) for run in self.runs if run.seed == seed]
+            for seed in self.seed_range
+        ]
+        by_seed = {
+            method.label: [self._at(method, seed, path) for seed, path in enumerate(paths)]
+            for method in self.methods
+        }
+        return {label: [*map(list, zip(*found, strict=True))] for label, found in by_seed.items()}, failed
+
+    def _at(self, method: Method, seed: int, paths: Sequence[Sequence[Snapshot]]) -> list[Quality]:
+        """One method's quality by place, with one seed; prompts and particles together are the places y."""
+        draws: list[list[Tensor]] = [[] for _ in range(PLACES)]
+        nfe = [0.0] * PLACES
+        for prompt, along in zip(self.prompts, paths, strict=True):
+            settings = [f"seed={seed}", f"system.prompt_processor.prompt={prompt}", *method.overrides]
+            gradients = Gradients(self.read(method.config, settings))
+            for place, frame in enumerate(along):
+                g, nfe[place] = gradients.at(frame, place / (PLACES - 1), self.draws)
+                draws[place].append(g)
+        return [quality(torch.cat(own, 1), cost) for own, cost in zip(draws, nfe, strict=True)]
+
+    def report(self, results: Qualities) -> str:
+        """See `Comparison`."""
+        table = as_table(results).markdown()
+        save_text(table + "\n", self.out / "tables.md")
+        return f"{table}\n\n± is the deviation over {self.seeds} seeds, {self.draws} draws a render."
 
 
 def frames_along(run: Run) -> list[Snapshot]:
-    """`PLACES` of a run's frames."""
+    """`PLACES` of a run's frames, evenly spread."""
     frames = run.frames()
     chosen = torch.linspace(0, len(frames) - 1, PLACES).round().int().tolist()
     return [frames[i] for i in chosen]
-
-
-def _by_seed(
-    study: Study, method: Method, read: Read, paths: Sequence[Sequence[Sequence[Snapshot]]]
-) -> list[list[Quality]]:
-    """One method's quality, by seed and place; prompts and particles are together the places y."""
-    found = []
-    for seed, runs in enumerate(paths):
-        draws: list[list[Tensor]] = [[] for _ in range(PLACES)]
-        nfe = [0.0] * PLACES
-        for prompt, along in zip(study.prompts, runs, strict=True):
-            settings = [f"seed={seed}", f"system.prompt_processor.prompt={prompt}", *method.overrides]
-            gradients = Gradients(read(method.config, settings))
-            for place, frame in enumerate(along):
-                g, nfe[place] = gradients.at(frame, place / (PLACES - 1), study.draws)
-                draws[place].append(g)
-        found.append([quality(torch.cat(own, 1), cost) for own, cost in zip(draws, nfe, strict=True)])
-    return found
 
 
 class Gradients:
@@ -164,8 +172,6 @@ class Gradients:
     """
 
     def __init__(self, config: DictConfig) -> None:
-        import threestudio
-
         system = config.system
         self.guidance: Any = threestudio.find(system.guidance_type)(system.guidance)
         if not isinstance(self.guidance, LatentGuidance):
@@ -175,9 +181,9 @@ class Gradients:
         self.rates = (system.optimizer.get("params") or {}).get("guidance")
 
     def at(self, frame: Snapshot, part: float, draws: int) -> tuple[Float[Tensor, "draws N ..."], float]:
-        """Draw at a frame's renders as after a part of the optimisation; and what a draw cost.
+        """Draw at a frame's renders as after a part of the optimisation; also returns the cost of a draw.
 
-        Lambda is that which the frame's run had there, as an adaptive one is of a run and not of a time.
+        Lambda is that which the frame's run had there, since an adaptive one depends on the run.
         """
         guidance = self.guidance
         guidance.update_step(0, round(part * (self.steps - 1)))
@@ -198,9 +204,8 @@ class Gradients:
         """Train the method's own networks on these renders, if it has any."""
         if self.rates is None:
             return
-        optimizer = torch.optim.AdamW(
-            [p for p in self.guidance.parameters() if p.requires_grad], lr=self.rates.lr
-        )
+        trained = [p for p in self.guidance.parameters() if p.requires_grad]
+        optimizer = torch.optim.AdamW(trained, lr=self.rates.lr)
         last, view = self.guidance.step, View.front(self.prompt_utils, y, torch.arange(len(y)))
         for step in range(SETTLING):
             self.guidance.update_step(0, last + step)
@@ -211,22 +216,28 @@ class Gradients:
         self.guidance.update_step(0, last)
 
 
-def as_markdown(found: Found) -> str:
+def as_table(found: Qualities) -> Table:
     """Means and deviations over seeds, a row a method, three columns a place."""
     names = {"cosine": "cosine", "deviation": "relative deviation", "efficiency": "ln efficiency"}
     parts = [f"{round(100 * place / (PLACES - 1))} %" for place in range(PLACES)]
     head = ["method", "NFE a draw", *(f"{title}, {part}" for title in names.values() for part in parts)]
     rows = []
     for label, places in found.items():
-        cells = [spread_of([getattr(one, name) for one in seeds]) for name in names for seeds in places]
+        spreads = [Spread(tuple(getattr(one, name) for one in seeds)) for name in names for seeds in places]
         costs = dict.fromkeys(f"{seeds[0].nfe:g}" for seeds in places)
-        rows.append([label, ", ".join(costs), *cells])
-    return markdown_table(head, rows)
+        rows.append([label, ", ".join(costs), *(spread.text(".2f") for spread in spreads)])
+    return Table(head, rows)
 
 
-def spread_of(values: Sequence[float]) -> str:
-    """A mean, and its deviation where there is one."""
-    spread = Spread(tuple(values))
-    if math.isinf(spread.mean):
-        return "∞" if spread.mean > 0 else "-∞"
-    return f"{spread.mean:.2f}" + (f" ± {spread.std:.2f}" if len(values) > 1 else "")
+def run(args: argparse.Namespace) -> int:
+    """Make renders, draw, print, write."""
+    comparison = VarianceComparison(
+        methods=read_methods(args.configs),
+        prompts=read_prompts(args.prompts),
+        seeds=args.seeds,
+        out=args.out,
+        read=read_checked,
+        particles=args.particles,
+        draws=args.draws,
+    )
+    return run_comparison(comparison, executor("launch:main", args.jobs))[1]

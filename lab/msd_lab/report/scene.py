@@ -1,8 +1,7 @@
-"""The report of a comparison in 3D: a table, turntables that play on a phone, and curves, on one page."""
+"""The report of a comparison of scenes: tables, turntables that play on a phone, and curves, on one page."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,14 +12,13 @@ import numpy as np
 from PIL import Image
 from threestudio_msd.files import save_text, write_whole
 
-from ..assets import ASSETS
-from ..compare.scenes import TURN, Figures, Measured, SceneCell
-from ..markdown import markdown_table
+from ..compare.scene import TURN, Figures, Measured, SceneResults, SceneRun
 from ..measure.images import Run
-from ..report.table import Spread
-from ..style import GREY, as_svg, colour_of, frame_in_grey, new_figure
+from ..style import GREY, as_svg, frame_in_grey, new_figure
+from .image import draw_band
+from .page import Section, data_url, figure, paragraph, video, write_page
+from .table import Spread, Table
 
-TEMPLATE = ASSETS / "scenes.html.j2"
 COLUMNS = {  # figure: heading, decimals
     "iou": ("IoU ↑", 3),
     "l1": ("L1 ↓", 3),
@@ -36,134 +34,115 @@ COLUMNS = {  # figure: heading, decimals
     "nfe": ("NFE", 0),
     "seconds": ("seconds", 0),
 }
+RANKED = {name: head.endswith("↑") for name, (head, _) in COLUMNS.items() if head[-1] in "↑↓"}
+"""The figures that rank methods: whether more is better."""
 CURVES = {"iou": "IoU", "l1": "L1", "frechet": "Fréchet distance"}
 AGAINST = {"nfe": "network function evaluations", "seconds": "seconds"}
 FPS = 12
 GAP = 4  # pixels between scenes
 EQUAL = 0.01  # relative difference up to which evaluations are called equal
 
-Results = Mapping[str, Mapping[SceneCell, Measured]]
+Runs = Mapping[SceneRun, Measured]
 
 
-def write_report(results: Results, out: Path) -> Path:
+def write_report(results: SceneResults, out: Path) -> Path:
     """Write `tables.md`, `sheet.png`, `turntables.mp4` and `index.html`; returns the page's path."""
-    rows = {label: [one.figures for one in runs.values()] for label, runs in results.items()}
-    pairs = paired_rows(results)
-    save_text(markdown(rows) + (f"\n{paired_markdown(results)}" if pairs else ""), out / "tables.md")
     grid = first_seed(results)
     frames = turntables(grid)
     if frames:
-        write_whole(out / "turntables.mp4", partial(save_video, frames=frames))
-        write_whole(out / "sheet.png", partial(save_picture, image=sheet(frames)))
-    from jinja2 import Environment
+        save = partial(imageio.mimsave, format="mp4", fps=FPS, macro_block_size=2)  # yuv420p: plays on phones
+        write_whole(out / "turntables.mp4", lambda path: save(path, frames))
+        write_whole(out / "sheet.png", Image.fromarray(sheet(frames)).save)
+    save_text(markdown(results), out / "tables.md")
+    rows = {label: figures_of(runs) for label, runs in results.items()}
+    shown = [table(rows).html(), *(paragraph(note, "faint") for note in notes(rows))]
+    sections = [Section("", shown)]
+    differences = paired(results)
+    if differences.rows:
+        blocks = [differences.html(), paragraph(paired_note(results), "faint")]
+        sections.append(Section("Prompt by prompt", blocks))
+    if frames:
+        caption = f"Seed 0. Columns: {', '.join(results)}. Rows: {'; '.join(grid)}."
+        blocks = [figure(video(data_url(out / "turntables.mp4")), caption)]
+        sections.append(Section("Turntables", blocks))
+    caption = "Mean and standard deviation over the runs. A run's seconds are spread evenly over its steps."
+    sections.append(Section("On the way", [figure(curves_svg(results), caption)]))
+    return write_page(out / "index.html", "Methods compared in 3D", sections)
 
-    page = Environment(autoescape=True, trim_blocks=True).from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = page.render(
-        heads=head(rows),
-        rows=table_rows(rows),
-        notes=notes(rows),
-        paired_heads=paired_head(),
-        paired_rows=pairs,
-        paired_note=paired_note(results),
-        labels=list(results),
-        prompts=list(grid),
-        video=data_url(out / "turntables.mp4", "video/mp4") if frames else "",
-        curves=curves_svg(results),
-    )
-    save_text(html, out / "index.html")
-    return out / "index.html"
+
+def markdown(results: SceneResults) -> str:
+    """The tables and their notes."""
+    rows = {label: figures_of(runs) for label, runs in results.items()}
+    blocks = [table(rows).markdown(), *notes(rows)]
+    differences = paired(results)
+    if differences.rows:
+        blocks += [differences.markdown(), paired_note(results)]
+    return "\n\n".join(blocks) + "\n"
 
 
-def known(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
-    """The figures that were measured at all."""
+def figures_of(runs: Runs) -> list[Figures]:
+    """The figures of a row's runs."""
+    return [one.figures for one in runs.values()]
+
+
+def table(rows: Mapping[str, Sequence[Figures]]) -> Table:
+    """Means over the runs with their standard deviations, a row a method; only figures that were measured."""
     found = {name for runs in rows.values() for figures in runs for name in figures}
-    return [name for name in COLUMNS if name in found]
-
-
-def head(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
-    """The table's headings."""
-    return ["method", "runs", *(COLUMNS[name][0] for name in known(rows))]
-
-
-def table_rows(rows: Mapping[str, Sequence[Figures]]) -> list[list[str]]:
-    """Means over the runs with their standard deviations, a row a method."""
-    return [
-        [label, str(len(runs)), *(_shown(runs, name) for name in known(rows))] for label, runs in rows.items()
+    known = [name for name in COLUMNS if name in found]
+    lines = [
+        [label, len(runs), *(_spread(runs, name).text(_style(name)) for name in known)]
+        for label, runs in rows.items()
     ]
+    return Table(["method", "runs", *(COLUMNS[name][0] for name in known)], lines)
 
 
-def _shown(runs: Sequence[Figures], name: str) -> str:
-    spread = Spread(tuple(figures[name] for figures in runs if name in figures))
-    return _told(spread, f".{COLUMNS[name][1]}f") if spread.values else "–"
+def _spread(runs: Sequence[Figures], name: str) -> Spread:
+    return Spread(tuple(figures[name] for figures in runs if name in figures))
 
 
-def _told(spread: Spread, style: str) -> str:
-    """A mean and, of several values, their deviation."""
-    deviation = f" ± {spread.std:{style.lstrip('+')}}" if len(spread.values) > 1 else ""
-    return f"{spread.mean:{style}}{deviation}"
+def _style(name: str) -> str:
+    return f".{COLUMNS[name][1]}f"
 
 
 def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
     """What a reader of the table must know: above all whether the networks were evaluated equally often."""
-    spent = {
-        label: Spread(tuple(figures["nfe"] for figures in runs if "nfe" in figures)).mean
-        for label, runs in rows.items()
-        if runs
-    }
-    spent = {label: nfe for label, nfe in spent.items() if nfe > 0}  # the ceiling asks none
+    spent = {label: _spread(runs, "nfe").mean for label, runs in rows.items()}
+    spent = {label: nfe for label, nfe in spent.items() if nfe > 0}  # the ceiling evaluates none
     found = ["± is the standard deviation over all runs of a row, prompts and seeds together."]
     if spent and max(spent.values()) > (1 + EQUAL) * min(spent.values()):
-        told = ", ".join(f"{label} {nfe:.0f}" for label, nfe in spent.items())
-        found.append(f"The networks were not evaluated equally often: {told}.")
+        counts = ", ".join(f"{label} {nfe:.0f}" for label, nfe in spent.items())
+        found.append(f"The networks were not evaluated equally often: {counts}.")
     return found
 
 
-def markdown(rows: Mapping[str, Sequence[Figures]]) -> str:
-    """The table and its notes."""
-    return "\n\n".join([markdown_table(head(rows), table_rows(rows)), *notes(rows)]) + "\n"
-
-
-def ranked() -> dict[str, bool]:
-    """The figures of which one is better than another: whether more of it is."""
-    return {name: head.endswith("↑") for name, (head, _) in COLUMNS.items() if head[-1] in "↑↓"}
-
-
-def by_prompt(runs: Mapping[SceneCell, Measured], figure: str) -> dict[str, float]:
+def by_prompt(runs: Runs, name: str) -> dict[str, float]:
     """A figure's mean over the seeds of every prompt that has it."""
     found: dict[str, list[float]] = {}
-    for cell, one in runs.items():
-        if figure in one.figures:
-            found.setdefault(cell.prompt, []).append(one.figures[figure])
+    for run, one in runs.items():
+        if name in one.figures:
+            found.setdefault(run.prompt, []).append(one.figures[name])
     return {prompt: Spread(tuple(values)).mean for prompt, values in found.items()}
 
 
-def paired_head() -> list[str]:
-    """Headings of the differences."""
-    return ["method", *(COLUMNS[name][0] for name in ranked())]
-
-
-def paired_rows(results: Results) -> list[list[str]]:
-    """Every further method less the first, prompt by prompt, so that what prompts differ by is left out."""
-    (first, *others) = results.items() if results else [("", {})]
-    return [
-        [label, *(_paired(first[1], runs, name, more) for name, more in ranked().items())]
-        for label, runs in others
-        if runs and first[1]
+def paired(results: SceneResults) -> Table:
+    """Every further method less the first, prompt by prompt, so that differences between prompts cancel."""
+    (_, first), *others = results.items() or [("", {})]
+    lines = [
+        [label, *(_paired(first, runs, name) for name in RANKED)] for label, runs in others if runs and first
     ]
+    return Table(["method", *(COLUMNS[name][0] for name in RANKED)], lines)
 
 
-def _paired(
-    first: Mapping[SceneCell, Measured], runs: Mapping[SceneCell, Measured], name: str, more: bool
-) -> str:
+def _paired(first: Runs, runs: Runs, name: str) -> str:
     ours, theirs = by_prompt(first, name), by_prompt(runs, name)
     differences = Spread(tuple(theirs[prompt] - ours[prompt] for prompt in ours if prompt in theirs))
     if not differences.values:
-        return "–"
-    ahead = sum((one < 0) == more and one != 0 for one in differences.values)
-    return f"{_told(differences, f'+.{COLUMNS[name][1]}f')} ({ahead} of {len(differences.values)})"
+        return differences.text()
+    ahead = sum((one < 0) == RANKED[name] and one != 0 for one in differences.values)
+    return f"{differences.text('+' + _style(name))} ({ahead} of {len(differences.values)})"
 
 
-def paired_note(results: Results) -> str:
+def paired_note(results: SceneResults) -> str:
     """How the differences are to be read."""
     first = next(iter(results), "")
     return (
@@ -172,26 +151,18 @@ def paired_note(results: Results) -> str:
     )
 
 
-def paired_markdown(results: Results) -> str:
-    """The differences and how they are to be read."""
-    return f"{markdown_table(paired_head(), paired_rows(results))}\n\n{paired_note(results)}\n"
-
-
-def first_seed(results: Results) -> dict[str, list[SceneCell | None]]:
+def first_seed(results: SceneResults) -> dict[str, list[SceneRun | None]]:
     """The runs of seed 0 by prompt, one a method, None where it failed."""
-    cells = [cell for runs in results.values() for cell in runs if cell.seed == 0]
-    return {
-        prompt: [
-            next((cell for cell in runs if cell.seed == 0 and cell.prompt == prompt), None)
-            for runs in results.values()
-        ]
-        for prompt in dict.fromkeys(cell.prompt for cell in cells)
+    first = {
+        (run.method.label, run.prompt): run for runs in results.values() for run in runs if run.seed == 0
     }
+    prompts = dict.fromkeys(prompt for _, prompt in first)
+    return {prompt: [first.get((label, prompt)) for label in results] for prompt in prompts}
 
 
-def turntables(grid: Mapping[str, Sequence[SceneCell | None]]) -> list[np.ndarray]:
+def turntables(grid: Mapping[str, Sequence[SceneRun | None]]) -> list[np.ndarray]:
     """Frames of all scenes turning together, a row a prompt and a column a method, 8 bits."""
-    rows = [[_turn(cell) for cell in cells] for cells in grid.values()]
+    rows = [[_turn(run) for run in runs] for runs in grid.values()]
     shapes = {frames[0].shape for row in rows for frames in row if frames}
     if not shapes:
         return []
@@ -205,10 +176,10 @@ def turntables(grid: Mapping[str, Sequence[SceneCell | None]]) -> list[np.ndarra
     ]
 
 
-def _turn(cell: SceneCell | None) -> list[np.ndarray]:
-    if cell is None:
+def _turn(run: SceneRun | None) -> list[np.ndarray]:
+    if run is None:
         return []
-    pictures = [Image.open(record.path).convert("RGB") for record in Run(cell.folder).records()]
+    pictures = [Image.open(record.path).convert("RGB") for record in Run(run.folder).records()]
     return [np.asarray(picture)[:, : picture.height] for picture in pictures]  # the colour part
 
 
@@ -216,53 +187,30 @@ def _framed(picture: np.ndarray) -> np.ndarray:
     return np.pad(picture, ((GAP // 2,) * 2, (GAP // 2,) * 2, (0, 0)), constant_values=255)
 
 
-def save_video(path: Path, frames: Sequence[np.ndarray]) -> None:
-    """As H.264 in yuv420p, which every phone plays."""
-    imageio.mimsave(path, list(frames), format="mp4", fps=FPS, macro_block_size=2)
-
-
 def sheet(frames: Sequence[np.ndarray]) -> np.ndarray:
     """Four sides of all scenes, one below the other."""
     return np.concatenate([frames[i] for i in range(0, TURN, TURN // 4)])
 
 
-def save_picture(path: Path, image: np.ndarray) -> None:
-    """As PNG."""
-    Image.fromarray(image).save(path, format="PNG", optimize=True)
-
-
-def data_url(path: Path, kind: str) -> str:
-    """A file as a `data:` URL."""
-    return f"data:{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
-
-
-def curves_svg(results: Results) -> str:
+def curves_svg(results: SceneResults) -> str:
     """Figures on the way over evaluations and over seconds, mean and deviation over the runs, as SVG."""
-    figure = new_figure(11, 3 * len(CURVES))
-    axes = figure.subplots(len(CURVES), len(AGAINST), squeeze=False)
-    for row, (name, title) in enumerate(CURVES.items()):
-        for column, against in enumerate(AGAINST):
+    drawing = new_figure(11, 3 * len(CURVES))
+    axes = drawing.subplots(len(CURVES), len(AGAINST), squeeze=False)
+    for own, (name, title) in zip(axes, CURVES.items(), strict=True):
+        for place, (against, heading) in zip(own, AGAINST.items(), strict=True):
             for i, (label, runs) in enumerate(results.items()):
-                colour = colour_of(label, i)
-                _draw_curve(
-                    axes[row, column], [one.curve for one in runs.values()], name, against, label, colour
-                )
-            frame_in_grey(axes[row, column], AGAINST[against])
-        axes[row, 0].set_ylabel(title, color=GREY, fontsize=8)
+                _draw_curve(place, runs, name, against, label, i)
+            frame_in_grey(place, heading)
+        own[0].set_ylabel(title, color=GREY, fontsize=8)
     if any(results.values()):
         axes[0, 0].legend(frameon=False, labelcolor=GREY, fontsize=8)
-    figure.tight_layout()
-    return as_svg(figure)
+    drawing.tight_layout()
+    return as_svg(drawing)
 
 
-def _draw_curve(
-    axes: Any, curves: Sequence[Sequence[Figures]], name: str, against: str, label: str, colour: str
-) -> None:
-    points = [group for group in zip(*curves, strict=False) if all(name in point for point in group)]
-    if not points:
-        return
-    x = [np.mean([point[against] for point in group]) for group in points]
-    spreads = [Spread(tuple(point[name] for point in group)) for group in points]
-    mean, std = np.array([one.mean for one in spreads]), np.array([one.std for one in spreads])
-    axes.plot(x, mean, color=colour, label=label, marker="o", markersize=3)
-    axes.fill_between(x, mean - std, mean + std, color=colour, alpha=0.15, linewidth=0)
+def _draw_curve(axes: Any, runs: Runs, name: str, against: str, label: str, place: int) -> None:
+    points = list(zip(*(one.curve for one in runs.values()), strict=False))
+    points = [group for group in points if all(name in point for point in group)]
+    if points:
+        x = [float(np.mean([point[against] for point in group])) for group in points]
+        draw_band(axes, label, place, x, [Spread(tuple(point[name] for point in group)) for group in points])

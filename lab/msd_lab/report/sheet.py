@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from ..compare.comparison import Comparison
-from ..compare.grid import DDIM, Cell
-from ..compare.results import Table
+from ..compare.methods import DDIM
+from ..compare.results import Rows
+from ..compare.runs import PlannedRun
 from ..measure.images import Run, eight_bits, read_pixels, read_records
 from ..style import new_figure
+from .page import png_url
+
+if TYPE_CHECKING:
+    from ..compare.image import ImageComparison
 
 
 @dataclass(frozen=True)
@@ -30,30 +36,55 @@ class Sheet:
     labels: tuple[str, ...]
     rows: dict[str, tuple[Picture | None, ...]]
 
+    def html(self) -> Markup:
+        """As an HTML table, a row a prompt; a click on an image opens its path."""
+        head = Markup("<th></th>") + Markup("").join(
+            Markup("<th>{}</th>").format(label) for label in self.labels
+        )
+        rows = Markup("\n").join(
+            Markup("<tr><th>{}</th>{}</tr>").format(prompt, Markup("").join(map(_html, pictures)))
+            for prompt, pictures in self.rows.items()
+        )
+        return Markup('<div class="scroll"><table class="sheet">\n<tr>{}</tr>\n{}\n</table></div>').format(
+            head, rows
+        )
 
-def contact_sheet(comparison: Comparison, table: Table) -> Sheet:
+
+def _html(picture: Picture | None) -> Markup:
+    if picture is None:
+        return Markup("<td>–</td>")
+    image = Markup('<img src="{}" alt="{}">').format(png_url(picture.image), picture.title)
+    if picture.path is None:
+        return Markup("<td>{}</td>").format(image)
+    button = (
+        '<td><button type="button" data-path="{}" data-title="{}" aria-label="path of {}">{}</button></td>'
+    )
+    return Markup(button).format(png_url(picture.path, 2), picture.title, picture.title, image)
+
+
+def contact_sheet(comparison: ImageComparison, rows: Rows) -> Sheet:
     """The first particle of the first seed of every method on every prompt, and DDIM's."""
-    methods = [method for method in comparison.methods if method.label in table]
+    methods = [method for method in comparison.methods if method.label in rows]
     sampled = {
         record.prompt: record.path
         for record in read_records(comparison.out / "ddim")
         if (record.seed, record.particle) == (comparison.first_seed, 0)
     }
-    rows = {}
+    shown = {}
     for prompt in comparison.prompts:
-        cells = [
-            comparison.cell(method, prompt, comparison.first_seed, table[method.label].steps)
+        runs = [
+            comparison.planned(method, prompt, comparison.first_seed, rows[method.label].steps)
             for method in methods
         ]
         ddim = Picture(f"{DDIM}: {prompt}", read_pixels(sampled[prompt]))
-        rows[prompt] = (*(_picture(cell) if cell.finished else None for cell in cells), ddim)
-    return Sheet((*(method.label for method in methods), DDIM), rows)
+        shown[prompt] = (*(_picture(run) if run.finished else None for run in runs), ddim)
+    return Sheet((*(method.label for method in methods), DDIM), shown)
 
 
-def _picture(cell: Cell) -> Picture:
-    run = Run(cell.folder)
+def _picture(planned: PlannedRun) -> Picture:
+    run = Run(planned.folder)
     path = np.concatenate([eight_bits(frame.images()[0]) for frame in run.frames()], 1)
-    return Picture(f"{cell.method.label}: {cell.prompt}", read_pixels(run.records()[0].path), path)
+    return Picture(f"{planned.method.label}: {planned.prompt}", read_pixels(run.records()[0].path), path)
 
 
 def draw_sheet(sheet: Sheet) -> Figure:

@@ -1,16 +1,15 @@
-"""Tables of a comparison: which columns, what is best, and the sentences under them; as Markdown too."""
+"""Tables of a comparison of images: which columns, what is best, and the sentences under them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..compare.curves import convergence
-from ..compare.grid import DDIM
-from ..compare.results import Figures, Results, Row, Table
-from ..markdown import markdown_table
-from ..report.table import Spread
+from ..compare.methods import DDIM
+from ..compare.results import Figures, Results, Row, Rows
+from .table import UNKNOWN, Entry, Spread, Table, number
 
 LABELS = {"ddim": "DDIM images", "truth": "true renders"}
 IN_BRIEF = (
@@ -21,7 +20,7 @@ IN_BRIEF = (
 OTHERS_IN_BRIEF = ("frechet_ddim", "frechet_truth", "alignment", "clip_similarity")
 """Those of further extractors, beside the first's."""
 
-UNKNOWN = Spread(())
+NO_VALUES = Spread(())
 
 
 @dataclass(frozen=True)
@@ -34,138 +33,109 @@ class Column:
 
     @property
     def heading(self) -> str:
-        """Its label, with an arrow to where better is."""
+        """The label, with an arrow to where better is."""
         return f"{self.label} {({True: '↓', False: '↑', None: ''})[self.less_is_better]}".strip()
+
+    def of(self, extractor: str) -> Column:
+        """The same column of a further extractor."""
+        return replace(self, figure=f"{self.figure}@{extractor}", label=f"{self.label}, {extractor}")
+
+    def best(self, rows: Rows) -> set[str]:
+        """The methods with the best mean; none where better has no meaning or nothing is known."""
+        means = {label: row.figures.get(self.figure, NO_VALUES).mean for label, row in rows.items()}
+        known = {label: mean for label, mean in means.items() if not math.isnan(mean)}
+        if self.less_is_better is None or not known:
+            return set()
+        top = min(known.values()) if self.less_is_better else max(known.values())
+        return {label for label, mean in known.items() if mean == top}
+
+
+def _by_reference(figure: str, label: str, less_is_better: bool) -> list[Column]:
+    return [
+        Column(f"{figure}_{name}", label.format(reference), less_is_better)
+        for name, reference in LABELS.items()
+    ]
+
+
+COLUMNS = (
+    *_by_reference("frechet", "Fréchet to {}", True),
+    *_by_reference("kernel", "KID to {}", True),
+    Column("alignment", "alignment", False),
+    Column("clip_similarity", "CLIP similarity", False),
+    Column("object", "right object", False),
+    Column("colour", "right colour", False),
+    *_by_reference("precision", "precision ({})", False),
+    *_by_reference("recall", "recall ({})", False),
+    *(Column(name, name) for name in ("saturation", "contrast", "sharpness", "diversity")),
+)
 
 
 def columns(figures: Iterable[str]) -> list[Column]:
-    """The columns that a comparison's figures call for, every extractor's beside the first's."""
-    known = [
-        *(Column(f"frechet_{name}", f"Fréchet to {label}", True) for name, label in LABELS.items()),
-        *(Column(f"kernel_{name}", f"KID to {label}", True) for name, label in LABELS.items()),
-        Column("alignment", "alignment", False),
-        Column("clip_similarity", "CLIP similarity", False),
-        Column("object", "right object", False),
-        Column("colour", "right colour", False),
-        *(Column(f"precision_{name}", f"precision ({label})", False) for name, label in LABELS.items()),
-        *(Column(f"recall_{name}", f"recall ({label})", False) for name, label in LABELS.items()),
-        Column("saturation", "saturation"),
-        Column("contrast", "contrast"),
-        Column("sharpness", "sharpness"),
-        Column("diversity", "diversity"),
-    ]
+    """The columns that figures call for, every further extractor's beside the first's."""
     figures = list(figures)
     others = list(dict.fromkeys(name.partition("@")[2] for name in figures if "@" in name))
-    shown = []
-    for column in known:
-        beside = [
-            Column(f"{column.figure}@{other}", f"{column.label}, {other}", column.less_is_better)
-            for other in others
-        ]
-        shown += [one for one in (column, *beside) if one.figure in figures]
-    return shown
+    beside = (column for first in COLUMNS for column in (first, *map(first.of, others)))
+    return [column for column in beside if column.figure in figures]
 
 
-def in_brief(figure: str) -> bool:
-    """Whether the Markdown tables show a figure."""
-    name, at, _ = figure.partition("@")
+def in_brief(column: Column) -> bool:
+    """Whether the Markdown tables show a column."""
+    name, at, _ = column.figure.partition("@")
     return name in (OTHERS_IN_BRIEF if at else IN_BRIEF)
 
 
-def number(value: float) -> str:
-    """Three digits, or a dash where there is none.
-
-    >>> number(0.12345), number(12345.6), number(float("nan"))
-    ('0.123', '12300', '–')
-    """
-    if math.isnan(value):
-        return "–"
-    if value == 0:
-        return "0"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):.{min(max(digits, 0), 6)}f}"
+SPENT = {
+    "steps": lambda row: f"{row.taken:.0f}",
+    "NFE": lambda row: f"{row.nfe:.0f}",
+    "GFLOP": lambda row: number(row.flop / 1e9),
+    "seconds": lambda row: number(row.seconds),
+}
+"""The cost of a row: optimiser steps; evaluations and billions of operations an image; seconds a run."""
 
 
-@dataclass(frozen=True)
-class TableCell:
-    """A figure as it is printed, and whether it is the best of its column."""
+def table(rows: Rows, ddim: Figures, shown: Sequence[Column], spent: Mapping = SPENT) -> Table:
+    """A budget's table, DDIM last, the best method of each column marked."""
+    best = {column.figure: column.best(rows) for column in shown}
 
-    spread: Spread
-    best: bool = False
+    def entries(label: str, figures: Figures) -> list[Entry]:
+        return [
+            Entry.of(
+                figures.get(column.figure, NO_VALUES), mark="best" if label in best[column.figure] else ""
+            )
+            for column in shown
+        ]
 
-    def __str__(self) -> str:
-        deviation = "" if math.isnan(self.spread.std) else f" ± {number(self.spread.std)}"
-        mean = number(self.spread.mean)
-        return f"{f'**{mean}**' if self.best else mean}{deviation}"
-
-    @property
-    def mean(self) -> str:
-        """Three digits, or a dash."""
-        return number(self.spread.mean)
-
-    @property
-    def std(self) -> str:
-        """Three digits, or a dash."""
-        return number(self.spread.std)
-
-
-@dataclass(frozen=True)
-class TableRow:
-    """A row as it is printed: label, what it took, and a cell a column."""
-
-    label: str
-    spent: tuple[str, ...]
-    cells: tuple[TableCell, ...]
-
-
-SPENT = ("steps", "NFE", "GFLOP", "seconds")
-"""What a row took: optimiser steps; evaluations and billions of operations an image; seconds a run."""
-
-
-def table_rows(table: Table, ddim: Figures, shown: Sequence[Column]) -> list[TableRow]:
-    """The rows of a budget's table, DDIM last, the best method of each column marked."""
-    best = {column.figure: _best(table, column) for column in shown}
-
-    def cells(label: str, figures: Figures) -> tuple[TableCell, ...]:
-        return tuple(
-            TableCell(figures.get(column.figure, UNKNOWN), label in best[column.figure]) for column in shown
-        )
-
-    rows = [TableRow(label, _spent(row), cells(label, row.figures)) for label, row in table.items()]
-    return [*rows, TableRow(DDIM, ("–",) * len(SPENT), cells(DDIM, ddim))]
-
-
-def _spent(row: Row) -> tuple[str, ...]:
-    return f"{row.taken:.0f}", f"{row.nfe:.0f}", number(row.flop / 1e9), number(row.seconds)
-
-
-def _best(table: Table, column: Column) -> set[str]:
-    """The methods with the best mean of a figure; none where better has no meaning or nothing is known."""
-    means = {label: row.figures.get(column.figure, UNKNOWN).mean for label, row in table.items()}
-    known = {label: mean for label, mean in means.items() if not math.isnan(mean)}
-    if column.less_is_better is None or not known:
-        return set()
-    top = min(known.values()) if column.less_is_better else max(known.values())
-    return {label for label, mean in known.items() if mean == top}
-
-
-def against_ddim(table: Table, ddim: Figures, ours: str) -> tuple[Table, Figures, list[Column]]:
-    """What mode seeking may cost, measured by DDIM's images: a second table, its DDIM row, and its columns.
-
-    Args:
-        table: A budget's methods.
-        ddim: Figures of DDIM images.
-        ours: The method whose Fréchet distance above DDIM's is the unit of the others'.
-    """
-    unit = table[ours].figures if ours in table else {}
-    rows = {label: replace(row, figures=_relative(row.figures, ddim, unit)) for label, row in table.items()}
-    floor = _relative(ddim, ddim, unit)
-    known = {name for row in rows.values() for name in row.figures}
-    return rows, floor, [column for column in _relative_columns(ddim, ours) if column.figure in known]
+    lines = [
+        [label, *(cost(row) for cost in spent.values()), *entries(label, row.figures)]
+        for label, row in rows.items()
+    ]
+    lines.append([DDIM, *[UNKNOWN] * len(spent), *entries(DDIM, ddim)])
+    return Table(["method", *spent, *(column.heading for column in shown)], lines)
 
 
 CHANGES = {"saturation": "change of saturation", "contrast": "change of contrast"}
 PARTS = {"diversity": "part of its diversity", "recall_ddim": "part of its recall"}
+
+
+def relative_rows(rows: Rows, ddim: Figures, ours: str) -> tuple[Rows, Figures]:
+    """Rows, and DDIM's, in units of DDIM's figures: what seeking modes costs.
+
+    Args:
+        rows: A budget's methods.
+        ddim: Figures of DDIM images.
+        ours: The method whose Fréchet distance above DDIM's is the unit of the others'.
+    """
+    unit = rows[ours].figures if ours in rows else {}
+    found = {label: replace(row, figures=_relative(row.figures, ddim, unit)) for label, row in rows.items()}
+    return found, _relative(ddim, ddim, unit)
+
+
+def against_ddim(rows: Rows, ddim: Figures, ours: str) -> Table:
+    """The table of `relative_rows`; without a column but the first if no such figure was measured."""
+    found, floor = relative_rows(rows, ddim, ours)
+    known = {name for row in found.values() for name in row.figures}
+    shown = [column for column in _relative_columns(ddim, ours) if column.figure in known]
+    return table(found, floor, shown, {})
 
 
 def _relative_columns(ddim: Figures, ours: str) -> list[Column]:
@@ -185,33 +155,33 @@ def _relative(figures: Figures, ddim: Figures, unit: Figures) -> Figures:
     """Changes and parts of DDIM's mean, and distances above it in units of another method's mean."""
     found = {}
     for name, spread in figures.items():
-        figure, base = name.partition("@")[0], ddim.get(name, UNKNOWN).mean
+        figure, base = name.partition("@")[0], ddim.get(name, NO_VALUES).mean
         if figure in CHANGES:
             found[name] = _scaled(spread, base, base)
         elif figure in PARTS:
             found[name] = _scaled(spread, 0.0, base)
         elif figure.startswith("frechet_"):
-            found[name] = _scaled(spread, base, unit.get(name, UNKNOWN).mean - base)
+            found[name] = _scaled(spread, base, unit.get(name, NO_VALUES).mean - base)
     return found
 
 
 def _scaled(spread: Spread, zero: float, unit: float) -> Spread:
-    """Measured from `zero` in units that must be more than nothing."""
+    """Measured from `zero` in units that must be positive."""
     return Spread(tuple((value - zero) / unit if unit > 0 else math.nan for value in spread.values))
 
 
-def sentences(table: Table, ddim: Figures, ours: str) -> list[str]:
-    """What is said under a table."""
-    return [*convergence_lines(table, ddim, ours), *end_lines(table)]
+def sentences(rows: Rows, ddim: Figures, ours: str) -> list[str]:
+    """The sentences under a table."""
+    return [*convergence_lines(rows, ddim, ours), *end_lines(rows)]
 
 
-def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
-    """How our method stands to the best other's Fréchet distance, one sentence a reference."""
+def convergence_lines(rows: Rows, ddim: Figures, ours: str) -> list[str]:
+    """How soon our method reaches the best other's Fréchet distance, one sentence a reference."""
     lines = []
     for name, label in LABELS.items():
         figure = f"frechet_{name}"
-        floor = ddim.get(figure, UNKNOWN).mean
-        found = convergence(table, ours, figure, floor)
+        floor = ddim.get(figure, NO_VALUES).mean
+        found = convergence(rows, ours, figure, floor)
         if found is None:
             continue
         best = f"the best other method's Fréchet distance to {label} ({found.method}, {number(found.level)})"
@@ -228,46 +198,40 @@ def convergence_lines(table: Table, ddim: Figures, ours: str) -> list[str]:
     return lines
 
 
-def end_lines(table: Table) -> list[str]:
+def end_lines(rows: Rows) -> list[str]:
     """Whether the last images are the best: Fréchet distances at the end over the least on the path, seed by
     seed; one sentence a reference.
     """
     lines = []
     for name, label in LABELS.items():
-        ends = {method: end_over_best(row, f"frechet_{name}") for method, row in table.items()}
-        told = [f"{method} {TableCell(spread)}" for method, spread in ends.items() if spread.values]
-        if told:
+        ends = {method: end_over_best(row, f"frechet_{name}") for method, row in rows.items()}
+        known = [f"{method} {spread.text()}" for method, spread in ends.items() if spread.values]
+        if known:
             lines.append(
-                f"Fréchet distance to {label} at the end, in the least on the path: {', '.join(told)}."
+                f"Fréchet distance to {label} at the end, in the least on the path: {', '.join(known)}."
             )
     return lines
 
 
 def end_over_best(row: Row, figure: str) -> Spread:
-    """A figure at a path's end over its least, seed by seed; of no curve, nothing."""
+    """A figure at a path's end over its least, seed by seed; without a curve, no values."""
     path = [point.figures[figure].values for point in row.curve if figure in point.figures]
     return Spread(tuple(own[-1] / min(own) for own in zip(*path, strict=True)))
 
 
 def markdown(results: Results, ours: str) -> str:
-    """The tables as Markdown: figures in brief, mean ± standard deviation; under each the one against DDIM's.
+    """The tables in brief as Markdown, each with its sentences and the table against DDIM's images.
 
     Args:
-        results: What was found.
-        ours: The method whose convergence is told.
+        results: The figures.
+        ours: The method whose convergence is reported.
     """
-    shown = [column for column in columns(results.ddim) if in_brief(column.figure)]
+    shown = list(filter(in_brief, columns(results.ddim)))
     blocks = []
-    for budget, table in results.budgets.items():
-        told = sentences(table, results.ddim, ours)
-        first = _markdown_table(table_rows(table, results.ddim, shown), shown, SPENT)
-        rows, floor, relative = against_ddim(table, results.ddim, ours)
-        blocks += [f"`{budget}`", first, *told]
-        if relative:
-            blocks += ["Against DDIM's images:", _markdown_table(table_rows(rows, floor, relative), relative)]
+    for budget, rows in results.budgets.items():
+        blocks += [f"`{budget}`", table(rows, results.ddim, shown).markdown()]
+        blocks += sentences(rows, results.ddim, ours)
+        relative = against_ddim(rows, results.ddim, ours)
+        if len(relative.head) > 1:
+            blocks += ["Against DDIM's images:", relative.markdown()]
     return "\n\n".join(blocks) + "\n"
-
-
-def _markdown_table(rows: Sequence[TableRow], shown: Sequence[Column], spent: Sequence[str] = ()) -> str:
-    heading = ["method", *spent, *(column.heading for column in shown)]
-    return markdown_table(heading, [[row.label, *row.spent[: len(spent)], *row.cells] for row in rows])

@@ -1,17 +1,16 @@
-"""Labelled renders of the tiny world, rendered once and kept in a cache."""
+"""The training images of the tiny world, rendered once and kept in a cache."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from itertools import chain
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from rich.progress import track
+from safetensors import safe_open
 from threestudio_msd.files import save_tensors
 from torch import Tensor
 
@@ -20,7 +19,6 @@ from ..tinyworld.render import (
     RESOLUTION,
     SUPERSAMPLING,
     Cameras,
-    Rows,
     balanced_cameras,
     sample_cameras,
     sample_lighting,
@@ -28,27 +26,16 @@ from ..tinyworld.render import (
     trace,
 )
 from ..tinyworld.shapes import MATERIALS
-from ..tinyworld.world import COLOURS, OBJECTS, VIEWS, Caption
-from .loop import progress
+from ..tinyworld.world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption
 
 VERSION = 2
-"""Version of the renders: raised when shapes, cameras, light or details change; caches are then made anew."""
-COLOUR_NAMES = tuple(COLOURS)
+"""Of what the renders show: raised when shapes, cameras, light or details change; caches are then made anew.
+"""
 _CHUNK = 16  # cameras traced at once: keeps the rays in the processor's cache
 
 
-def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Draw from [low, high)."""
-    return low + (high - low) * torch.rand(*shape, generator=generator)
-
-
-def chosen(share: float, n: int, generator: torch.Generator) -> Tensor:
-    """Choose a share of n images at random, bool ``[n, 1, 1, 1]``."""
-    return torch.rand(n, 1, 1, 1, generator=generator) < share
-
-
 @dataclass(frozen=True)
-class Images(Rows):
+class Images:
     """Labelled images.
 
     Attributes:
@@ -58,7 +45,7 @@ class Images(Rows):
         view: Index into [`VIEWS`][msd_lab.tinyworld.world.VIEWS], int64 ``[n]``.
         azimuth: The camera's, degrees, ``[n]``.
         elevation: The camera's, degrees, ``[n]``.
-        details: See [`seen_details`][msd_lab.tinyworld.details.seen_details], int8 ``[n, 2]``.
+        details: What [`seen_details`][msd_lab.tinyworld.details.seen_details] says, int8 ``[n, 2]``.
     """
 
     rgb: Tensor
@@ -69,76 +56,85 @@ class Images(Rows):
     elevation: Tensor
     details: Tensor
 
+    def __len__(self) -> int:
+        return len(self.rgb)
+
+    def __getitem__(self, index: slice | Tensor) -> Images:
+        return Images(*(getattr(self, field.name)[index] for field in fields(self)))
+
     @property
     def float(self) -> Tensor:
-        """``[n, 3, 64, 64]`` in [0, 1]."""
+        """The images in [0, 1]."""
         return self.rgb.float() / 255
 
     @property
-    def captions(self) -> list[Caption]:
-        labels = zip(self.object, self.colour, self.view, strict=True)
-        return [Caption(OBJECTS[o], COLOUR_NAMES[c], VIEWS[v]) for o, c, v in labels]
-
-    @property
     def turned(self) -> Tensor:
-        """Whether an image shows its azimuth, bool ``[n]``: a round body does by its details only."""
+        """Whether an image's form tells its azimuth, ``[n]``: a round body's does by its details only."""
         round_body = torch.isin(self.object, torch.tensor([OBJECTS.index(name) for name in ROUND]))
         return ~round_body | (self.details == 1).any(-1)
 
     def seen(self) -> Images:
-        """Leave out the (object, colour) pairs that are held out of the prior's training."""
-        return self[torch.tensor([not caption.held_out for caption in self.captions])]
+        """Without the (object, colour) pairs that are held out of the prior's training."""
+        held_out = torch.zeros(len(OBJECTS), len(COLOURS), dtype=torch.bool)
+        for name, colour in HELD_OUT:
+            held_out[OBJECTS.index(name), list(COLOURS).index(colour)] = True
+        return self[~held_out[self.object, self.colour]]
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Numbers of images: `views` cameras for each object, each shaded in `colours_per_view` colours."""
+    """How many images: `views` cameras for each object, each shaded in `colours_per_view` colours."""
 
     views: int = 720
     colours_per_view: int = 4
     seed: int = 0
 
 
-def render_images(config: DataConfig) -> Images:
-    """Render labelled images of every object; colours and views take turns, so all come equally often.
+def render_images(config: DataConfig, progress: bool = True) -> Images:
+    """Renders labelled images of every object from `config.views` sides; colours and views take turns, so all
+    come equally often.
 
     The order is shuffled, so any slice is a fair sample.
     """
     generator = torch.Generator().manual_seed(config.seed)
-    starts = range(0, config.views, _CHUNK)
-    chunks = [(name, min(_CHUNK, config.views - start)) for name in OBJECTS for start in starts]
-    steps = [k * len(COLOURS) // config.colours_per_view for k in range(config.colours_per_view)]
+    chunks: Iterable[tuple[str, int]] = [
+        (name, min(_CHUNK, config.views - start))
+        for name in OBJECTS
+        for start in range(0, config.views, _CHUNK)
+    ]
     parts: list[Images] = []
-    for turn, (name, n) in enumerate(progress(chunks, "rendering")):
+    for turn, (name, n) in enumerate(track(chunks, "rendering", disable=not progress)):
         cameras = balanced_cameras(n, generator)
-        colours = [(torch.arange(n) + turn + step) % len(COLOURS) for step in steps]
+        apart = [k * len(COLOURS) // config.colours_per_view for k in range(config.colours_per_view)]
+        colours = [(torch.arange(n) + turn + step) % len(COLOURS) for step in apart]
         parts += shade_images(name, cameras, colours, generator)
-    images = Images.joined(parts)
+    images = joined(parts)
     return images[torch.randperm(len(images), generator=generator)]
 
 
 def render_captions(captions: Sequence[Caption], seed: int) -> Images:
-    """Render a labelled image for each caption, in order, each with its own camera and light.
+    """A labelled true render for each caption, in order, each by a camera and in a light of its own.
 
     A caption without a view is seen from any, all about equally often.
     """
     generator = torch.Generator().manual_seed(seed)
-    alike: dict[tuple[str, str | None], list[int]] = defaultdict(list)
+    alike: dict[tuple[str, str | None], list[int]] = {}
     for i, caption in enumerate(captions):
-        alike[caption.object, caption.view].append(i)
+        alike.setdefault((caption.object, caption.view), []).append(i)
     parts: list[Images] = []
     for (name, view), rows in alike.items():
         n = len(rows)
         cameras = sample_cameras(n, generator, view) if view else balanced_cameras(n, generator)
-        colour = torch.tensor([COLOUR_NAMES.index(captions[i].colour) for i in rows])
+        colour = torch.tensor([list(COLOURS).index(captions[i].colour) for i in rows])
         parts += shade_images(name, cameras, [colour], generator)
-    return Images.joined(parts)[torch.tensor([*chain(*alike.values())]).argsort()]
+    order = torch.tensor([i for rows in alike.values() for i in rows]).argsort()
+    return joined(parts)[order]
 
 
 def shade_images(
     name: str, cameras: Cameras, colours: Sequence[Tensor], generator: torch.Generator
 ) -> list[Images]:
-    """Trace an object once, and shade labelled images of it in other light for each of `colours` ``[n]``."""
+    """Labelled images of an object, traced once and shaded in other light for each of `colours` ``[n]``."""
     albedo = torch.tensor(list(COLOURS.values()))
     geometry = trace(name, cameras)
     labels = {
@@ -153,11 +149,18 @@ def shade_images(
     return [Images(rgb=rgb, colour=c, **labels) for rgb, c in zip(bytes_, colours, strict=True)]
 
 
-def cached_images(config: DataConfig, cache: Path) -> Images:
-    """Call [`render_images`][] through a cache folder; another world or configuration is another file."""
+def joined(parts: Sequence[Images]) -> Images:
+    """All images of the parts, in order."""
+    return Images(*(torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Images)))
+
+
+def cached_images(config: DataConfig, cache: Path, progress: bool = True) -> Images:
+    """[`render_images`][] through a cache folder; a changed world or configuration is a different file."""
     world = [VERSION, RESOLUTION, SUPERSAMPLING, OBJECTS, COLOURS, MATERIALS]
     name = hashlib.sha256(json.dumps([asdict(config), *world]).encode()).hexdigest()[:16]
     path = cache / f"images-{name}.safetensors"
     if not path.is_file():
-        save_tensors(vars(render_images(config)), path)
-    return Images(**load_file(path))
+        images = render_images(config, progress)
+        save_tensors(vars(images), path)
+    with safe_open(path, "pt") as file:
+        return Images(**{key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 (not a mapping)

@@ -8,7 +8,8 @@ from functools import partial
 import pytest
 from lab.fakes import BAD, BROKEN, CONFIG, grey_samples, one_by_one
 from msd_lab.compare import pairs
-from msd_lab.compare.pairs import Share, Trial, accuracy, as_table, own_accuracy, prompts
+from msd_lab.compare.engine import compare
+from msd_lab.compare.pairs import PairComparison, Share, accuracy, as_table, own_accuracy, prompts
 from msd_lab.measure.images import write_samples
 from msd_lab.measure.references import Sampling
 from msd_lab.tinyworld.judge import load_judge
@@ -40,7 +41,7 @@ def test_true_renders_show_what_they_should_seen_and_held_out_apart(records):
     assert {kind: heads["both"].images for kind, heads in found.items()} == {"seen": 3, "held out": 3}
     assert all(heads["both"].mean == 1 for heads in found.values())
     console = Console(width=120, record=True, file=io.StringIO())
-    console.print(as_table({"truth": {"a": found, "b": found}}))
+    console.print(as_table({"truth": {"a": found, "b": found}}).console())
     text = console.export_text()
     assert "100.0 ± 0.0" in text
     assert "both, b" in text
@@ -57,27 +58,35 @@ class Bright:
         return {"object": [True] * len(captions), "colour": self.colour, "both": self.colour}
 
 
-def trial(folder, method):
-    asked = [Caption(*pair).text for pair in (seen_pairs()[0], held_out_pairs()[0])]
-    return Trial(method, CONFIG, asked, 0, 8, Sampling(4, 10, 2.0), folder)
+def comparison(folder, method):
+    return PairComparison(
+        methods=[method],
+        prompts=[Caption(*pair).text for pair in (seen_pairs()[0], held_out_pairs()[0])],
+        seeds=1,
+        out=folder,
+        read=lambda *_: CONFIG,
+        judges={"bright": Bright()},
+        max_steps=8,
+        sampling=Sampling(4, 10, 2.0),
+    )
 
 
 def test_a_method_is_judged_beside_its_prior_and_kept(tmp_path, monkeypatch):
     monkeypatch.setattr(pairs, "sample_prompts", grey_samples)
     ran = []
-    found = trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), {"bright": Bright()})
-    assert (found.nfe, found.failed, len(ran)) == (16, 0, 2)
+    found, failed = compare(comparison(tmp_path, BAD), partial(one_by_one, ran=ran))
+    assert (found.nfe, found.failed, failed, len(ran)) == (16, 0, {}, 2)
     for kind in ("seen", "held out"):
         assert str(found.accuracy["BAD"]["bright"][kind]["both"]) == "100.0 ± 0.0"
         assert found.accuracy["DDIM"]["bright"][kind]["both"].mean == 0  # grey
         assert found.accuracy["DDIM"]["bright"][kind]["object"].mean == 1
-    assert trial(tmp_path, BAD).run(partial(one_by_one, ran=ran), {"bright": Bright()}) == found
+    assert compare(comparison(tmp_path, BAD), partial(one_by_one, ran=ran)) == (found, {})
     assert len(ran) == 2
 
 
 def test_a_method_all_of_whose_runs_fail_is_told(tmp_path):
     with pytest.raises(UserError, match=r"^BROKEN: every run failed; .*something went wrong"):
-        trial(tmp_path, BROKEN).run(one_by_one, {"bright": Bright()})
+        compare(comparison(tmp_path, BROKEN), one_by_one)
 
 
 def test_the_judge_says_what_it_is_worth():

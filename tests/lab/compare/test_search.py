@@ -8,9 +8,10 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from msd_lab.compare.grid import Method
+from msd_lab.compare.ablate import read_rows
+from msd_lab.compare.methods import Method
 from msd_lab.compare.results import About, Results, Row, to_json
-from msd_lab.compare.search import FIGURE, SPACE, best, read_table, require_apart, space, trials
+from msd_lab.compare.search import FIGURE, SPACE, best, require_apart, space, trials
 from msd_lab.report.table import Spread
 from threestudio_msd.errors import UserError
 
@@ -73,6 +74,6 @@ def test_the_table_is_read_from_what_a_comparison_wrote(tmp_path):
     about = About("judge", 2, 1, (0,), ("a red mug",), {"ddim": 16})
     results = Results(about, {}, {"steps=8": {"SDS 0": row(4.0)}})
     (tmp_path / "results.json").write_text(json.dumps(to_json(results)))
-    table, ddim = read_table(tmp_path / "results.json")
+    table, ddim = read_rows(tmp_path / "results.json")
     assert ddim == {}
     assert table["SDS 0"].figures[FIGURE].mean == 4.0

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from msd_lab.compare.grid import Method
-from msd_lab.compare.variance import PLACES, Gradients, Quality, Study, as_markdown, quality
+from msd_lab.compare.methods import Method
+from msd_lab.compare.variance import PLACES, Gradients, Quality, VarianceComparison, as_table, quality
 from threestudio_msd.errors import UserError
 
 from launcher.config import read
@@ -47,23 +47,22 @@ def test_no_noise_and_nothing_but_noise():
     [
         ({"seeds": 0}, "--seeds: expected 1 or more"),
         ({"draws": 2}, "--draws: expected 3 or more"),
-        ({"methods": [Method("A", "a.yaml")] * 2}, "different names"),
     ],
 )
 def test_what_cannot_be_measured(tmp_path, changed, told):
     settings = {"methods": [Method("A", "a.yaml")], "seeds": 1, "particles": 1, "draws": 3, **changed}
     with pytest.raises(UserError, match=told):
-        Study(prompts=["a red mug"], out=tmp_path, **settings)
+        VarianceComparison(prompts=["a red mug"], out=tmp_path, read=read, **settings)
 
 
 def test_the_table_has_a_row_a_method_and_all_its_costs():
     one, two = Quality(0.5, 2.0, -1.0, 8.0), Quality(0.7, 2.0, -1.0, 4.0)
-    table = as_markdown({"A": [[one, two]] * (PLACES - 1) + [[two, two]], "B": [[one]] * PLACES})
+    table = as_table({"A": [[one, two]] * (PLACES - 1) + [[two, two]], "B": [[one]] * PLACES}).markdown()
     _, _, a, b = table.splitlines()
     assert a.startswith("| A | 8, 4 | 0.60 ± 0.14 |")
     assert b.startswith("| B | 8 | 0.50 | 0.50 | 0.50 | 0.50 | 2.00 |")
     sure = Quality(1.0, 0.0, math.inf, 2.0)
-    assert as_markdown({"C": [[sure, sure]] * PLACES}).endswith("| ∞ | ∞ | ∞ | ∞ |")
+    assert as_table({"C": [[sure, sure]] * PLACES}).markdown().endswith("| ∞ | ∞ | ∞ | ∞ |")
 
 
 def test_gradients_are_drawn_at_the_lambda_that_the_run_had(random_pipeline):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 from lab.fakes import launch
-from msd_lab.compare.grid import Cell, Method
+from msd_lab.compare.methods import Method
+from msd_lab.compare.runs import PlannedRun
 from msd_lab.measure.images import Run, read_images, read_records, read_runs, slug, write_samples
 from PIL import Image
 from threestudio_msd.errors import UserError
@@ -13,7 +14,7 @@ from threestudio_msd.errors import UserError
 
 def launched(folder, steps=10, **settings):
     """A run's folder after the launcher."""
-    cell = Cell(Method("GOOD", "c.yaml", ("nfe=3",)), "a red mug", 5, steps, str(folder), **settings)
+    cell = PlannedRun(Method("GOOD", "c.yaml", ("nfe=3",)), "a red mug", 5, steps, str(folder), **settings)
     launch(cell.arguments)
     return cell.folder
 

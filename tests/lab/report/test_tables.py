@@ -5,8 +5,8 @@ from __future__ import annotations
 from math import nan
 
 from msd_lab.compare.results import About, Point, Results, Row
-from msd_lab.report.table import Spread
-from msd_lab.report.tables import against_ddim, columns, end_lines, markdown, number, table_rows
+from msd_lab.report.table import Spread, number
+from msd_lab.report.tables import against_ddim, columns, end_lines, markdown, relative_rows, table
 
 
 def row(**figures):
@@ -20,27 +20,31 @@ def test_numbers_have_three_digits():
 
 
 def test_missing_figures_show_as_a_dash_and_never_win():
-    table = {"A": row(alignment=nan, frechet_ddim=3.0), "B": row(alignment=0.0), "C": row(frechet_ddim=2.0)}
+    rows = {"A": row(alignment=nan, frechet_ddim=3.0), "B": row(alignment=0.0), "C": row(frechet_ddim=2.0)}
     shown = columns(["alignment", "frechet_ddim", "saturation"])
     assert [column.figure for column in shown] == ["frechet_ddim", "alignment", "saturation"]
-    rows = {row.label: row.cells for row in table_rows(table, {"alignment": Spread((1.0,))}, shown)}
-    assert {label: [str(cell) for cell in cells] for label, cells in rows.items()} == {
-        "A": ["3.00", "–", "–"],
-        "B": ["–", "**0**", "–"],
-        "C": ["**2.00**", "–", "–"],
-        "DDIM": ["–", "1.00", "–"],
-    }
+    assert table(rows, {"alignment": Spread((1.0,))}, shown, {}).markdown().splitlines()[2:] == [
+        "| A | 3.00 | – | – |",
+        "| B | – | **0** | – |",
+        "| C | **2.00** | – | – |",
+        "| DDIM | – | 1.00 | – |",
+    ]
+
+
+def entries(table):
+    return [entry for line in table.rows for entry in line[1:]]
 
 
 def test_nothing_wins_where_nothing_is_known():
-    for table in ({}, {"A": row(recall_ddim=nan), "B": row(recall_ddim=nan)}):
-        rows = table_rows(table, {"recall_ddim": Spread((nan,))}, columns(["recall_ddim"]))
-        assert {str(cell) for row in rows for cell in row.cells} == {"–"}
+    for rows in ({}, {"A": row(recall_ddim=nan), "B": row(recall_ddim=nan)}):
+        shown = table(rows, {"recall_ddim": Spread((nan,))}, columns(["recall_ddim"]), {})
+        assert {entry.markdown() for entry in entries(shown)} == {"–"}
 
 
 def test_equal_methods_are_both_the_best():
-    rows = table_rows({"A": row(alignment=0.5), "B": row(alignment=0.5)}, {}, columns(["alignment"]))
-    assert [cell.best for row in rows for cell in row.cells] == [True, True, False]
+    rows = {"A": row(alignment=0.5), "B": row(alignment=0.5)}
+    shown = table(rows, {}, columns(["alignment"]), {})
+    assert [entry.mark for entry in entries(shown)] == ["best", "best", ""]
 
 
 def test_columns_of_further_extractors_stand_beside_the_firsts():
@@ -91,15 +95,14 @@ def test_figures_stand_against_ddims():
         "OURS": row(saturation=0.21, **{"diversity@second": 9.0}, recall_ddim=0.4, frechet_ddim=70.0),
         "OTHER": row(saturation=0.1, recall_ddim=nan, frechet_ddim=110.0),
     }
-    rows, floor, shown = against_ddim(table, ddim, "OURS")
-    assert [column.heading for column in shown] == [
+    shown = against_ddim(table, ddim, "OURS")
+    assert shown.head[1:] == [
         "change of saturation",
         "part of its diversity, second ↑",
         "part of its recall ↑",
         "Fréchet to DDIM images above its, in OURS's ↓",
     ]
-    cells = {one.label: [cell.mean for cell in one.cells] for one in table_rows(rows, floor, shown)}
-    assert cells == {
+    assert {label: [entry.text for entry in own] for label, *own in shown.rows} == {
         "OURS": ["0.0500", "0.900", "0.800", "1.00"],
         "OTHER": ["-0.500", "–", "–", "3.00"],
         "DDIM": ["0", "1.00", "1.00", "0"],
@@ -107,7 +110,7 @@ def test_figures_stand_against_ddims():
 
 
 def test_nothing_is_measured_in_units_of_a_distance_below_ddims():
-    rows, _, _ = against_ddim({"OURS": row(frechet_ddim=40.0)}, {"frechet_ddim": Spread((50.0,))}, "OURS")
+    rows, _ = relative_rows({"OURS": row(frechet_ddim=40.0)}, {"frechet_ddim": Spread((50.0,))}, "OURS")
     assert str(rows["OURS"].figures["frechet_ddim"].mean) == "nan"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from msd_lab.tinyworld.render import sample_cameras
+from msd_lab.training.data import DataConfig, render_images
 from msd_lab.training.negatives import (
     KINDS,
     SOLIDS,
@@ -21,8 +22,8 @@ def drawn(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture(scope="module")
-def images(renders):
-    return renders[:24]
+def images():
+    return render_images(DataConfig(views=2, colours_per_view=1, seed=11), progress=False)
 
 
 @pytest.mark.parametrize("kind", SOLIDS)

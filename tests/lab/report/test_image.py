@@ -7,16 +7,16 @@ import subprocess
 
 import pytest
 from lab.fakes import BROKEN, GOOD
-from msd_lab.compare.comparison import Budget
+from msd_lab.compare.costs import Budget
 from msd_lab.compare.results import Row
-from msd_lab.report.comparison import frontier_svg, write_report
+from msd_lab.report.image import frontier_svg, write_report
 from msd_lab.report.table import Spread
 from PIL import Image
 
 
 def test_the_report_is_one_page_with_everything_in_it(comparison, measured, tmp_path):
-    compared = comparison(budgets=[Budget("steps", 8), Budget("nfe", 48)])
-    page = write_report(compared, measured(compared), "A <title>", "GOOD").read_text(encoding="utf-8")
+    compared = comparison(budgets=[Budget("steps", 8), Budget("nfe", 48)], title="A <title>")
+    page = write_report(compared, measured(compared)).read_text(encoding="utf-8")
     assert "A &lt;title&gt;" in page
     assert page.count("<svg") == 2
     # two budgets, two prompts: a path and a picture for either method, and a picture of DDIM
@@ -37,7 +37,7 @@ def test_the_report_is_one_page_with_everything_in_it(comparison, measured, tmp_
 
 def test_what_is_missing_is_told_and_the_rest_shown(comparison, measured):
     compared = comparison(GOOD, BROKEN, prompts=["a red mug"], seeds=1, particles=4)
-    page = write_report(compared, measured(compared), "Report", "GOOD").read_text(encoding="utf-8")
+    page = write_report(compared, measured(compared)).read_text(encoding="utf-8")
     assert "1 runs failed" in page
     assert "something went wrong" in page
     assert page.count("data-path=") == 1
@@ -45,7 +45,7 @@ def test_what_is_missing_is_told_and_the_rest_shown(comparison, measured):
 
 def test_a_report_of_nothing_but_failures_is_written(comparison, measured):
     compared = comparison(BROKEN)
-    page = write_report(compared, measured(compared), "Report", "BROKEN").read_text(encoding="utf-8")
+    page = write_report(compared, measured(compared)).read_text(encoding="utf-8")
     assert "4 runs failed" in page
     assert "<svg" not in page
 
@@ -55,7 +55,7 @@ def test_the_report_works_in_a_browser_on_a_phone(comparison, measured, tmp_path
     if browser is None:
         pytest.skip("no Chromium")
     compared = comparison()
-    page = write_report(compared, measured(compared), "Report", "GOOD")
+    page = write_report(compared, measured(compared))
     # a click on an image opens its path; the result is read from the page as the browser leaves it
     click = (
         "<script>document.querySelector('button[data-path]').click();"

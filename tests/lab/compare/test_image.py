@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 
 import pytest
 from lab.fakes import BAD, BROKEN, GOOD, MeanColour
-from msd_lab.compare.comparison import Budget, alone_in, check
-from msd_lab.compare.grid import Method
+from msd_lab.compare.costs import Budget
+from msd_lab.compare.methods import Method
 from msd_lab.compare.results import Results, from_json
 from omegaconf import OmegaConf
 from threestudio_msd.errors import UserError
@@ -20,7 +18,7 @@ def test_the_better_method_wins_and_a_second_call_runs_nothing(comparison, measu
     ran = []
     for _ in range(2):
         results = measured(comparison(), ran)
-    assert [cell.counted for cell in ran].count(False) == 8
+    assert [run.counted for run in ran].count(False) == 8
     assert len(ran) == 12  # what a step costs is counted in two short runs of either method
     good, bad = (results.budgets["steps=8"][label] for label in ("GOOD", "BAD"))
     assert good.figures["frechet_ddim"].mean < 0.1 * bad.figures["frechet_ddim"].mean
@@ -48,7 +46,7 @@ def test_a_run_that_ends_by_itself_costs_what_it_took(comparison, measured):
     assert part.flop == pytest.approx(whole.flop * 40 / 64)
 
 
-def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(comparison, measured, capsys):
+def test_a_failed_run_is_reported_does_not_stop_the_rest_and_is_run_again(comparison, measured, capsys):
     results = measured(comparison(GOOD, BROKEN))
     assert len(results.failed) == 4
     assert "something went wrong" in results.failed[0].error
@@ -56,7 +54,7 @@ def test_a_failed_cell_is_reported_does_not_stop_the_rest_and_is_run_again(compa
     assert set(results.budgets["steps=8"]) == {"GOOD"}
     ran = []
     measured(comparison(GOOD, BROKEN), ran)
-    assert {cell.method for cell in ran} == {BROKEN}
+    assert {run.method for run in ran} == {BROKEN}
 
 
 def test_a_method_whose_steps_cannot_be_counted_is_reported_and_the_others_run(comparison, measured):
@@ -78,7 +76,7 @@ def test_few_images_have_dashes_for_figures_not_a_crash(comparison, measured):
 
 
 def test_further_extractors_have_figures_of_their_own(comparison, measured):
-    results = measured(comparison(), extractors={"mean": MeanColour(), "again": MeanColour()})
+    results = measured(comparison(extractors={"mean": MeanColour(), "again": MeanColour()}))
     figures = results.budgets["steps=8"]["GOOD"].figures
     for name in ("frechet_ddim", "alignment", "diversity"):
         assert figures[f"{name}@again"] == figures[name]
@@ -96,7 +94,6 @@ def test_malformed_budgets_are_refused(text):
 @pytest.mark.parametrize(
     ("methods", "settings", "told"),
     [
-        ((GOOD, GOOD), {}, "different names"),
         ((GOOD, BAD), {"seeds": 0}, "--seeds: expected 1 or more"),
         ((GOOD, BAD), {"particles": 0}, "--particles: expected 1 or more"),
         ((GOOD, BAD), {"frames": 0}, "--frames: expected 1 or more"),
@@ -115,32 +112,8 @@ def sized(width):
 
 
 def test_what_would_show_after_the_runs_is_found_before(comparison):
-    check(comparison(), [sized(8), sized(8)], {"mean": MeanColour()})
+    comparison().check([sized(8), sized(8)])
     with pytest.raises(UserError, match=r"images of one size .* 8, 8 in GOOD and 16, 8 in BAD"):
-        check(comparison(), [sized(8), sized(16)], {"mean": MeanColour()})
+        comparison().check([sized(8), sized(16)])
     with pytest.raises(UserError, match="unreadable is no prompt"):
-        check(comparison(prompts=["unreadable"]), [sized(8), sized(8)], {"mean": MeanColour()})
-
-
-HOLD = """
-import sys, time
-from pathlib import Path
-from msd_lab.compare.comparison import alone_in
-with alone_in(Path(sys.argv[1])):
-    print("held", flush=True)
-    time.sleep(60)
-"""
-
-
-def test_one_comparison_at_a_time_and_a_dead_ones_lock_is_taken_over(tmp_path, package_path):
-    command = [sys.executable, "-c", HOLD, str(tmp_path)]
-    other = subprocess.Popen(command, env=package_path, stdout=subprocess.PIPE, text=True)
-    try:
-        assert other.stdout.readline() == "held\n"
-        with pytest.raises(UserError, match="another program is at work in"), alone_in(tmp_path):
-            pass
-    finally:
-        other.kill()
-        other.wait()
-    with alone_in(tmp_path):
-        pass
+        comparison(prompts=["unreadable"]).check([sized(8), sized(8)])

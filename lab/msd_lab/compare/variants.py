@@ -1,4 +1,4 @@
-"""Ablations of mean-shift distillation: what the method leaves open, as variants of one config."""
+"""Variants of a config: the choices that mean-shift distillation leaves open, by group."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def write_variants(config: str, group: str, folder: Path) -> list[str]:
         folder: Where the configs go.
 
     Returns:
-        `LABEL=FILE` each, as `scripts/compare.py --configs` takes them.
+        `LABEL=FILE` each, as `python -m msd_lab compare --configs` takes them.
     """
     words = []
     for label, settings in GROUPS[group].items():

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import threestudio
-from msd_lab.compare.ablation import GROUPS, write_variants
+from msd_lab.compare.variants import GROUPS, write_variants
 from omegaconf import OmegaConf
 from threestudio_msd.distillation import SAMPLERS, SCHEDULES
-from threestudio_msd.guidance.parts import build_part
+from threestudio_msd.settings import build_part
 
 CONFIG = Path(__file__).parents[3] / "configs" / "msd-tiny.yaml"
 
