@@ -4,8 +4,8 @@ apt-get download openclipart-png openclipart-svg
 for each: dpkg-deb -x PACKAGE.deb clipart
 python -m msd_lab.pictures.collect clipart
 
-The drawings' own files (SVG) say their licence, title, author and keywords; their renderings (PNG) are what is
-shrunk. Only drawings that are marked public domain are taken. The packages hold version 0.18.
+The drawings' own files (SVG) state licence, title, author and keywords; their renderings (PNG) are shrunk.
+Only drawings that are marked public domain are taken. The packages hold version 0.18.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ PUBLIC_DOMAIN = re.compile(r"public ?domain", re.IGNORECASE)
 FOLDERS = ("animals", "buildings", "food", "plants", "transportation")
 KEYWORDS = {"animal", "boat", "building", "car", "dessert", "fruit", "plant", "tree", "vegetable"}
 """A drawing is taken if it has one of these."""
+EXCLUDED = {"sailing", "knot", "religion"}
+"""Diagrams of manoeuvres and of knots, mostly text; signs."""
 SAME = 9.0
 """Drawings nearer than this (Euclidean, values in [-1, 1]) are one and the same; the first is taken."""
 
@@ -72,7 +74,8 @@ def candidates(folder: Path) -> Iterator[tuple[Picture, np.ndarray]]:
         if not set(FOLDERS) & set(path.parts) or path.stem not in pictures:
             continue
         picture = described(path)
-        if picture is not None and KEYWORDS & set(picture.keywords):
+        words = set(picture.keywords) if picture else set()
+        if KEYWORDS & words and not EXCLUDED & words:
             yield picture, shrunk(pictures[path.stem])
 
 
