@@ -276,7 +276,7 @@ def test_gradients_are_clipped_where_asked(folder):
     torch.testing.assert_close(largest(grad_clip=0.1), torch.tensor(0.1), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("cls", [SDS, VSD])
+@pytest.mark.parametrize("cls", [SDS, pytest.param(VSD, marks=pytest.mark.new_diffusers)])
 def test_a_scheduled_range_of_times_is_followed(folder, cls):
     guidance = cls({**folder, "max_step_percent": [5000, 0.98, 0.5, 5001]})
     for step, end in ((0, 0.98), (5000, 0.98), (5001, 0.5)):

@@ -14,6 +14,7 @@ def processor(folder, **cfg):
     return threestudio.find("msd-pipeline-prompt-processor")(settings)
 
 
+@pytest.mark.new_diffusers
 def test_prompts_of_all_views_are_embedded(pipeline_of):
     folder = pipeline_of("sdxl")
     outputs = processor(folder, negative_prompt="ugly")()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
@@ -37,6 +38,7 @@ def test_one_step_is_the_denoiser_at_the_highest_level(random_pipeline):
     torch.testing.assert_close(sample_images(g, utils, 1, steps=1, scale=3.0), expected, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.new_diffusers
 def test_only_the_pretrained_model_matters_not_the_method(random_pipeline):
     images = [
         sample_images(guidance(random_pipeline, name), PromptUtils(True), 1, steps=2)

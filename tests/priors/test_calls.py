@@ -27,6 +27,7 @@ def test_a_schedule_of_zero_terminal_signal_loses_its_infinite_level():
     assert schedule.sigma_max < float("inf")
 
 
+@pytest.mark.new_diffusers
 def test_schedulers_of_the_wrong_kind_are_named():
     from diffusers import DDIMScheduler, FlowMatchEulerDiscreteScheduler
 

@@ -50,6 +50,7 @@ def test_with_an_old_diffusers_only_the_newer_family_errs(monkeypatch):
     assert FAMILIES["StableDiffusionPipeline"].diffusers("UNet2DConditionModel")
 
 
+@pytest.mark.new_diffusers
 def test_a_family_is_one_file_and_one_config(tmp_path, monkeypatch, random_pipeline):
     monkeypatch.setitem(FAMILIES, "StableDiffusionImg2ImgPipeline", None)  # so that it is gone afterwards
     monkeypatch.syspath_prepend(tmp_path / "custom")

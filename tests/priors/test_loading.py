@@ -38,6 +38,7 @@ def test_bfloat16_agrees_with_float32(random_pipeline):
     assert torch.allclose(full, half, atol=0.1)
 
 
+@pytest.mark.new_diffusers
 def test_what_adapters_lack_is_told_with_what_mends_it(random_pipeline, monkeypatch):
     model = load_model(str(random_pipeline))
     monkeypatch.setitem(sys.modules, "peft", None)

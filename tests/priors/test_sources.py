@@ -12,6 +12,7 @@ from threestudio_msd.priors import PriorError, embed_prompts, load_model, source
 PATIENCE = sources.PATIENCE
 
 
+@pytest.mark.new_diffusers
 def test_a_half_of_the_model_is_downloaded_and_kept(hub, monkeypatch):
     for name in ("diffusion_pytorch_model.fp16.safetensors", "diffusion_pytorch_model.bin"):
         (hub.folder / "unet" / name).write_bytes(b"never asked for")

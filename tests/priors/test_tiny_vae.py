@@ -9,6 +9,8 @@ from guidance.stand_ins import PromptUtils, cameras, renders
 from threestudio_msd.priors import PriorError, load_model
 from threestudio_msd.priors.codec import TinyLatentCodec
 
+pytestmark = pytest.mark.new_diffusers
+
 
 def saved(folder, **settings):
     """A random AutoencoderTiny of 16 x 16 images and 4 x 4 latents, as a folder."""

@@ -23,13 +23,18 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("like", ARCHITECTURES)
+def of_new_diffusers(*names: str) -> list:
+    """All architectures, some of them for the newer diffusers only."""
+    return [pytest.param(like, marks=[pytest.mark.new_diffusers] * (like in names)) for like in ARCHITECTURES]
+
+
+@pytest.mark.parametrize("like", of_new_diffusers("sd3", "flux"))
 def test_full_size_is_the_published_one(like):
     found = parameters(like)
     assert {part: found[part] for part in PUBLISHED[like]} == PUBLISHED[like]
 
 
-@pytest.mark.parametrize("like", ARCHITECTURES)
+@pytest.mark.parametrize("like", of_new_diffusers("sdxl", "sd3", "flux"))
 def test_its_parts_are_those_that_the_pipeline_asks_for(like, pipeline_of):
     import diffusers
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from pathlib import Path
 
 import pytest
@@ -12,16 +14,24 @@ from threestudio_msd.priors import PriorError
 
 import launch
 
+pytestmark = pytest.mark.new_diffusers
+
 CONFIGS = Path(__file__).parents[3] / "configs"
 FAMILIES = ("sd", "sdxl", "sd3", "if_", "flux")
 TRANSFORMERS = ("sd3", "flux")
 
 
+@functools.cache
+def prompts_of(folder):
+    """The prompt processor's output, embedded once for a pipeline."""
+    processor = {"pretrained_model_name_or_path": folder, "prompt": "a mug"}
+    return threestudio.find("msd-pipeline-prompt-processor")(processor)()
+
+
 def gradient(folder, name, use_perp_neg=False, **settings):
     """The gradient that two renders get from one step."""
     model = {"pretrained_model_name_or_path": folder}
-    processor = {**model, "prompt": "a mug", "use_perp_neg": use_perp_neg}
-    prompts = threestudio.find("msd-pipeline-prompt-processor")(processor)()
+    prompts = dataclasses.replace(prompts_of(folder), use_perp_neg=use_perp_neg)
     guidance = threestudio.find("msd-guidance" if name == "msd" else f"msd-{name}-guidance")
     rgb = renders()
     guidance({**model, "trainer_max_steps": 10, **settings})(rgb, prompts, **cameras(2))[

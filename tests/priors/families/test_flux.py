@@ -11,6 +11,8 @@ from threestudio_msd.fields import FieldError
 from threestudio_msd.priors import embed_prompts, load_model
 from threestudio_msd.priors.folder import ModelFolder
 
+pytestmark = pytest.mark.new_diffusers
+
 
 @pytest.mark.parametrize("guidance_embeds", [True, False], ids=["dev", "schnell"])
 def test_sampling_is_the_pipelines_own(tmp_path, guidance_embeds):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from threestudio_msd.priors import embed_prompts, load_model
 
 
+@pytest.mark.new_diffusers
 def test_denoiser_is_the_schedulers_own_clean_estimate(pipeline_of):
     from diffusers import IFPipeline
 

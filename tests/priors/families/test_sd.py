@@ -50,6 +50,7 @@ def test_ddim_sampling_equals_diffusers(random_pipeline):
     assert torch.allclose(ours, x, atol=0.05 * float(x.abs().max()))
 
 
+@pytest.mark.new_diffusers
 def test_embeddings_are_those_of_the_pipeline_and_of_threestudios_processor(random_pipeline):
     import threestudio
     from diffusers import StableDiffusionPipeline

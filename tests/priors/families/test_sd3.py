@@ -6,6 +6,8 @@ import pytest
 import torch
 from threestudio_msd.priors import embed_prompts, load_model
 
+pytestmark = pytest.mark.new_diffusers
+
 
 def test_denoiser_and_condition_are_the_pipelines_own(pipeline_of):
     from diffusers import StableDiffusion3Pipeline

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from threestudio_msd.priors import embed_prompts, load_model
 
 
+@pytest.mark.new_diffusers
 def test_denoiser_and_condition_are_the_pipelines_own(pipeline_of):
     from diffusers import StableDiffusionXLPipeline
 
@@ -26,6 +28,7 @@ def test_denoiser_and_condition_are_the_pipelines_own(pipeline_of):
     torch.testing.assert_close(ours, (x - (1 - abar).sqrt() * eps) / abar.sqrt(), rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.new_diffusers
 def test_the_empty_prompt_is_zero_as_in_training(pipeline_of):
     empty, other = embed_prompts(["", "a mug"], pipeline_of("sdxl"))
     assert empty.abs().sum() == 0
