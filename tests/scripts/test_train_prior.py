@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from lab.training.stand_ins import Pixels
 from msd_lab.tinyworld import probe
-from msd_lab.tinyworld.world import VIEWS
+from msd_lab.tinyworld.world import VIEWS, VOCABULARY
+from msd_lab.training import classifiers
 from msd_lab.training.card import judge_tables, prior_tables
 from msd_lab.training.prior import load_prior
 from safetensors.torch import load_file
@@ -29,6 +31,10 @@ def weights(out: Path) -> dict:
 
 def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys, monkeypatch):
     for name, stages in (("one", ["all"]), ("two", ["judges", "vae", "unet"])):  # measuring makes no weights
+        if name == "two":  # renders that come again are another test's
+            for images in (tmp_path / "one-cache").glob("images-*"):
+                (tmp_path / "two-cache").mkdir(exist_ok=True)
+                shutil.copy(images, tmp_path / "two-cache")
         folders = ["--out", str(tmp_path / name), "--cache", str(tmp_path / f"{name}-cache")]
         assert [script.main(["--quick", "--stage", stage, *folders]) for stage in stages] == [0] * len(stages)
     out = tmp_path / "one"
@@ -41,6 +47,8 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
         "sample_sheet.png",
     }
     assert not json.loads((out / "tiny-prior" / "vae" / "config.json").read_text())["_name_or_path"]
+    words = json.loads((out / "tiny-prior" / "vocabulary.json").read_text())
+    assert words == {name: list(known) for name, known in VOCABULARY.items()}
     assert load_prior(out / "tiny-prior").unet.config.sample_size == 16
     figures = json.loads((out / "figures.json").read_text())
     for judge in ("a", "b"):
@@ -56,7 +64,8 @@ def test_quick_run_makes_every_asset_and_again_the_same(script, tmp_path, capsys
     assert one.keys() == two.keys()
     assert all(one[key].equal(two[key]) for key in one)
 
-    monkeypatch.setattr(probe, "load_backbone", Pixels)
+    for module in (probe, classifiers):
+        monkeypatch.setattr(module, "load_backbone", Pixels)
     folders = ["--out", str(out), "--cache", str(tmp_path / "one-cache")]
     assert [script.main(["--quick", "--stage", stage, *folders]) for stage in ("probe", "sdedit")] == [0, 0]
     card = (out / "README.md").read_text()

@@ -21,7 +21,7 @@ from torch import Tensor
 from ..assets import ASSETS
 from ..tinyworld.judge import load_judge
 from ..tinyworld.probe import PROBE, SIZE, Probe
-from ..tinyworld.world import Caption, Reading, parse_prompt
+from ..tinyworld.world import Caption, Prediction, parse_prompt
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 CLIP_COLOURS = (0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)  # mean and deviation
@@ -71,7 +71,7 @@ class WorldFeatures(Features):
 
     name: str
 
-    def _predict(self, images: Tensor) -> Reading:
+    def _predict(self, images: Tensor) -> Prediction:
         raise NotImplementedError
 
     def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
@@ -114,7 +114,7 @@ class JudgeFeatures(WorldFeatures):
     def __call__(self, images: Tensor) -> np.ndarray:
         return np.concatenate([self.judge.features(batch).numpy() for batch in images.split(BATCH)])
 
-    def _predict(self, images: Tensor) -> Reading:
+    def _predict(self, images: Tensor) -> Prediction:
         return self.judge.classify(images)
 
 
@@ -145,8 +145,8 @@ class ProbeFeatures(WorldFeatures):
     def __call__(self, images: Tensor) -> np.ndarray:
         return self.probe.features(images).numpy()
 
-    def _predict(self, images: Tensor) -> Reading:
-        return self.probe.read(self.probe.features(images))
+    def _predict(self, images: Tensor) -> Prediction:
+        return self.probe.classify(images)
 
 
 class CLIPFeatures(Features):

@@ -1,4 +1,4 @@
-"""Details of the objects, such as a house's door, and whether a render shows them: what probes must find."""
+"""Details of the objects, such as a house's door, and whether a render shows them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from .render import RESOLUTION, Geometry
 from .shapes import MATERIALS
 
 SEEN, UNSEEN = 8.0, 1.0
-"""Pixels of a 64 x 64 image from which on a detail is there, and up to which it is not."""
+"""Pixels of a 64 x 64 image: a detail is seen from the first number on, unseen up to the second."""
 
 
 @dataclass(frozen=True)
 class Detail:
-    """A part of an object that is told by its materials and by where it is.
+    """A part of an object, defined by materials and by place.
 
     Attributes:
-        name: What it is called.
+        name: Its name, such as ``"door"``.
         materials: Its materials, out of [`MATERIALS`][msd_lab.tinyworld.shapes.MATERIALS].
-        where: Which points ``[..., 3]`` of these materials belong to it; all by default.
+        where: Maps points ``[..., 3]`` of these materials to whether they belong to it; all by default.
     """
 
     name: str
@@ -30,7 +30,7 @@ class Detail:
     where: Callable[[Tensor], Tensor] | None = None
 
     def pixels(self, geometry: Geometry) -> Tensor:
-        """How many pixels of a 64 x 64 image it covers, ``[n]``."""
+        """Count its pixels, as if images were 64 x 64, ``[n]``."""
         ids = torch.tensor([list(MATERIALS).index(name) for name in self.materials])
         hit = torch.isin(geometry.material, ids.to(geometry.material.dtype))
         if self.where is not None:
@@ -64,21 +64,18 @@ DETAILS: dict[str, tuple[Detail, Detail]] = {
 """Two for each object of [`OBJECTS`][msd_lab.tinyworld.world.OBJECTS]."""
 
 ROUND: tuple[str, ...] = ("mug", "rocket", "teapot")
-"""Objects whose azimuth only their details tell."""
+"""Objects whose azimuth only their details show."""
 
 
 def seen_details(name: str, geometry: Geometry) -> Tensor:
-    """Which of an object's two details its renders show.
+    """Decide which of an object's two details its renders show.
 
     Args:
         name: The object.
-        geometry: Of its ``n`` renders.
+        geometry: First hits of ``n`` renders.
 
     Returns:
-        int8 ``[n, 2]``: 1 seen, 0 not seen, -1 too little of it to tell.
+        int8 ``[n, 2]``: 1 seen, 0 not seen, -1 undecided.
     """
     pixels = torch.stack([detail.pixels(geometry) for detail in DETAILS[name]], -1)
-    seen = torch.full(pixels.shape, -1, dtype=torch.int8)
-    seen[pixels >= SEEN] = 1
-    seen[pixels <= UNSEEN] = 0
-    return seen
+    return torch.where(pixels >= SEEN, 1, torch.where(pixels <= UNSEEN, 0, -1)).to(torch.int8)

@@ -6,48 +6,54 @@ up, it looks at the origin, and azimuth 0 sees the front (+x).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import Self
 
-from .shapes import MATERIALS, RADIUS, SHAPES
+from .shapes import MATERIALS, RADIUS, parts_of
 from .world import COLOURS, OBJECTS, VIEWS, Caption, parse_prompt, view_name
 
 RESOLUTION = 64
 SUPERSAMPLING = 3
-_MATERIAL_NAMES = tuple(MATERIALS)
 _BACKGROUND = 255  # material id of rays that miss
 
 
+class Rows:
+    """Base of dataclasses whose fields are tensors with a row an item; they are indexed and joined as one."""
+
+    def __len__(self) -> int:
+        return len(next(iter(vars(self).values())))
+
+    def __getitem__(self, index: slice | Tensor) -> Self:
+        return type(self)(*(values[index] for values in vars(self).values()))
+
+    @classmethod
+    def joined(cls, parts: Iterable[Self]) -> Self:
+        return cls(*(torch.cat(values) for values in zip(*(vars(p).values() for p in parts), strict=True)))
+
+
 @dataclass(frozen=True)
-class Cameras:
-    """A batch of cameras; all ``[n]``: angles in degrees, distance in world units, `fovy` the vertical field
-    of view.
-    """
+class Cameras(Rows):
+    """A batch of cameras: all fields ``[n]``, angles in degrees, distance in world units, `fovy` vertical."""
 
     elevation: Tensor
     azimuth: Tensor
     distance: Tensor
     fovy: Tensor
 
-    def __len__(self) -> int:
-        return len(self.elevation)
-
-    def __getitem__(self, index: slice | Tensor) -> Cameras:
-        return Cameras(self.elevation[index], self.azimuth[index], self.distance[index], self.fovy[index])
-
     @property
     def position(self) -> Tensor:
-        """Where each camera stands, ``[n, 3]``."""
+        """The cameras' places, ``[n, 3]``."""
         el, az = torch.deg2rad(self.elevation), torch.deg2rad(self.azimuth)
         direction = torch.stack((el.cos() * az.cos(), el.cos() * az.sin(), el.sin()), -1)
         return self.distance[:, None] * direction
 
     @property
     def views(self) -> list[str]:
-        """The view's name for each camera."""
         return [
             view_name(*angles) for angles in zip(self.elevation.tolist(), self.azimuth.tolist(), strict=True)
         ]
@@ -55,9 +61,8 @@ class Cameras:
     def rays(self, size: int) -> Tensor:
         """Unit ray directions ``[n, size, size, 3]``, the first row at the top."""
         forward = -F.normalize(self.position, dim=-1)
-        right = F.normalize(
-            torch.linalg.cross(forward, forward.new_tensor([[0.0, 0, 1]]).expand_as(forward)), dim=-1
-        )
+        above = forward.new_tensor([[0.0, 0, 1]]).expand_as(forward)
+        right = F.normalize(torch.linalg.cross(forward, above), dim=-1)
         up = torch.linalg.cross(right, forward)
         grid = (torch.arange(size) + 0.5) / size * 2 - 1
         v, u = torch.meshgrid(-grid, grid, indexing="ij")
@@ -67,13 +72,15 @@ class Cameras:
 
 
 def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) -> Cameras:
-    """Cameras as threestudio draws them: elevation -10..70, azimuth all round, distance 1.5..2, fovy 40..70.
+    """Draw cameras as threestudio does: elevation -10..70, azimuth all round, distance 1.5..2, fovy 40..70.
 
     Args:
         n: How many.
-        generator: The randomness.
-        view: Only cameras of this view (see [`view_name`][msd_lab.tinyworld.world.view_name]); any if
-            ``None``.
+        generator: The source of randomness.
+        view: Draw only cameras of this view (see [`view_name`][msd_lab.tinyworld.world.view_name]).
+
+    Raises:
+        ValueError: No camera has such a view.
     """
     draws = torch.rand(n if view is None else 32 * n + 64, 4, generator=generator)
     low, high = torch.tensor([-10.0, -180, 1.5, 40]), torch.tensor([70.0, 180, 2.0, 70])
@@ -87,54 +94,51 @@ def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) 
 
 
 def balanced_cameras(n: int, generator: torch.Generator) -> Cameras:
-    """Cameras as [`sample_cameras`][] draws them, of all views about equally often, in random order."""
+    """Draw cameras as [`sample_cameras`][] does, of all views about equally often, in random order."""
     order = torch.randperm(n, generator=generator)
     first = int(torch.randint(len(VIEWS), (1,), generator=generator))
     turns = [VIEWS[(first + i) % len(VIEWS)] for i in range(n)]
-    drawn = [sample_cameras(turns.count(view), generator, view) for view in dict.fromkeys(turns)]
-    parts = (torch.cat([getattr(d, f.name) for d in drawn])[order] for f in fields(Cameras))
-    return Cameras(*parts)
+    views = dict.fromkeys(turns)
+    return Cameras.joined(sample_cameras(turns.count(view), generator, view) for view in views)[order]
 
 
 @dataclass(frozen=True)
-class Geometry:
-    """What the rays hit: `material` uint8 ``[n, s, s]`` (255 for nothing), `normal` and `position` ``[n, s,
-    s, 3]``.
-    """
+class Geometry(Rows):
+    """First hits of rays: `material` uint8 ``[n, s, s]``, 255 for a miss; the others ``[n, s, s, 3]``."""
 
     material: Tensor
     normal: Tensor
     position: Tensor
 
-    def __getitem__(self, index: slice | Tensor) -> Geometry:
-        return Geometry(self.material[index], self.normal[index], self.position[index])
-
 
 def _distance(name: str, points: Tensor) -> Tensor:
-    return torch.stack([d for d, _ in SHAPES[name](points)]).amin(0)
+    return torch.stack([distance for distance, _ in parts_of(name, points)]).amin(0)
 
 
 def _material(name: str, points: Tensor) -> Tensor:
-    distances, names = zip(*SHAPES[name](points), strict=True)
-    ids = torch.tensor([_MATERIAL_NAMES.index(m) for m in names], dtype=torch.uint8)
+    distances, materials = zip(*parts_of(name, points), strict=True)
+    ids = torch.tensor([list(MATERIALS).index(material) for material in materials], dtype=torch.uint8)
     return ids[torch.stack(distances).argmin(0)]
 
 
 def _normal(name: str, points: Tensor, step: float = 1e-3) -> Tensor:
-    """Gradient of the distance by four evaluations at a tetrahedron's corners (Quilez)."""
+    """Take the distance's gradient from four evaluations at a tetrahedron's corners (Quilez)."""
     corners = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]])
     return F.normalize(sum(k * _distance(name, points + step * k)[:, None] for k in corners), dim=-1)
 
 
 @torch.no_grad()
 def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, steps: int = 72) -> Geometry:
-    """Sphere-traces an object: only rays through its bounding ball, and only those that have not ended.
+    """Sphere-trace an object: only rays through its bounding ball, until each hits or leaves it.
 
     Args:
         name: One of [`OBJECTS`][msd_lab.tinyworld.world.OBJECTS].
         cameras: ``n`` cameras.
         size: Pixels along a side.
         steps: The most steps a ray may take.
+
+    Returns:
+        The geometry of ``n`` images; its normals and positions are 0 where a ray misses.
     """
     directions = cameras.rays(size).reshape(-1, 3)
     origins = cameras.position.repeat_interleave(size * size, 0)
@@ -156,19 +160,19 @@ def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, s
             break
     ray, depth = torch.cat(hits), torch.cat(hit_depths)
     points = origins[ray] + depth[:, None] * directions[ray]
-    n = len(cameras)
-    material = torch.full((n * size * size,), _BACKGROUND, dtype=torch.uint8)
-    normal, position = torch.zeros(n * size * size, 3), torch.zeros(n * size * size, 3)
-    material[ray], normal[ray], position[ray] = _material(name, points), _normal(name, points), points
-    shape = (n, size, size)
-    return Geometry(material.view(shape), normal.view(*shape, 3), position.view(*shape, 3))
+    shape = (len(cameras), size, size)
+    geometry = Geometry(
+        torch.full(shape, _BACKGROUND, dtype=torch.uint8), torch.zeros(*shape, 3), torch.zeros(*shape, 3)
+    )
+    geometry.material.view(-1)[ray] = _material(name, points)
+    geometry.normal.view(-1, 3)[ray] = _normal(name, points)
+    geometry.position.view(-1, 3)[ray] = points
+    return geometry
 
 
 @dataclass(frozen=True)
 class Lighting:
-    """A point light at `position` ``[n, 3]``, levels `ambient` and `diffuse` ``[n]``, and the `background`
-    ``[n, 3]``.
-    """
+    """A point light at `position` ``[n, 3]``, its levels ``[n]``, and the `background` ``[n, 3]``."""
 
     position: Tensor
     ambient: Tensor
@@ -177,7 +181,7 @@ class Lighting:
 
 
 def sample_lighting(cameras: Cameras, generator: torch.Generator) -> Lighting:
-    """A point light near and above the camera, ambient light, and a plain background with a faint tint."""
+    """Draw a point light near and above each camera, ambient light, and a background with a faint tint."""
     n = len(cameras)
     offset = torch.randn(n, 3, generator=generator) + torch.tensor([0.0, 0, 0.8])
     draws = torch.rand(n, 3, generator=generator)
@@ -194,12 +198,12 @@ def sample_lighting(cameras: Cameras, generator: torch.Generator) -> Lighting:
 def shade(
     geometry: Geometry, colour: Tensor, lighting: Lighting, supersampling: int = SUPERSAMPLING
 ) -> Tensor:
-    """Lambertian shading, then an average over `supersampling` x `supersampling` pixels.
+    """Shade Lambertian surfaces, then average over `supersampling` x `supersampling` pixels.
 
     Args:
-        geometry: Of ``n`` images.
-        colour: The object's albedo, ``[n, 3]`` in [0, 1].
-        lighting: Of ``n`` images.
+        geometry: First hits of ``n`` images, ``s * supersampling`` pixels a side.
+        colour: The objects' albedos, ``[n, 3]`` in [0, 1].
+        lighting: The light of ``n`` images.
         supersampling: Geometry pixels per image pixel along a side.
 
     Returns:
@@ -220,20 +224,20 @@ def shade(
 
 
 def render(name: str, colour: str, cameras: Cameras, seed: int = 0, resolution: int = RESOLUTION) -> Tensor:
-    """Renders an object in a colour, each image in a light of its own.
+    """Render an object in a colour, each image in other light.
 
     Args:
         name: One of [`OBJECTS`][msd_lab.tinyworld.world.OBJECTS].
         colour: One of [`COLOURS`][msd_lab.tinyworld.world.COLOURS].
         cameras: ``n`` cameras.
-        seed: Of the light and the background.
+        seed: Draws the light and the background.
         resolution: Pixels along a side.
 
     Returns:
         Images ``[n, resolution, resolution, 3]`` in [0, 1].
 
     Raises:
-        ValueError: If the world holds no such object or colour.
+        ValueError: The world holds no such object or colour.
     """
     if name not in OBJECTS or colour not in COLOURS:
         raise ValueError(f"no {colour!r} {name!r}: objects are {OBJECTS}, colours are {tuple(COLOURS)}")
@@ -243,19 +247,19 @@ def render(name: str, colour: str, cameras: Cameras, seed: int = 0, resolution: 
 
 
 def true_renders(prompt: str | tuple[str, str] | Caption, n: int, seed: int = 0) -> Tensor:
-    """Renders that a prompt describes: the truth that generated images are measured against.
+    """Render what a prompt describes: the truth that generated images are measured against.
 
     Args:
         prompt: A prompt, an (object, colour) pair, or a caption. A view in it restricts the cameras; without
             one, all views come equally often.
         n: How many images.
-        seed: Of the cameras, the light and the background.
+        seed: Draws the cameras, the light and the background.
 
     Returns:
         Images ``[n, 64, 64, 3]`` in [0, 1].
 
     Raises:
-        ValueError: If the world does not hold what the prompt names.
+        ValueError: The world does not hold what the prompt names.
 
     Example:
         >>> true_renders("a red mug, front view", n=2, seed=0).shape

@@ -1,8 +1,9 @@
 """The objects of the tiny world as signed distance fields.
 
-Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and faces +x, and is a
-list of parts ``(distance [N], material)`` at points ``[N, 3]``. Primitives follow Quilez's catalogue of
-distance functions.
+Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and
+faces +x. It maps points ``p`` ``[N, 3]``, and ``m``, the same with the left half folded onto
+the right (so that one part stands for two), to a list of parts ``(distance [N], material)``.
+Primitives follow Quilez's catalogue of distance functions.
 """
 
 from __future__ import annotations
@@ -29,27 +30,25 @@ MATERIALS: dict[str, tuple[float, float, float] | float] = {
 """Material name -> albedo in [0, 1], or the fraction of the object's colour."""
 
 Part = tuple[Tensor, str]
+Point = tuple[float, float, float]
 
 
 def _length(*axes: Tensor) -> Tensor:
     return sum(a * a for a in axes).clamp_min(1e-12).sqrt()
 
 
-def ball(p: Tensor, centre: tuple[float, float, float], radius: float) -> Tensor:
-    """Distance to a ball."""
+def ball(p: Tensor, centre: Point, radius: float) -> Tensor:
     return (p - p.new_tensor(centre)).norm(dim=-1) - radius
 
 
-def ellipsoid(p: Tensor, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Tensor:
+def ellipsoid(p: Tensor, centre: Point, radii: Point) -> Tensor:
     """Approximate (first-order) distance to an ellipsoid."""
     q, r = p - p.new_tensor(centre), p.new_tensor(radii)
     k0, k1 = (q / r).norm(dim=-1), (q / r**2).norm(dim=-1)
     return k0 * (k0 - 1) / k1.clamp_min(1e-6)
 
 
-def box(
-    p: Tensor, centre: tuple[float, float, float], half: tuple[float, float, float], rounding: float = 0.0
-) -> Tensor:
+def box(p: Tensor, centre: Point, half: Point, rounding: float = 0.0) -> Tensor:
     """Distance to a box of half sizes `half`, its edges rounded by `rounding` (inside the half sizes)."""
     q = (p - p.new_tensor(centre)).abs() - (p.new_tensor(half) - rounding)
     return q.clamp_min(0).norm(dim=-1) + q.amax(-1).clamp_max(0) - rounding
@@ -57,8 +56,8 @@ def box(
 
 def capsule(
     p: Tensor,
-    a: tuple[float, float, float],
-    b: tuple[float, float, float],
+    a: Point,
+    b: Point,
     ra: float,
     rb: float | None = None,
 ) -> Tensor:
@@ -72,7 +71,7 @@ def capsule(
 
 def cylinder(
     p: Tensor,
-    centre: tuple[float, float, float],
+    centre: Point,
     axis: int,
     radius: float,
     half: float,
@@ -95,21 +94,15 @@ def cylinder(
     return outside + torch.maximum(side, cap).clamp_max(0)
 
 
-def ring(p: Tensor, centre: tuple[float, float, float], axis: int, radius: float, thickness: float) -> Tensor:
+def ring(p: Tensor, centre: Point, axis: int, radius: float, thickness: float) -> Tensor:
     """Distance to a torus round `axis`."""
     q = p - p.new_tensor(centre)
     u, v = (q[:, i] for i in range(3) if i != axis)
     return _length(_length(u, v) - radius, q[:, axis]) - thickness
 
 
-def _mirrored(p: Tensor) -> Tensor:
-    """Folds the left half onto the right, so that one part stands for two."""
-    return torch.stack((p[:, 0], p[:, 1].abs(), p[:, 2]), -1)
-
-
-def airplane(p: Tensor) -> list[Part]:
+def airplane(p: Tensor, m: Tensor) -> list[Part]:
     """A jet: windscreen and white nose in front, an amber tail fin behind."""
-    m = _mirrored(p)
     return [
         (capsule(p, (0.36, 0, 0), (-0.42, 0, 0.05), 0.125, 0.06), "body"),
         (ball(p, (0.43, 0, -0.005), 0.115), "white"),
@@ -122,9 +115,8 @@ def airplane(p: Tensor) -> list[Part]:
     ]
 
 
-def boat(p: Tensor) -> list[Part]:
+def boat(p: Tensor, m: Tensor) -> list[Part]:
     """A sailing boat: hull, cabin with windows in front of the mast, one sail."""
-    m = _mirrored(p)
     hull = torch.maximum(ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)), p[:, 2] + 0.16)
     deck = torch.maximum(
         ellipsoid(p, (0.0, 0, -0.12), (0.54, 0.25, 0.30)) + 0.03, (p[:, 2] + 0.155).abs() - 0.015
@@ -142,9 +134,8 @@ def boat(p: Tensor) -> list[Part]:
     ]
 
 
-def car(p: Tensor) -> list[Part]:
+def car(p: Tensor, m: Tensor) -> list[Part]:
     """A car: bonnet and headlights in front, tail lamps and the cabin behind, dark wheels."""
-    m = _mirrored(p)
     wheels = torch.minimum(
         cylinder(m, (0.28, 0.22, -0.16), 1, 0.11, 0.05), cylinder(m, (-0.28, 0.22, -0.16), 1, 0.11, 0.05)
     )
@@ -161,9 +152,8 @@ def car(p: Tensor) -> list[Part]:
     ]
 
 
-def cat(p: Tensor) -> list[Part]:
+def cat(p: Tensor, m: Tensor) -> list[Part]:
     """A sitting cat: white muzzle and chest, ears, eyes, a tail with a white tip that curls behind."""
-    m = _mirrored(p)
     return [
         (ellipsoid(p, (-0.08, 0, -0.22), (0.25, 0.20, 0.28)), "body"),
         (ball(p, (0.08, 0, 0.18), 0.20), "body"),
@@ -178,9 +168,8 @@ def cat(p: Tensor) -> list[Part]:
     ]
 
 
-def chair(p: Tensor) -> list[Part]:
+def chair(p: Tensor, m: Tensor) -> list[Part]:
     """A chair: open in front, its back rest behind."""
-    m = _mirrored(p)
     legs = torch.minimum(
         capsule(m, (0.22, 0.21, -0.06), (0.25, 0.24, -0.46), 0.045),
         capsule(m, (-0.22, 0.21, -0.06), (-0.25, 0.24, -0.46), 0.045),
@@ -193,9 +182,8 @@ def chair(p: Tensor) -> list[Part]:
     ]
 
 
-def duck(p: Tensor) -> list[Part]:
+def duck(p: Tensor, m: Tensor) -> list[Part]:
     """A bath duck: amber beak and eyes in front, a pointed tail behind."""
-    m = _mirrored(p)
     return [
         (ellipsoid(p, (-0.06, 0, -0.20), (0.40, 0.28, 0.24)), "body"),
         (ball(p, (0.18, 0, 0.18), 0.21), "body"),
@@ -206,9 +194,8 @@ def duck(p: Tensor) -> list[Part]:
     ]
 
 
-def fish(p: Tensor) -> list[Part]:
+def fish(p: Tensor, m: Tensor) -> list[Part]:
     """A fish: big eyes and a white mouth in front, tail fin behind."""
-    m = _mirrored(p)
     tail = torch.maximum(
         torch.maximum(
             box(p, (-0.43, 0, 0.0), (0.12, 0.025, 0.26), 0.02), (p[:, 2].abs() + p[:, 0] + 0.27) * 0.75
@@ -227,11 +214,10 @@ def fish(p: Tensor) -> list[Part]:
     ]
 
 
-def house(p: Tensor) -> list[Part]:
+def house(p: Tensor, m: Tensor) -> list[Part]:
     """A house: door and two windows in front, a wide one behind, a round one at each
     side, white eaves, a chimney.
     """
-    m = _mirrored(p)
     slope = (p[:, 0].abs() * 0.66 + (p[:, 2] - 0.46) * 0.75) / 1.0
     roof = torch.maximum(torch.maximum(slope, 0.09 - p[:, 2]), p[:, 1].abs() - 0.39)
     edge = torch.maximum(roof - 0.012, p[:, 2] - 0.15)  # a white board along the eaves
@@ -247,7 +233,7 @@ def house(p: Tensor) -> list[Part]:
     ]
 
 
-def mug(p: Tensor) -> list[Part]:
+def mug(p: Tensor, m: Tensor) -> list[Part]:
     """A mug: a white disc on its front, the handle on its left."""
     outer = cylinder(p, (0.0, -0.06, 0), 2, 0.31, 0.36)
     hollow = cylinder(p, (0.0, -0.06, 0.12), 2, 0.26, 0.32)
@@ -262,9 +248,8 @@ def mug(p: Tensor) -> list[Part]:
     ]
 
 
-def robot(p: Tensor) -> list[Part]:
+def robot(p: Tensor, m: Tensor) -> list[Part]:
     """A robot: lit eyes and a chest panel in front, a dark pack on its back, an aerial on its head."""
-    m = _mirrored(p)
     return [
         (box(p, (0.0, 0, 0.25), (0.15, 0.19, 0.14), 0.03), "body"),
         (box(p, (0.0, 0, -0.08), (0.16, 0.22, 0.19), 0.03), "body"),
@@ -279,9 +264,8 @@ def robot(p: Tensor) -> list[Part]:
     ]
 
 
-def rocket(p: Tensor) -> list[Part]:
+def rocket(p: Tensor, m: Tensor) -> list[Part]:
     """A rocket: a porthole in front, a darker nose, a fin on each side and an amber one behind."""
-    m = _mirrored(p)
     radial = _length(p[:, 0], p[:, 1])
     nose = torch.maximum((radial + (p[:, 2] - 0.56) * 0.62) * 0.85, 0.24 - p[:, 2])
     fin = capsule(m, (0.08, 0.15, -0.28), (0.12, 0.30, -0.46), 0.06, 0.035)
@@ -297,7 +281,7 @@ def rocket(p: Tensor) -> list[Part]:
     ]
 
 
-def teapot(p: Tensor) -> list[Part]:
+def teapot(p: Tensor, m: Tensor) -> list[Part]:
     """A teapot: the spout in front, a wooden handle behind, a lid with a white knob."""
     handle = torch.maximum(ring(p, (-0.28, 0, -0.02), 1, 0.18, 0.06), p[:, 0] + 0.22)
     return [
@@ -310,7 +294,12 @@ def teapot(p: Tensor) -> list[Part]:
     ]
 
 
-SHAPES: dict[str, Callable[[Tensor], list[Part]]] = {
+SHAPES: dict[str, Callable[[Tensor, Tensor], list[Part]]] = {
     shape.__name__: shape
     for shape in (airplane, boat, car, cat, chair, duck, fish, house, mug, robot, rocket, teapot)
 }
+
+
+def parts_of(name: str, points: Tensor) -> list[Part]:
+    """Evaluate an object's parts ``(distance [N], material)`` at points ``[N, 3]``."""
+    return SHAPES[name](points, torch.stack((points[:, 0], points[:, 1].abs(), points[:, 2]), -1))

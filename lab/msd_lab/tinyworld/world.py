@@ -31,7 +31,7 @@ COLOURS: dict[str, tuple[float, float, float]] = {
 """Colour name -> albedo in [0, 1] (display space)."""
 
 VOCABULARY = {"object": OBJECTS, "colour": tuple(COLOURS)}
-"""What the tiny prior's `vocabulary.json` holds."""
+"""Kind of word -> the words of that kind, as the prior's `vocabulary.json` holds them."""
 
 VIEWS: tuple[str, ...] = ("side", "front", "back", "overhead")
 """View names in the order of threestudio's prompt processor: a later one overrides an earlier one."""
@@ -61,51 +61,55 @@ class Caption:
 
     @property
     def text(self) -> str:
-        """The caption as threestudio's prompt processor writes it."""
         article = "an" if self.colour[0] in "aeiou" else "a"
         view = "" if self.view is None else f", {self.view} view"
         return f"{article} {self.colour} {self.object}{view}"
 
     @property
     def held_out(self) -> bool:
-        """Whether the prior never saw this object in this colour."""
         return (self.object, self.colour) in HELD_OUT
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The object and the colour that something reads in each image of a batch, lists of length ``n``."""
+class Prediction:
+    """What a classifier reads in each of ``n`` images: lists of length ``n``.
+
+    Attributes:
+        object: Names of [`OBJECTS`][], or ``"nothing"``; colour and view then mean little.
+        colour: Names of [`COLOURS`][].
+        view: Names of [`VIEWS`][]; None from a classifier that reads no view.
+    """
 
     object: list[str]
     colour: list[str]
+    view: list[str] | None = None
 
     def right(self, asked: Sequence[Caption]) -> dict[str, list[bool]]:
-        """Whether the object, the colour and both are what was asked for, by ``object``, ``colour``,
-        ``both``.
+        """Compare with the captions asked for: whether ``object``, ``colour`` and ``both`` agree, by key.
+
+        Raises:
+            ValueError: The number of captions is not the number of images.
         """
         objects = [a.object == name for a, name in zip(asked, self.object, strict=True)]
         colours = [a.colour == name for a, name in zip(asked, self.colour, strict=True)]
-        both = [a and b for a, b in zip(objects, colours, strict=True)]
-        return {"object": objects, "colour": colours, "both": both}
+        return {"object": objects, "colour": colours, "both": [*map(all, zip(objects, colours, strict=True))]}
 
 
 def all_pairs() -> list[tuple[str, str]]:
-    """Every (object, colour) of the world, objects first."""
+    """List every (object, colour) of the world, objects first."""
     return list(product(OBJECTS, COLOURS))
 
 
 def seen_pairs() -> list[tuple[str, str]]:
-    """The (object, colour) pairs that the prior is trained on."""
     return [pair for pair in all_pairs() if pair not in HELD_OUT]
 
 
 def held_out_pairs() -> list[tuple[str, str]]:
-    """The (object, colour) pairs that the prior never sees, to test composition."""
     return [pair for pair in all_pairs() if pair in HELD_OUT]
 
 
 def parse_prompt(prompt: str) -> Caption:
-    """Reads the object, the colour and the view out of a prompt.
+    """Read the object, the colour and the view out of a prompt.
 
     Args:
         prompt: Any text that names exactly one object and exactly one colour of the world.
@@ -114,8 +118,8 @@ def parse_prompt(prompt: str) -> Caption:
         The caption; its view is ``None`` where the prompt names none.
 
     Raises:
-        ValueError: If the prompt does not name exactly one object and one colour; the message says what the
-            world holds and, for a misspelt word, the nearest name.
+        ValueError: The prompt does not name exactly one object and one colour; the message lists the world's
+            words and, for a misspelt word, the nearest one.
 
     Example:
         >>> parse_prompt("a DSLR photo of a blue house, front view")
@@ -125,27 +129,23 @@ def parse_prompt(prompt: str) -> Caption:
     text = _VIEW.sub(" ", prompt.lower())
     why = faults(text, VOCABULARY)
     if why:
-        raise ValueError(f"The prompt {prompt!r} {' and '.join(why)}. {describe_world()}")
+        raise ValueError(
+            f"The prompt {prompt!r} {' and '.join(why)}. The tiny world holds one object "
+            f"({', '.join(OBJECTS)}) in one colour ({', '.join(COLOURS)}), such as "
+            f"{Caption('mug', 'red').text!r} or {Caption('house', 'blue', 'front').text!r}."
+        )
     found = words_of(text, VOCABULARY)
     name = None if view is None else view.group(1).replace("backside", "back")
     return Caption(found["object"][0], found["colour"][0], name)
 
 
-def describe_world() -> str:
-    """One sentence that lists what the world holds."""
-    return (
-        f"The tiny world holds one object ({', '.join(OBJECTS)}) in one colour ({', '.join(COLOURS)}), "
-        f"such as {Caption('mug', 'red').text!r} or {Caption('house', 'blue', 'front').text!r}."
-    )
-
-
 def turn_between(a: Any, b: Any) -> Any:
-    """The angle between azimuths, numbers or tensors, degrees in [0, 180]."""
+    """Return the angle between two azimuths, numbers or tensors, degrees in [0, 180]."""
     return abs((a - b + 180) % 360 - 180)
 
 
 def view_name(elevation: float, azimuth: float) -> str:
-    """The view that threestudio's prompt processor names for a camera, with its default thresholds.
+    """Name a camera's view as threestudio's prompt processor does, with its default thresholds.
 
     Args:
         elevation: Degrees above the horizon.

@@ -1,4 +1,4 @@
-"""The tiny prior's autoencoder: 64 x 64 RGB to 16 x 16 x 4 latents and back; a ``AutoencoderKL``."""
+"""The tiny prior's autoencoder: 64 x 64 RGB to 16 x 16 x 4 latents and back; an ``AutoencoderKL``."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 
-from .data import Images
+from .data import Images, chosen, uniform
 from .loop import TrainConfig, fit, fit_rounds, quick_precision
 
 KL_WEIGHT = 1e-4
 EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
-LATENT_NOISE = 0.15  # what the decoder learns to mend, in deviations of the latents
+LATENT_NOISE = 0.15  # largest deviation that the decoder learns to remove, in deviations of the latents
 CROP, CROP_SHARE = 32, 0.75  # most steps see the middle alone: backgrounds are quickly learned
 QUIET = (
     -6.0
-)  # log-variance of the untrained posterior: at 0 its noise drowns the colours, and they are never learned
+)  # log-variance of the untrained posterior: at 0 its noise hides the colours, which are never learned
 
 
 def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
-    """An untrained autoencoder that halves the side at every level but the last."""
+    """Make an untrained autoencoder that halves the side at every level but the last."""
     levels = len(channels)
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * levels,
@@ -47,22 +47,22 @@ def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
 
 
 def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Another contrast, saturation and tint for each image, up to clipping.
+    """Change each image's contrast, saturation and tint, up to clipping.
 
-    A normalised encoder may not tell a washed-out or a garish image from the right one; distillation then
-    drifts there.
+    A normalised encoder may not distinguish a washed-out or a garish image from the right one; distillation
+    then drifts there.
     """
     b = len(images)
-    contrast = torch.exp(torch.empty(b, 1, 1, 1).uniform_(-1.2, 1.2, generator=generator))
-    saturation = torch.exp(torch.empty(b, 1, 1, 1).uniform_(-1.2, 1.2, generator=generator))
-    tint = torch.empty(b, 3, 1, 1).uniform_(-0.3, 0.3, generator=generator)
-    grey = images.mean(1, keepdim=True)
-    centre = images.mean((1, 2, 3), keepdim=True)
-    return (centre + contrast * (grey + saturation * (images - grey) - centre) + tint).clamp(0, 1)
+    shapes, limits = ((b, 1, 1, 1), (b, 1, 1, 1), (b, 3, 1, 1)), (1.2, 1.2, 0.3)
+    draws = (torch.empty(n).uniform_(-x, x, generator=generator) for n, x in zip(shapes, limits, strict=True))
+    contrast, saturation, tint = draws
+    grey, centre = images.mean(1, keepdim=True), images.mean((1, 2, 3), keepdim=True)
+    saturated = grey + saturation.exp() * (images - grey)
+    return (centre + contrast.exp() * (saturated - centre) + tint).clamp(0, 1)
 
 
 def _middle(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Most times a crop about the middle, where the object is; else the whole images."""
+    """Crop about the middle, where the object is, most times; else return the whole images."""
     if torch.rand((), generator=generator) > CROP_SHARE:
         return images
     spare = images.shape[-1] - CROP
@@ -71,56 +71,43 @@ def _middle(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _batch(images: Images, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a training step, in [0, 1]."""
+    """Draw inputs and targets of a training step, in [0, 1]."""
     index = torch.randint(len(images), (n,), generator=generator)
     return perturb(_middle(images[index].float, generator), generator)
 
 
 def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Widens a batch to what score distillation meets: flat colours, colour fields, blends, wrong colours,
-    blur, noise.
+    """Widen a batch to images that score distillation meets.
+
+    These are flat colours, colour fields, blends, wrong colours, blur and noise.
 
     Args:
         images: ``[b, 3, s, s]`` in [0, 1].
-        generator: The randomness.
+        generator: The source of randomness.
 
     Returns:
         The input, and the target to reconstruct (the input without its noise); about two in three are left
-        alone.
+        as they are.
     """
-    b = len(images)
-
-    def chosen(share: float) -> Tensor:
-        return (torch.rand(b, generator=generator) < share)[:, None, None, None]
-
+    b, size = len(images), images.shape[-2:]
     flat = torch.rand(b, 3, 1, 1, generator=generator).expand_as(images)
-    field = F.interpolate(
-        torch.rand(b, 3, 4, 4, generator=generator), images.shape[-2:], mode="bicubic"
-    ).clamp(0, 1)
-    contrast = torch.rand(b, 1, 1, 1, generator=generator)
-    mix = torch.rand(b, 1, 1, 1, generator=generator)
-    blurred = F.interpolate(F.avg_pool2d(images, 4), images.shape[-2:], mode="bilinear")
-    target = torch.where(chosen(0.05), flat, images)
-    target = torch.where(chosen(0.05), 0.5 + contrast * (field - 0.5), target)
-    target = torch.where(chosen(0.06), mix * images + (1 - mix) * images.flip(0), target)
-    target = torch.where(chosen(0.05), blurred, target)
-    target = torch.where(chosen(0.15), _recolour(target, generator), target)
-    noise = (
-        0.15 * torch.rand(b, 1, 1, 1, generator=generator) * torch.randn(images.shape, generator=generator)
-    )
-    return torch.where(chosen(0.08), (target + noise).clamp(0, 1), target), target
-
-
-def _edges(images: Tensor) -> tuple[Tensor, Tensor]:
-    return images.diff(dim=-1), images.diff(dim=-2)
+    field = F.interpolate(torch.rand(b, 3, 4, 4, generator=generator), size, mode="bicubic").clamp(0, 1)
+    contrast, mix = (torch.rand(b, 1, 1, 1, generator=generator) for _ in range(2))
+    blurred = F.interpolate(F.avg_pool2d(images, 4), size, mode="bilinear")
+    target = torch.where(chosen(0.05, b, generator), flat, images)
+    target = torch.where(chosen(0.05, b, generator), 0.5 + contrast * (field - 0.5), target)
+    target = torch.where(chosen(0.06, b, generator), mix * images + (1 - mix) * images.flip(0), target)
+    target = torch.where(chosen(0.05, b, generator), blurred, target)
+    target = torch.where(chosen(0.15, b, generator), _recolour(target, generator), target)
+    noise = uniform(generator, 0, 0.15, b, 1, 1, 1) * torch.randn(images.shape, generator=generator)
+    return torch.where(chosen(0.08, b, generator), (target + noise).clamp(0, 1), target), target
 
 
 def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
-    """L1 on the pixels and on their differences at two scales, which keeps small details crisp, and squares
-    for the colours.
+    """Add L1 of pixels and of their differences at two scales, and squares for the colours.
 
-    Colour is what the objects differ by and the last that an autoencoder learns, so its part of the square
-    weighs more.
+    The differences keep small details. Objects differ in colour, which an autoencoder learns
+    last, so its part of the square weighs more.
     """
     error = images - target
     chroma = error - error.mean(1, keepdim=True)
@@ -129,30 +116,22 @@ def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
     )
     for scale in (1, 2):
         a, b = (F.avg_pool2d(x, scale) for x in (images, target))
-        loss = (
-            loss
-            + EDGE_WEIGHT * sum((u - v).abs().mean() for u, v in zip(_edges(a), _edges(b), strict=True)) / 2
-        )
+        edges = sum((a.diff(dim=dim) - b.diff(dim=dim)).abs().mean() for dim in (-1, -2))
+        loss = loss + EDGE_WEIGHT * edges / 2
     return loss
 
 
 def train_autoencoder(
-    images: Images,
-    rounds: Sequence[TrainConfig],
-    states: Path,
-    channels: tuple[int, ...] = (16, 32, 64),
-    progress: bool = True,
+    images: Images, rounds: Sequence[TrainConfig], states: Path, channels: tuple[int, ...] = (16, 32, 64)
 ) -> AutoencoderKL:
-    """Trains the autoencoder and sets its `scaling_factor` so that the latents of true renders have unit
-    deviation.
+    """Train the autoencoder and set its `scaling_factor` to give latents of true renders unit deviation.
 
     Args:
         images: True renders.
         rounds: Steps and rates of one training after the other; each starts from the averaged weights of the
-            last (warm restarts), with a seed of its own.
-        states: Where the state of each round is kept, to resume from.
+            last (warm restarts), with its own seed.
+        states: Folder of the rounds' states, to resume from.
         channels: Widths of the levels.
-        progress: Whether to show a bar.
     """
     torch.manual_seed(rounds[0].seed)
     vae = new_autoencoder(channels).to(memory_format=torch.channels_last)
@@ -166,27 +145,24 @@ def train_autoencoder(
         return reconstruction_loss(decoded.float(), 2 * target - 1) + KL_WEIGHT * kl.float()
 
     seeded = (replace(config, seed=config.seed + k) for k, config in enumerate(rounds))
-    fit_rounds("autoencoder", vae, ((c, partial(loss, c.batch)) for c in seeded), states, progress)
+    fit_rounds("autoencoder", vae, ((config, partial(loss, config.batch)) for config in seeded), states)
     mean, std = encode_images(vae, images[slice(0, 2048)])
     deviation = (mean.var() + (std**2).mean()).sqrt()
     vae.register_to_config(scaling_factor=float(1 / deviation))
     return vae
 
 
-def train_decoder(
-    vae: AutoencoderKL, images: Images, config: TrainConfig, checkpoint: Path, progress: bool = True
-) -> None:
-    """Trains the decoder on, in place, on latents with noise, so that it mends what a denoiser gets wrong.
+def train_decoder(vae: AutoencoderKL, images: Images, config: TrainConfig, checkpoint: Path) -> None:
+    """Continue the decoder's training in place, on noisy latents: it learns to remove a denoiser's errors.
 
-    The encoder, and so the latents, stay as they are. Half of the latents are left alone; the others get
-    noise of a deviation up to `LATENT_NOISE` in scaled latents, from image to image.
+    The encoder, and so the latents, stay as they are. Half of the latents get no noise; that of the others
+    has a deviation up to `LATENT_NOISE` in scaled latents, drawn for each image.
 
     Args:
         vae: The trained autoencoder.
         images: True renders.
         config: Steps and rates.
-        checkpoint: Where the state is kept, to resume from.
-        progress: Whether to show a bar.
+        checkpoint: File of the state, to resume from.
     """
     decoder = nn.ModuleList((vae.decoder, vae.post_quant_conv)).to(memory_format=torch.channels_last)
     limit = LATENT_NOISE / vae.config.scaling_factor
@@ -200,33 +176,29 @@ def train_decoder(
             decoded = vae.decode(z + sigma * torch.randn(z.shape, generator=generator)).sample
         return reconstruction_loss(decoded.float(), 2 * target - 1)
 
-    fit("decoder", decoder, loss, config, checkpoint, progress)
+    fit("decoder", decoder, loss, config, checkpoint)
 
 
 @torch.no_grad()
 def encode_images(vae: AutoencoderKL, images: Images, batch: int = 128) -> tuple[Tensor, Tensor]:
-    """Posterior mean and deviation of every image's latent, both ``[n, 4, 16, 16]``, before scaling."""
+    """Encode every image: mean and deviation of its latent before scaling, both ``[n, 4, 16, 16]``."""
     with quick_precision():
-        parts = [
-            vae.encode(2 * images[slice(i, i + batch)].float - 1).latent_dist
-            for i in range(0, len(images), batch)
-        ]
+        parts = [vae.encode(2 * (rgb / 255) - 1).latent_dist for rgb in images.rgb.split(batch)]
     return torch.cat([p.mean.float() for p in parts]), torch.cat([p.std.float() for p in parts])
 
 
 @torch.no_grad()
 def psnr(vae: AutoencoderKL, images: Images, batch: int = 128) -> float:
-    """Mean peak signal-to-noise ratio of reconstructions (dB)."""
-    parts = [images[slice(i, i + batch)].float for i in range(0, len(images), batch)]
-    decoded = [vae(2 * rgb - 1).sample for rgb in parts]
-    return mean_psnr(torch.cat(decoded), torch.cat(parts))
+    """Average the peak signal-to-noise ratio of reconstructions (dB)."""
+    decoded = [vae(2 * (rgb / 255) - 1).sample for rgb in images.rgb.split(batch)]
+    return mean_psnr(torch.cat(decoded), images.float)
 
 
 def mean_psnr(decoded: Tensor, rgb: Tensor) -> float:
-    """Mean over images of the peak signal-to-noise ratio (dB).
+    """Average the peak signal-to-noise ratio (dB) over images.
 
     Args:
-        decoded: What an autoencoder gives, ``[n, 3, h, w]`` in [-1, 1]; clipped to it.
+        decoded: An autoencoder's output, ``[n, 3, h, w]`` in [-1, 1]; clipped to it.
         rgb: The truth, ``[n, 3, h, w]`` in [0, 1].
     """
     error = (decoded.clamp(-1, 1) + 1) / 2 - rgb

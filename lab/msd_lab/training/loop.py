@@ -1,36 +1,39 @@
-"""One training loop for every network of the tiny world: resumable, with a progress bar, the same on every
-run.
-"""
+"""One training loop for every network of the tiny world: resumable, and the same on every run."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from threestudio_msd.files import save_state
 from torch import Tensor, nn
+from tqdm import tqdm
 
 from ..averages import power_average
 
 Loss = Callable[[torch.Generator], Tensor]
 
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
-"""Of a CPU, as `torch.cpu.get_capabilities` names them; the last are ARM's."""
+"""Names of a CPU's bfloat16 units in `torch.cpu.get_capabilities`; the last are ARM's."""
 
 
 def quick_precision() -> torch.autocast:
-    """A context for the networks' calls: bfloat16 where the CPU has units for it, else single precision.
+    """Make a context for the networks' calls: bfloat16 where the CPU has units for it, else single precision.
 
     Without such units bfloat16 is emulated, and a step takes ten times as long.
     """
-    units = getattr(torch.cpu, "get_capabilities", dict)()  # older torch does not tell
+    units = getattr(torch.cpu, "get_capabilities", dict)()  # older torch lacks it
     return torch.autocast("cpu", torch.bfloat16, enabled=any(units.get(unit) for unit in BFLOAT16_UNITS))
+
+
+def progress(items: Sequence[object], name: str, done: int = 0) -> tqdm:
+    """Iterate over the items from number `done` on, beside a bar; a log file gets one line a minute."""
+    every = 0.1 if sys.stderr.isatty() else 60.0
+    return tqdm(items[done:], name, len(items), initial=done, mininterval=every)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class TrainConfig:
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
-    """The rate at a step (counted from 0)."""
+    """Compute the rate at a step, counted from 0."""
     warm = min(1.0, (step + 1) / max(1, config.warmup))
     return config.lr * warm * 0.5 * (1 + math.cos(math.pi * step / config.steps))
 
@@ -64,79 +67,71 @@ def fit(
     loss: Loss,
     config: TrainConfig,
     checkpoint: Path,
-    progress: bool = True,
-    on_save: Callable[[int], None] | None = None,
-) -> nn.Module:
-    """Trains `module` in place and leaves it with its averaged weights, in evaluation mode.
+    on_save: Callable[[int], object] | None = None,
+) -> None:
+    """Train a module in place; it ends with its averaged weights, in evaluation mode.
 
-    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` goes on as if
-    never stopped.
+    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` gives the same
+    weights as an uninterrupted one.
 
     Args:
-        name: For the progress bar and the messages.
+        name: Heads the progress bar and the messages.
         module: Everything to train.
         loss: Maps a step's generator to the loss.
         config: Rates and counts.
-        checkpoint: Where the state is kept, ``config.save_every`` steps apart; read if it exists.
-        progress: Whether to show a bar.
-        on_save: Called with the step after each save, the averaged weights in place.
+        checkpoint: File of the state, written every ``config.save_every`` steps; read if it exists.
+        on_save: Called with the number of steps after each save, while the module holds its averaged weights,
+            in evaluation mode.
 
     Raises:
-        FloatingPointError: If the loss is not finite; the last checkpoint is left as it was.
+        FloatingPointError: The loss is not finite; the last checkpoint is left as it was.
     """
+    weights = list(module.parameters())
     optimiser = torch.optim.AdamW(
-        module.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
+        weights, config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay, fused=True
     )
-    average = [p.detach().clone() for p in module.parameters()]
-    first = 0
+    average, first = [p.detach().clone() for p in weights], 0
     if checkpoint.is_file():
         state = torch.load(checkpoint, weights_only=True)
         module.load_state_dict(state["module"])
         optimiser.load_state_dict(state["optimiser"])
         average, first = state["average"], state["step"]
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
-    )
-    module.train()
-    with Progress(*columns, disable=not progress) as bar:
-        task = bar.add_task(name, total=config.steps, completed=first, note="")
-        started, smooth = time.monotonic(), None
-        for step in range(first, config.steps):
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(config, step)
-            value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
-            if not torch.isfinite(value):
-                raise FloatingPointError(
-                    f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            value.backward()
-            nn.utils.clip_grad_norm_(module.parameters(), config.clip)
-            optimiser.step()
-            power_average(average, module.parameters(), step + 1, config.gamma)
-            smooth = value.item() if smooth is None else 0.98 * smooth + 0.02 * value.item()
-            rate = (step + 1 - first) / (time.monotonic() - started)
-            bar.update(task, completed=step + 1, note=f"loss {smooth:.4f}  {rate:.2f} steps/s")
-            if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
-                state = {
-                    "module": module.state_dict(), "optimiser": optimiser.state_dict(), "average": average,
-                    "step": step + 1,
-                }  # fmt: skip
-                save_state(state, checkpoint)
-                if not progress:
-                    print(
-                        f"{name} step {step + 1}/{config.steps} loss {smooth:.4f} {rate:.2f} steps/s",
-                        flush=True,
-                    )
-                if on_save is not None:
-                    with _lent(module, average):
-                        on_save(step + 1)
-    _load(module, average)
-    return module.eval()
+    bar = progress(range(config.steps), name, first)
+    for step in bar:
+        module.train()
+        optimiser.param_groups[0]["lr"] = learning_rate(config, step)
+        value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        if not torch.isfinite(value):
+            raise FloatingPointError(
+                f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
+            )
+        _update(optimiser, value, weights, config.clip)
+        power_average(average, weights, step + 1, config.gamma)
+        bar.set_postfix_str(f"loss {value.item():.4f}", refresh=False)
+        if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
+            networks = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
+            save_state({**networks, "average": average, "step": step + 1}, checkpoint)
+            if on_save is not None:
+                _swap(weights, average)
+                module.eval()
+                on_save(step + 1)
+                _swap(weights, average)
+    _swap(weights, average)
+    module.eval()
+
+
+def _update(optimiser: torch.optim.Optimizer, loss: Tensor, weights: Sequence[Tensor], clip: float) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    nn.utils.clip_grad_norm_(weights, clip)
+    optimiser.step()
+
+
+@torch.no_grad()
+def _swap(one: list[Tensor], other: list[Tensor]) -> None:
+    before = [values.clone() for values in one]
+    torch._foreach_copy_(one, other)
+    torch._foreach_copy_(other, before)
 
 
 def fit_rounds(
@@ -144,38 +139,16 @@ def fit_rounds(
     module: nn.Module,
     rounds: Iterable[tuple[TrainConfig, Loss]],
     states: Path,
-    progress: bool = True,
-    on_save: Callable[[int], None] | None = None,
-) -> nn.Module:
-    """One [`fit`][] after the other, each from the averaged weights of the last: warm restarts.
+    on_save: Callable[[int], object] | None = None,
+) -> None:
+    """Call [`fit`][] for each round, from the averaged weights of the last: warm restarts.
 
     Args:
-        name: For the progress bar and the messages.
+        name: Heads the progress bar and the messages.
         module: Everything to train.
-        rounds: Rates, counts and loss of each.
-        states: The folder where the state of each round is kept, to resume from.
-        progress: Whether to show a bar.
-        on_save: Called with the step after each save, the averaged weights in place.
+        rounds: Rates, counts and loss of each round.
+        states: Folder of the rounds' states, to resume from.
+        on_save: See [`fit`][].
     """
     for k, (config, loss) in enumerate(rounds):
-        fit(name, module, loss, config, states / f"round-{k}.pt", progress, on_save)
-    return module
-
-
-def _load(module: nn.Module, tensors: list[Tensor]) -> None:
-    with torch.no_grad():
-        for parameter, tensor in zip(module.parameters(), tensors, strict=True):
-            parameter.copy_(tensor)
-
-
-@contextmanager
-def _lent(module: nn.Module, average: list[Tensor]) -> Iterator[None]:
-    """Lends the averaged weights to the module, in evaluation mode."""
-    kept = [p.detach().clone() for p in module.parameters()]
-    _load(module, average)
-    module.eval()
-    try:
-        yield
-    finally:
-        _load(module, kept)
-        module.train()
+        fit(name, module, loss, config, states / f"round-{k}.pt", on_save)

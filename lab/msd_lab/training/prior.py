@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,11 +12,13 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from threestudio_msd import vocabulary
 from threestudio_msd.assets_path import ASSETS, TINY_PRIOR
+from threestudio_msd.files import save_text
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ..tinyworld.world import COLOURS, OBJECTS, VIEWS, Caption
+from ..tinyworld.world import VOCABULARY, Caption
 from .autoencoder import encode_images
 from .data import Images
 from .loop import TrainConfig, fit_rounds, quick_precision
@@ -50,16 +53,16 @@ class PriorRound:
     skew: float = 1.0
 
     def timesteps(self, n: int, total: int, generator: torch.Generator) -> Tensor:
-        """Random timesteps from 0 to `total` - 1, int64 ``[n]``."""
+        """Draw timesteps from 0 to `total` - 1, int64 ``[n]``."""
         return (total * torch.rand(n, generator=generator) ** self.skew).long()
 
     def weight(self, snr: Tensor) -> Tensor:
-        """Weights of the noise's squared error at signal-to-noise ratios `snr`, of the same shape."""
+        """Weight the noise's squared error at signal-to-noise ratios `snr`, of the same shape."""
         return snr.clamp_max(self.min_snr_gamma) / snr
 
 
 class TinyPrior(nn.Module):
-    """What is trained together: the denoiser and the text encoder, from nothing."""
+    """The parts that are trained together, from nothing: the denoiser and the text encoder."""
 
     def __init__(self, config: PriorConfig, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
@@ -73,9 +76,8 @@ class TinyPrior(nn.Module):
             cross_attention_dim=config.text_width,
             attention_head_dim=config.heads,
         )
-        self.unet.set_attn_processor(
-            AttnProcessor()
-        )  # the fused kernel takes nearly twice as long in bfloat16 on a CPU
+        # the fused kernel takes nearly twice as long in bfloat16 on a CPU
+        self.unet.set_attn_processor(AttnProcessor())
         self.text_encoder = CLIPTextModel(
             CLIPTextConfig(
                 vocab_size=len(tokenizer),
@@ -93,42 +95,41 @@ class TinyPrior(nn.Module):
         nn.init.normal_(self.text_encoder.get_input_embeddings().weight, std=0.5)
 
 
-def write_caption(name: str, colour: str, view: str, generator: torch.Generator) -> str:
-    """A caption as users write it and threestudio extends it.
+def write_caption(seen: Caption, generator: torch.Generator) -> str:
+    """Write a caption as users write it and threestudio extends it.
 
-    One in eight names nothing, for guidance: most are empty, some a negative prompt's list of flaws.
+    One in eight names nothing, for guidance: most of these are empty, some a negative prompt's list of flaws.
+    Four of five others name the view.
 
     Args:
-        name: The object.
-        colour: Its colour.
-        view: The view it is seen from, told in four captions of five.
-        generator: The randomness.
+        seen: The object, its colour and the view.
+        generator: The source of randomness.
     """
-    nothing, wordy, told, front_first = torch.rand(4, generator=generator).tolist()
+    nothing, wordy, viewless, front_first = torch.rand(4, generator=generator).tolist()
     if nothing < 0.13:
         return "" if nothing < 0.1 else ", ".join(_words(FLAWS, 2, 12, generator))
-    text = Caption(name, colour).text
+    text = replace(seen, view=None).text
     if wordy < 0.1:
         text = f"a {_words(FILLERS, 1, 1, generator)[0]} of {text}"
     elif wordy < 0.25:
         text = f"{text}, {' '.join(_words(FILLERS, 1, 6, generator))}"
     elif wordy < 0.4:
         text = f"a DSLR photo of {text}" if wordy < 0.35 else f"a photo of {text}"
-    if told > 0.8:
+    if viewless > 0.8:
         return text
     if front_first < 0.1:
-        return f"{view.replace('back', 'backside')} view of {text}"
-    return f"{text}, {view} view"
+        return f"{seen.view.replace('back', 'backside')} view of {text}"
+    return f"{text}, {seen.view} view"
 
 
 def _words(words: Sequence[str], low: int, high: int, generator: torch.Generator) -> list[str]:
-    """Between `low` and `high` of the words, any of them more than once."""
+    """Draw between `low` and `high` of the words, with replacement."""
     n = int(torch.randint(low, high + 1, (1,), generator=generator))
     return [words[i] for i in torch.randint(len(words), (n,), generator=generator).tolist()]
 
 
 def noise_schedule() -> DDIMScheduler:
-    """Stable Diffusion's noise: scaled-linear betas, 1000 steps, epsilon prediction, nothing clipped."""
+    """Make Stable Diffusion's schedule: scaled-linear betas, 1000 steps, epsilon prediction, no clipping."""
     return DDIMScheduler(
         num_train_timesteps=1000,
         beta_start=0.00085,
@@ -140,103 +141,84 @@ def noise_schedule() -> DDIMScheduler:
     )
 
 
-def new_prior(config: PriorConfig, folder: Path, seed: int) -> tuple[TinyPrior, CLIPTokenizer]:
-    """An untrained prior, and its tokenizer written below `folder`."""
-    save_tokenizer(folder / "tokenizer")
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    torch.manual_seed(seed)
-    return TinyPrior(config, tokenizer), tokenizer
-
-
 def train_prior(
     vae: AutoencoderKL,
     images: Images,
     folder: Path,
     rounds: Sequence[PriorRound],
     states: Path,
-    sizes: PriorConfig | None = None,
-    progress: bool = True,
-    on_save: Callable[[int], None] | None = None,
-) -> TinyPrior:
-    """Trains the denoiser and the text encoder on the autoencoder's latents of captioned renders.
+    sizes: PriorConfig,
+) -> None:
+    """Train the denoiser and the text encoder on the autoencoder's latents of captioned renders.
 
     The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion
-    Training via Min-SNR Weighting Strategy"). The pipeline folder is written afresh, with averaged
-    weights, at every save.
+    Training via Min-SNR Weighting Strategy"). The pipeline folder is written anew, with averaged weights, at
+    every save.
 
     Args:
         vae: The trained autoencoder.
         images: Labelled true renders, without the held-out pairs.
-        folder: Where the pipeline is saved.
+        folder: The pipeline's folder.
         rounds: One training after the other; each starts from the averaged weights of the last (warm
-            restarts), with a seed of its own.
-        states: Where the state of each round is kept, to resume from.
-        sizes: Sizes of the networks; the defaults if ``None``.
-        progress: Whether to show a bar.
-        on_save: Called with the step after each save.
+            restarts), with its own seed.
+        states: Folder of the rounds' states, to resume from.
+        sizes: Sizes of the networks.
     """
-    prior, tokenizer = new_prior(sizes or PriorConfig(), folder, rounds[0].training.seed)
+    tokenizer = save_tokenizer(folder / "tokenizer")
+    torch.manual_seed(rounds[0].training.seed)
+    prior = TinyPrior(sizes, tokenizer)
     prior.unet.to(memory_format=torch.channels_last)
-    mean, std = encode_images(vae, images)
-    scale = vae.config.scaling_factor
-    scheduler = noise_schedule()
-    alphas = scheduler.alphas_cumprod
-    snr = alphas / (1 - alphas)
-    names = list(zip(images.object.tolist(), images.colour.tolist(), images.view.tolist(), strict=True))
 
-    def tokenise(captions: list[str]) -> Tensor:
-        return tokenizer(
-            captions, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt"
-        ).input_ids
+    def save(step: int | None = None) -> None:
+        save_prior(folder, vae, prior, tokenizer)
+
+    loss = _prior_loss(prior, tokenizer, vae, images)
+    parts = (replace(part.training, seed=part.training.seed + k) for k, part in enumerate(rounds))
+    losses = (partial(loss, part) for part in rounds)
+    fit_rounds("prior", prior, zip(parts, losses, strict=True), states, save)
+    save()
+
+
+def _prior_loss(
+    prior: TinyPrior, tokenizer: CLIPTokenizer, vae: AutoencoderKL, images: Images
+) -> Callable[[PriorRound, torch.Generator], Tensor]:
+    """Make the loss of a random batch of a round."""
+    mean, std = encode_images(vae, images)
+    captions, scheduler = images.captions, noise_schedule()
+    snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)
+    padded = {"padding": "max_length", "max_length": LENGTH, "truncation": True, "return_tensors": "pt"}
 
     def loss(part: PriorRound, generator: torch.Generator) -> Tensor:
         index = torch.randint(len(images), (part.training.batch,), generator=generator)
-        captions = [
-            write_caption(OBJECTS[o], tuple(COLOURS)[c], VIEWS[v], generator)
-            for o, c, v in (names[i] for i in index.tolist())
-        ]
-        z = scale * (mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator))
+        texts = [write_caption(captions[i], generator) for i in index]
+        z = mean[index] + std[index] * torch.randn(mean[index].shape, generator=generator)
+        z = vae.config.scaling_factor * z
         noise = torch.randn(z.shape, generator=generator)
         t = part.timesteps(len(z), scheduler.config.num_train_timesteps, generator)
         with quick_precision():
-            text = prior.text_encoder(tokenise(captions))[0]
+            text = prior.text_encoder(tokenizer(texts, **padded).input_ids)[0]
             predicted = prior.unet(scheduler.add_noise(z, noise, t), t, text).sample
         return (part.weight(snr[t]) * (predicted.float() - noise).square().mean((1, 2, 3))).mean()
 
-    def save(step: int) -> None:
-        save_prior(folder, vae, prior, tokenizer, scheduler)
-        if on_save is not None:
-            on_save(step)
-
-    seeded = (
-        (replace(part.training, seed=part.training.seed + k), partial(loss, part))
-        for k, part in enumerate(rounds)
-    )
-    fit_rounds("prior", prior, seeded, states, progress, save)
-    save_prior(folder, vae, prior, tokenizer, scheduler)
-    return prior
+    return loss
 
 
-def save_prior(
-    folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer, scheduler: DDIMScheduler
-) -> None:
-    """Writes the pipeline folder: convolutional networks in fp16, the text encoder in fp32; old parts are
-    replaced.
-    """
+def save_prior(folder: Path, vae: AutoencoderKL, prior: TinyPrior, tokenizer: CLIPTokenizer) -> None:
+    """Replace the pipeline folder but its tokenizer; the text encoder is in fp32, all else in fp16."""
     aside = folder.with_name(f".{folder.name}")
     shutil.rmtree(aside, ignore_errors=True)
-    pipeline = StableDiffusionPipeline(
+    StableDiffusionPipeline(
         vae=_half(vae),
         text_encoder=prior.text_encoder,
         tokenizer=tokenizer,
         unet=_half(prior.unet),
-        scheduler=scheduler,
+        scheduler=noise_schedule(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
-    )
-    pipeline.save_pretrained(aside, safe_serialization=True)
+    ).save_pretrained(aside, safe_serialization=True)
     shutil.copytree(folder / "tokenizer", aside / "tokenizer", dirs_exist_ok=True)
+    save_text(json.dumps(VOCABULARY, indent=2) + "\n", aside / vocabulary.FILE)
     shutil.rmtree(folder)
     aside.rename(folder)
 
@@ -247,19 +229,16 @@ def _half(module: nn.Module) -> nn.Module:
     return copy.half()
 
 
-def load_prior(
-    folder: str | Path = PRIOR_FOLDER, dtype: torch.dtype = torch.float32
-) -> StableDiffusionPipeline:
-    """The tiny prior as a diffusers pipeline.
+def load_prior(folder: str | Path = PRIOR_FOLDER) -> StableDiffusionPipeline:
+    """Load the tiny prior as a diffusers pipeline.
 
     Raises:
-        FileNotFoundError: If the folder holds no pipeline.
+        FileNotFoundError: The folder holds no pipeline.
     """
-    folder = Path(folder)
-    if not (folder / "model_index.json").is_file():
+    if not Path(folder, "model_index.json").is_file():
         raise FileNotFoundError(f"no pipeline in {folder} (scripts/train_prior.py makes it)")
     pipeline = StableDiffusionPipeline.from_pretrained(
-        folder, safety_checker=None, torch_dtype=dtype, local_files_only=True
+        folder, safety_checker=None, torch_dtype=torch.float32, local_files_only=True
     )
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
@@ -274,22 +253,15 @@ def sample(
     seed: int = 0,
     batch: int = 64,
 ) -> Tensor:
-    """Guided DDIM samples, one for each prompt; sample ``i`` depends on ``seed + i`` alone, not on the batch.
+    """Draw guided DDIM samples, one a prompt; sample ``i`` depends on ``seed + i`` alone, not on the batch.
 
     Returns:
         Images ``[n, 64, 64, 3]`` in [0, 1].
     """
     images = []
     for start in range(0, len(prompts), batch):
-        chunk = list(prompts[start : start + batch])
-        generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(chunk))]
-        images.append(
-            pipeline(
-                chunk,
-                guidance_scale=guidance_scale,
-                num_inference_steps=steps,
-                generator=generators,
-                output_type="pt",
-            ).images
-        )
+        texts = list(prompts[start : start + batch])
+        generators = [torch.Generator().manual_seed(seed + start + i) for i in range(len(texts))]
+        options = {"guidance_scale": guidance_scale, "num_inference_steps": steps, "output_type": "pt"}
+        images.append(pipeline(texts, generator=generators, **options).images)
     return torch.cat(images).permute(0, 2, 3, 1).float()

@@ -1,4 +1,4 @@
-"""The training of everything in `assets/`, from nothing, in stages that can be stopped and resumed."""
+"""Trains everything in `assets/` from nothing, in stages that can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from diffusers import AutoencoderKL
+from threestudio_msd.assets_path import TINY_PRIOR
 from threestudio_msd.files import save_text
 
 from ..assets import ASSETS
-from ..tinyworld.judge import JUDGES, Judge, JudgeConfig, Round, load_judge, measured, save_judge, train_judge
-from ..tinyworld.probe import PROBE, Probe, train_probe
+from ..tinyworld.judge import JUDGES, Judge, load_judge, save_judge
+from ..tinyworld.probe import PROBE, Probe
 from . import card
 from .autoencoder import train_autoencoder, train_decoder
+from .classifiers import JudgeConfig, JudgeRound, record_of, train_judge, train_probe
 from .data import VERSION, DataConfig, Images, cached_images
 from .loop import TrainConfig
 from .measures import Measures, measure_details_kept, measure_prior, save_sheet
@@ -24,9 +26,9 @@ from .prior import PRIOR_FOLDER, PriorConfig, PriorRound, load_prior, train_prio
 FRESH_SEED = 1_000_003
 """Seed of the renders that measure: far from those that train."""
 PROBED = 2400
-"""Renders that the probe learns from."""
+"""Number of renders that the probe learns from."""
 VERSIONS = {"judges": 2, "vae": 2, "unet": 2}
-"""Of what each stage trains: raised when its program changes so that an old state must not go on."""
+"""Version of each stage's program: raised when a change makes states of the old one useless."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,12 @@ class Recipe:
     Attributes:
         data: The renders that train everything.
         judges: By name, as in [`JUDGES`][msd_lab.tinyworld.judge.JUDGES].
-        autoencoder: Its training, one round after the other.
-        decoder: The decoder's further training, on latents with noise.
-        prior: That of the denoiser and the text encoder.
-        autoencoder_channels: The autoencoder's widths.
-        sizes: Of the denoiser and the text encoder.
-        measures: How much is measured.
+        autoencoder: The rounds of its training.
+        decoder: The decoder's further training, on noisy latents.
+        prior: The rounds of the training of denoiser and text encoder.
+        autoencoder_channels: Widths of the autoencoder's levels.
+        sizes: Sizes of the denoiser and the text encoder.
+        measures: Amounts of what is measured.
     """
 
     data: DataConfig
@@ -54,15 +56,18 @@ class Recipe:
     measures: Measures
 
     def seeded(self, seed: int) -> Recipe:
-        """The same with another seed everywhere; no two judges share one."""
-        autoencoder = tuple(replace(part, seed=seed) for part in self.autoencoder)
-        decoder = replace(self.decoder, seed=seed + len(autoencoder))
-        prior = tuple(replace(part, training=replace(part.training, seed=seed)) for part in self.prior)
-        judges = {
-            name: replace(judge, seed=1000 * i + seed) for i, (name, judge) in enumerate(self.judges.items())
-        }
-        data = replace(self.data, seed=seed)
-        return replace(self, data=data, judges=judges, autoencoder=autoencoder, decoder=decoder, prior=prior)
+        """Replace every seed; no two judges share one."""
+        return replace(
+            self,
+            data=replace(self.data, seed=seed),
+            judges={
+                name: replace(judge, seed=1000 * i + seed)
+                for i, (name, judge) in enumerate(self.judges.items())
+            },
+            autoencoder=tuple(replace(part, seed=seed) for part in self.autoencoder),
+            decoder=replace(self.decoder, seed=seed + len(self.autoencoder)),
+            prior=tuple(replace(part, training=replace(part.training, seed=seed)) for part in self.prior),
+        )
 
 
 FULL = Recipe(
@@ -73,10 +78,10 @@ FULL = Recipe(
             width,
             augmentation,
             (
-                Round(TrainConfig(steps, batch=64, lr=2e-3)),
-                Round(TrainConfig(1200, batch=64, lr=1e-3, warmup=50), mixed=12, blurs=2, painted=14),
-                Round(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=18, blurs=2, painted=16, bank=3000),
-                Round(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=24, blurs=2, painted=16, bank=3000),
+                JudgeRound(TrainConfig(steps, batch=64, lr=2e-3)),
+                JudgeRound(TrainConfig(1200, batch=64, lr=1e-3, warmup=50), mixed=12, blurs=2, painted=14),
+                JudgeRound(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=18, blurs=2, painted=16, bank=3000),
+                JudgeRound(TrainConfig(2400, batch=80, lr=1.5e-3), mixed=24, blurs=2, painted=16, bank=3000),
             ),
         )
         for name, trunk, width, augmentation, steps in (
@@ -103,7 +108,7 @@ FULL = Recipe(
     sizes=PriorConfig(),
     measures=Measures(),
 )
-"""What made the weights that ship."""
+"""The recipe of the weights that ship."""
 
 QUICK = Recipe(
     data=DataConfig(views=2, colours_per_view=1),
@@ -112,7 +117,7 @@ QUICK = Recipe(
             trunk,
             4,
             augmentation,
-            (Round(TrainConfig(steps=2, batch=16, lr=1e-3), mixed=2, blurs=2, painted=2, bank=2),) * 2,
+            (JudgeRound(TrainConfig(steps=2, batch=16, lr=1e-3), mixed=2, blurs=2, painted=2, bank=2),) * 2,
             features=8,
         )
         for name, trunk, augmentation in (("a", "convolutions", "degrade"), ("b", "residual", "disturb"))
@@ -131,7 +136,6 @@ QUICK = Recipe(
         fresh_views=4,
         negatives=2,
         trips=(2,),
-        sheet_scale=1.0,
         per_start=1,
         starts=(500,),
     ),
@@ -143,17 +147,22 @@ class Training:
     """The stages of a recipe.
 
     Args:
-        recipe: What to train.
-        out: Where the results go: ``tiny-prior/``, ``judge/``, ``second-judge/``, ``figures.json``,
+        recipe: The recipe.
+        out: Folder of the results: ``tiny-prior/``, ``judge/``, ``second-judge/``, ``figures.json``,
             ``sample_sheet.png``, and the tables of ``README.md``.
-        cache: Where renders and resumable states are kept, each under a name of its own settings and version;
+        cache: Folder of renders and resumable states, each under a name made from its settings and version;
             those of others are left alone.
-        progress: Whether to show bars.
     """
 
-    def __init__(self, recipe: Recipe, out: Path, cache: Path, progress: bool = True) -> None:
-        self.recipe, self.out, self.cache, self.progress = recipe, out, cache, progress
-        self.readers = ASSETS if out.resolve() == PRIOR_FOLDER.parent else out
+    def __init__(self, recipe: Recipe, out: Path, cache: Path) -> None:
+        self.recipe, self.out, self.cache = recipe, out, cache
+        self.pipeline = out / TINY_PRIOR
+        classifiers = ASSETS if out.resolve() == PRIOR_FOLDER.parent else out
+        self.judge_folders = {name: classifiers / JUDGES[name].name for name in recipe.judges}
+        self.probe_file = classifiers / PROBE
+        self.fresh_seed = FRESH_SEED + recipe.data.seed
+        rounds = [asdict(part) for part in (*recipe.autoencoder, recipe.decoder)]
+        self.vae_folder = self.state("vae", rounds, recipe.autoencoder_channels)
         self.stages: dict[str, Callable[[], object]] = {
             "data": self.data,
             "judges": self.judges,
@@ -165,107 +174,79 @@ class Training:
         }
 
     def state(self, stage: str, *settings: object) -> Path:
-        """Where a stage keeps its state: another for other settings, data or versions of the program."""
+        """Name a stage's folder: another for other settings, data or versions of the program."""
         parts = [VERSION, asdict(self.recipe.data), VERSIONS[stage], *settings]
         return self.cache / f"{stage}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def data(self) -> Images:
-        """Renders the training images, once."""
-        return cached_images(self.recipe.data, self.cache, self.progress)
-
-    @property
-    def fresh_seed(self) -> int:
-        """Of what measures."""
-        return FRESH_SEED + self.recipe.data.seed
+        """Render the training images, once."""
+        return cached_images(self.recipe.data, self.cache)
 
     def fresh(self) -> Images:
-        """Renders the images that measure, once."""
-        config = DataConfig(self.recipe.measures.fresh_views, 1, self.fresh_seed)
-        return cached_images(config, self.cache, self.progress)
-
-    def folder(self, judge: str) -> Path:
-        """Where a judge goes."""
-        return self.readers / JUDGES[judge].name
+        """Render the images that measure, once."""
+        return cached_images(DataConfig(self.recipe.measures.fresh_views, 1, self.fresh_seed), self.cache)
 
     def judges(self) -> None:
-        """Trains the judges, and records and prints what each is worth on fresh renders and on negatives."""
+        """Train the judges, measure them on fresh renders and on negatives, and write their tables."""
+        images, fresh = self.data(), self.fresh()
         for name, config in self.recipe.judges.items():
-            folder = self.state("judges", asdict(config))
-            self.settle(name, config, train_judge(self.data(), config, folder, self.progress))
-        records = {name: load_judge(self.folder(name)).record for name in self.recipe.judges}
-        self.tell("judges", card.judge_tables({"judges": records}))
+            judge = train_judge(images, config, self.state("judges", asdict(config)))
+            record = record_of(judge, config, fresh, self.recipe.measures.negatives, self.fresh_seed)
+            save_judge(judge, self.judge_folders[name], record)
+        records = {name: judge.record for name, judge in self.load_judges().items()}
+        self.write("judges", card.judge_tables({"judges": records}))
 
-    def tell(self, block: str, text: str) -> None:
-        """Prints tables and writes them into the model card."""
+    def load_judges(self) -> dict[str, Judge]:
+        return {name: load_judge(folder) for name, folder in self.judge_folders.items()}
+
+    def write(self, block: str, text: str) -> None:
+        """Print tables and write them into the model card."""
         print(text)
         card.fill(self.out / "README.md", block, text)
 
-    def settle(self, name: str, config: JudgeConfig, judge: Judge) -> None:
-        """Measures a trained judge and saves it."""
-        record = measured(judge, config, self.fresh(), self.recipe.measures.negatives, self.fresh_seed)
-        save_judge(judge, self.folder(name), record)
-
-    @property
-    def vae_folder(self) -> Path:
-        """Where the autoencoder's state is kept, and the trained one."""
-        recipe = self.recipe
-        rounds = [asdict(part) for part in (*recipe.autoencoder, recipe.decoder)]
-        return self.state("vae", rounds, recipe.autoencoder_channels)
-
     def autoencoder(self) -> AutoencoderKL:
-        """Trains the autoencoder, or reads it if it is trained."""
+        """Train the autoencoder, or load it if it is trained."""
         folder, recipe = self.vae_folder, self.recipe
         if not (folder / "config.json").is_file():
             images = self.data().seen()
-            vae = train_autoencoder(
-                images, recipe.autoencoder, folder, recipe.autoencoder_channels, self.progress
-            )
-            train_decoder(vae, images, recipe.decoder, folder / "decoder.pt", self.progress)
+            vae = train_autoencoder(images, recipe.autoencoder, folder, recipe.autoencoder_channels)
+            train_decoder(vae, images, recipe.decoder, folder / "decoder.pt")
             vae.save_pretrained(folder)
         vae = AutoencoderKL.from_pretrained(folder).eval()
-        vae.register_to_config(
-            _name_or_path=""
-        )  # would be saved with the pipeline, and names a folder of this machine
+        vae.register_to_config(_name_or_path="")  # the saved pipeline must not name a folder of this machine
         return vae
 
     def prior(self) -> None:
-        """Trains the denoiser and the text encoder, and saves the pipeline along the way."""
-        rounds = [asdict(part) for part in self.recipe.prior]
-        settings = (self.vae_folder.name, rounds, asdict(self.recipe.sizes))
-        train_prior(
-            self.autoencoder(),
-            self.data().seen(),
-            self.out / "tiny-prior",
-            self.recipe.prior,
-            self.state("unet", *settings),
-            self.recipe.sizes,
-            self.progress,
-        )
+        """Train the denoiser and the text encoder; the pipeline is saved at every save of the state."""
+        recipe = self.recipe
+        rounds = [asdict(part) for part in recipe.prior]
+        states = self.state("unet", self.vae_folder.name, rounds, asdict(recipe.sizes))
+        images = self.data().seen()
+        train_prior(self.autoencoder(), images, self.pipeline, recipe.prior, states, recipe.sizes)
 
     def probe(self) -> None:
-        """Fits the linear probe, and prints what it is worth on fresh renders; needs the extra `probe`."""
+        """Fit the linear probe, and print its accuracy on fresh renders; needs the extra `probe`."""
         probe = train_probe(self.data()[slice(0, PROBED)], self.fresh())
-        probe.save(self.readers / PROBE)
-        print(", ".join(f"probe: {head} {100 * part:.1f} %" for head, part in probe.accuracy.items()))
+        probe.save(self.probe_file)
+        print(", ".join(f"probe: {head} {100 * share:.1f} %" for head, share in probe.accuracy.items()))
 
     def sdedit(self) -> None:
-        """Measures at which noise samples lose details, by judges and probe; needs the extra `probe`."""
+        """Measure from which noise on samples lose details, by judges and probe; needs the extra `probe`."""
         measures = self.recipe.measures
-        readers = {f"judge {name}": load_judge(self.folder(name)) for name in self.recipe.judges}
-        readers["probe"] = Probe.load(self.readers / PROBE)
-        found = measure_details_kept(load_prior(self.out / "tiny-prior"), readers, measures, self.fresh_seed)
-        self.tell("sdedit", card.details_kept(found, measures.starts_scale))
+        classifiers = {f"judge {name}": judge for name, judge in self.load_judges().items()}
+        classifiers["probe"] = Probe.load(self.probe_file)
+        found = measure_details_kept(load_prior(self.pipeline), classifiers, measures, self.fresh_seed)
+        self.write("sdedit", card.details_kept(found, measures.starts_scale))
 
     def sheet(self) -> None:
-        """Measures what is in `out`: the model card's figures, and the sample sheet."""
-        measures = self.recipe.measures
-        pipeline = load_prior(self.out / "tiny-prior")
-        judges = {name: load_judge(self.folder(name)) for name in self.recipe.judges}
+        """Measure the results in `out`: the model card's figures, and the sample sheet."""
+        measures, pipeline, judges = self.recipe.measures, load_prior(self.pipeline), self.load_judges()
         figures = {
             "judges": {name: judge.record for name, judge in judges.items()},
             **measure_prior(pipeline, judges, measures, self.fresh(), self.fresh_seed),
         }
         save_text(json.dumps(figures, indent=2) + "\n", self.out / "figures.json")
-        self.tell("prior", card.prior_tables(figures))
-        self.tell("judges", card.judge_tables(figures))
-        save_sheet(pipeline, self.out / "sample_sheet.png", measures.sheet_scale, measures.sampling_steps)
+        self.write("prior", card.prior_tables(figures))
+        self.write("judges", card.judge_tables(figures))
+        sheet = self.out / "sample_sheet.png"
+        save_sheet(pipeline, sheet, measures.view_scales[0], measures.sampling_steps)

@@ -1,6 +1,4 @@
-"""The tiny prior's tokenizer: CLIP's byte-level BPE over a vocabulary of its own, so that any string
-tokenises.
-"""
+"""The tiny prior's tokenizer: CLIP's byte-level BPE over a small vocabulary, so that any string tokenises."""
 
 from __future__ import annotations
 
@@ -10,6 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from threestudio_msd.files import save_text
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTokenizer
 
 from ..tinyworld.world import COLOURS, OBJECTS
 
@@ -30,27 +30,18 @@ FLAWS: tuple[str, ...] = (
     "noise", "worst", "grayscale", "watermark", "text", "signature", "disfigured", "foggy", "shadow",
 )  # fmt: skip
 """Words of negative prompts as threestudio's users write them; the prior learns that they name nothing."""
+CAPTION_WORDS = ("a", "an", "side", "front", "back", "backside", "overhead", "view")
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
 
-def byte_symbols() -> list[str]:
-    """The 256 printable characters that stand for bytes in CLIP's (GPT-2's) byte-level BPE."""
-    kept = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    moved = [byte for byte in range(256) if byte not in kept]
-    return [chr(byte) for byte in kept] + [chr(256 + i) for i in range(len(moved))]
-
-
 def learn_merges(words: list[str]) -> list[tuple[str, str]]:
-    """Byte-pair merges, most frequent pair first, until every word is one token."""
+    """Learn byte-pair merges, most frequent pair first, until every word is one token."""
     spelt = {word: (*word[:-1], word[-1] + "</w>") for word in sorted(set(words))}
     merges: list[tuple[str, str]] = []
-    while True:
-        pairs = Counter(pair for symbols in spelt.values() for pair in pairwise(symbols))
-        if not pairs:
-            return merges
-        best = min(pairs, key=lambda pair: (-pairs[pair], pair))
-        merges.append(best)
-        spelt = {word: _merge(symbols, best) for word, symbols in spelt.items()}
+    while pairs := Counter(pair for symbols in spelt.values() for pair in pairwise(symbols)):
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        spelt = {word: _merge(symbols, merges[-1]) for word, symbols in spelt.items()}
+    return merges
 
 
 def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
@@ -63,24 +54,10 @@ def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
     return tuple(merged)
 
 
-def save_tokenizer(folder: Path) -> int:
-    """Writes the files of a ``CLIPTokenizer`` and returns the size of its vocabulary."""
-    words = [
-        *OBJECTS,
-        *COLOURS,
-        *FILLERS,
-        *FLAWS,
-        "a",
-        "an",
-        "side",
-        "front",
-        "back",
-        "backside",
-        "overhead",
-        "view",
-    ]
-    merges = learn_merges(words)
-    symbols = byte_symbols()
+def save_tokenizer(folder: Path) -> CLIPTokenizer:
+    """Write the files of a tokenizer, and load it."""
+    merges = learn_merges([*OBJECTS, *COLOURS, *FILLERS, *FLAWS, *CAPTION_WORDS])
+    symbols = sorted(ByteLevel.alphabet())
     tokens = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in merges), _START, _END]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     special = {"bos_token": _START, "eos_token": _END, "unk_token": _END, "pad_token": _END}
@@ -90,8 +67,11 @@ def save_tokenizer(folder: Path) -> int:
         "do_lower_case": True,
         **special,
     }
-    save_text(json.dumps(vocabulary, ensure_ascii=False), folder / "vocab.json")
-    save_text("#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n", folder / "merges.txt")
-    save_text(json.dumps(settings, indent=2) + "\n", folder / "tokenizer_config.json")
-    save_text(json.dumps(special, indent=2) + "\n", folder / "special_tokens_map.json")
-    return len(vocabulary)
+    for name, text in {
+        "vocab.json": json.dumps(vocabulary, ensure_ascii=False),
+        "merges.txt": "#version: 0.2\n" + "\n".join(" ".join(pair) for pair in merges) + "\n",
+        "tokenizer_config.json": json.dumps(settings, indent=2) + "\n",
+        "special_tokens_map.json": json.dumps(special, indent=2) + "\n",
+    }.items():
+        save_text(text, folder / name)
+    return CLIPTokenizer.from_pretrained(folder)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from msd_lab.measure.scene import Views, azimuth_consistency, depth_agreement, floaters, psnr, scene_figures
 from msd_lab.measure.views import evaluation_cameras, true_views, turned
-from msd_lab.tinyworld import load_judge
+from msd_lab.tinyworld.judge import load_judge
 from msd_lab.tinyworld.render import trace
 from msd_lab.tinyworld.world import parse_prompt
 

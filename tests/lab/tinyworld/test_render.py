@@ -6,6 +6,7 @@ import pytest
 import torch
 from msd_lab.tinyworld.render import (
     Cameras,
+    Lighting,
     balanced_cameras,
     render,
     sample_cameras,
@@ -13,7 +14,7 @@ from msd_lab.tinyworld.render import (
     trace,
     true_renders,
 )
-from msd_lab.tinyworld.shapes import MATERIALS, RADIUS, SHAPES, ball, box, capsule, cylinder, ring
+from msd_lab.tinyworld.shapes import MATERIALS, RADIUS, SHAPES, ball, box, capsule, cylinder, parts_of, ring
 from msd_lab.tinyworld.world import COLOURS, HELD_OUT, OBJECTS, VIEWS, Caption, view_name
 from msd_lab.training import data
 from msd_lab.training.data import DataConfig, cached_images, render_images
@@ -45,7 +46,7 @@ def test_primitives_are_distances(distance, point, expected):
 def test_shapes_lie_within_the_bounding_ball(name):
     points = torch.randn(20_000, 3, generator=torch.Generator().manual_seed(0))
     points = points / points.norm(dim=-1, keepdim=True) * RADIUS
-    parts = SHAPES[name](points)
+    parts = parts_of(name, points)
     assert {material for _, material in parts} <= set(MATERIALS)
     assert torch.stack([distance for distance, _ in parts]).min() > 0
 
@@ -64,7 +65,7 @@ def test_centre_ray_looks_at_the_origin():
 
 
 def test_ball_covers_as_much_of_the_frame_as_it_should(monkeypatch):
-    monkeypatch.setitem(SHAPES, "car", lambda p: [(ball(p, (0, 0, 0), 0.4), "body")])
+    monkeypatch.setitem(SHAPES, "car", lambda p, m: [(ball(p, (0, 0, 0), 0.4), "body")])
     hit = trace("car", cameras(0.0, elevation=0.0), 128).material[0] != 255
     half_angle = torch.asin(torch.tensor(0.4 / 1.75))
     radius = 64 * half_angle.tan() / torch.deg2rad(torch.tensor(25.0)).tan()
@@ -101,8 +102,6 @@ def test_normals_face_the_camera():
 
 def test_flat_light_gives_exactly_the_albedo():
     geometry = trace("car", cameras(40.0), 64)
-    from msd_lab.tinyworld.render import Lighting
-
     light = Lighting(torch.zeros(1, 3), torch.ones(1), torch.zeros(1), torch.full((1, 3), 0.9))
     colour = torch.tensor([COLOURS["green"]])
     image = shade(geometry, colour, light, supersampling=1)[0]
@@ -161,13 +160,13 @@ def test_unknown_names_are_refused():
 
 def test_training_images_are_labelled_balanced_and_cached(tmp_path):
     config = DataConfig(views=8, colours_per_view=2, seed=3)
-    images = cached_images(config, tmp_path, progress=False)
+    images = cached_images(config, tmp_path)
     assert images.rgb.shape == (len(OBJECTS) * 16, 3, 64, 64)
     assert set(images.colour.bincount().tolist()) == {len(OBJECTS) * 2}
     assert set(images.object.bincount().tolist()) == {16}
     (path,) = tmp_path.iterdir()
     modified = path.stat().st_mtime_ns
-    again = cached_images(config, tmp_path, progress=False)
+    again = cached_images(config, tmp_path)
     assert torch.equal(images.rgb, again.rgb)
     assert path.stat().st_mtime_ns == modified
     assert set(images.view.bincount().tolist()) == {len(OBJECTS) * 4}, "every view comes equally often"
@@ -182,12 +181,12 @@ def test_training_images_are_labelled_balanced_and_cached(tmp_path):
 
 def test_another_version_of_the_world_is_another_file_but_another_docstring_is_not(tmp_path, monkeypatch):
     config = DataConfig(views=1, colours_per_view=1)
-    cached_images(config, tmp_path, progress=False)
+    cached_images(config, tmp_path)
     monkeypatch.setattr(data, "__doc__", "told differently")
-    cached_images(config, tmp_path, progress=False)
+    cached_images(config, tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr(data, "VERSION", data.VERSION + 1)
-    cached_images(config, tmp_path, progress=False)
+    cached_images(config, tmp_path)
     assert len(list(tmp_path.iterdir())) == 2
 
 
@@ -200,5 +199,5 @@ def test_balanced_cameras_take_the_views_in_turns(n):
 
 
 def test_other_seeds_give_other_training_images():
-    one, other = (render_images(DataConfig(1, 1, seed), progress=False) for seed in (0, 1))
+    one, other = (render_images(DataConfig(1, 1, seed)) for seed in (0, 1))
     assert not torch.equal(one.rgb, other.rgb)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from msd_lab.training.autoencoder import mean_psnr, new_autoencoder, train_autoencoder, train_decoder
-from msd_lab.training.data import DataConfig, render_images
 from msd_lab.training.loop import TrainConfig
 from msd_lab.training.prior import load_prior
 
@@ -13,8 +12,8 @@ FEW = TrainConfig(steps=2, batch=4, lr=1e-3)
 
 
 @pytest.fixture(scope="module")
-def images():
-    return render_images(DataConfig(2, 1, seed=5), progress=False)
+def images(renders):
+    return renders[:24]
 
 
 def weights(module):
@@ -26,11 +25,11 @@ def same(one, other):
 
 
 def test_every_round_of_the_autoencoder_goes_on_from_the_last(images, tmp_path):
-    two = train_autoencoder(images, (FEW, FEW), tmp_path / "two", (4, 4, 8), progress=False)
-    one = train_autoencoder(images, (FEW,), tmp_path / "one", (4, 4, 8), progress=False)
+    two = train_autoencoder(images, (FEW, FEW), tmp_path / "two", (4, 4, 8))
+    one = train_autoencoder(images, (FEW,), tmp_path / "one", (4, 4, 8))
     (tmp_path / "resumed").mkdir()
     (tmp_path / "one/round-0.pt").rename(tmp_path / "resumed/round-0.pt")
-    resumed = train_autoencoder(images, (FEW, FEW), tmp_path / "resumed", (4, 4, 8), progress=False)
+    resumed = train_autoencoder(images, (FEW, FEW), tmp_path / "resumed", (4, 4, 8))
     assert not all(same(weights(one), weights(two)).values())
     assert all(same(weights(resumed), weights(two)).values())
 
@@ -39,7 +38,7 @@ def test_training_the_decoder_leaves_the_latents_as_they_are(images, tmp_path):
     torch.manual_seed(0)
     vae = new_autoencoder((4, 4, 8))
     before = weights(vae)
-    train_decoder(vae, images, FEW, tmp_path / "decoder.pt", progress=False)
+    train_decoder(vae, images, FEW, tmp_path / "decoder.pt")
     kept = same(before, weights(vae))
     assert all(kept[name] for name in kept if name.startswith(("encoder", "quant_conv")))
     assert not any(kept[name] for name in kept if name.startswith("decoder") and name.endswith("weight"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from msd_lab.tinyworld.world import OBJECTS, VIEWS
 from msd_lab.training import card
-from msd_lab.training.measures import Accuracy
 
 
 def record(right: float) -> dict:
@@ -109,10 +108,10 @@ def test_without_a_card_there_is_only_the_block(tmp_path):
 def test_details_kept_stand_by_images_and_reader():
     found = {
         "true renders": {
-            "judge a": Accuracy(0.99, 0.99, 0.98, 192),
-            "probe": Accuracy(0.97, 0.98, 0.96, 192),
+            "judge a": {"both": 0.98, "images": 192},
+            "probe": {"both": 0.96, "images": 192},
         },
-        "samples": {"judge a": Accuracy(0.9, 0.9, 0.875, 192), "probe": Accuracy(0.8, 0.9, 0.75, 192)},
+        "samples": {"judge a": {"both": 0.875, "images": 192}, "probe": {"both": 0.75, "images": 192}},
     }
     text = card.details_kept(found, guidance_scale=3.0)
     assert text.startswith("192 images a row")

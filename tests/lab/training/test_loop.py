@@ -36,14 +36,14 @@ def test_learning_rate_warms_up_and_falls_to_zero():
 
 def test_learns_a_regression(tmp_path):
     module = regression()
-    fit("test", module, squared_error(module), CONFIG, tmp_path / "state.pt", progress=False)
+    fit("test", module, squared_error(module), CONFIG, tmp_path / "state.pt")
     assert torch.allclose(module.weight, torch.tensor([[1.0, -2.0, 0.5]]), atol=0.01)
     assert not module.training
 
 
 def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
     whole = regression()
-    fit("test", whole, squared_error(whole), CONFIG, tmp_path / "whole.pt", progress=False)
+    fit("test", whole, squared_error(whole), CONFIG, tmp_path / "whole.pt")
 
     class Stop(Exception):
         pass
@@ -54,9 +54,9 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
 
     parts = regression()
     with pytest.raises(Stop):
-        fit("test", parts, squared_error(parts), CONFIG, tmp_path / "parts.pt", False, stop_at_200)
+        fit("test", parts, squared_error(parts), CONFIG, tmp_path / "parts.pt", stop_at_200)
     resumed = regression(seed=9)
-    fit("test", resumed, squared_error(resumed), CONFIG, tmp_path / "parts.pt", progress=False)
+    fit("test", resumed, squared_error(resumed), CONFIG, tmp_path / "parts.pt")
     assert torch.equal(resumed.weight, whole.weight)
     assert torch.equal(resumed.bias, whole.bias)
 
@@ -64,10 +64,10 @@ def test_stopped_and_resumed_is_as_if_never_stopped(tmp_path):
 def test_the_average_is_lent_while_saving_and_training_goes_on_without_it(tmp_path):
     plain, watched = regression(), regression()
     config = TrainConfig(steps=50, batch=32, lr=0.05, gamma=None, save_every=10)
-    fit("test", plain, squared_error(plain), config, tmp_path / "plain.pt", progress=False)
+    fit("test", plain, squared_error(plain), config, tmp_path / "plain.pt")
     modes = []
     fit(
-        "test", watched, squared_error(watched), config, tmp_path / "watched.pt", False,
+        "test", watched, squared_error(watched), config, tmp_path / "watched.pt",
         lambda step: modes.append((step, watched.training)),
     )  # fmt: skip
     assert modes == [(step, False) for step in range(10, 51, 10)]
@@ -83,7 +83,7 @@ def test_a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint(tmp_path):
         return good(generator) * (float("nan") if next(calls) == 120 else 1.0)
 
     with pytest.raises(FloatingPointError, match="nan at step 120"):
-        fit("test", module, loss, CONFIG, tmp_path / "state.pt", progress=False)
+        fit("test", module, loss, CONFIG, tmp_path / "state.pt")
     assert torch.load(tmp_path / "state.pt", weights_only=True)["step"] == 100
 
 

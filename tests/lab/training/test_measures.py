@@ -7,14 +7,14 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from msd_lab.tinyworld.world import OBJECTS, VIEWS, Caption, Reading
+from msd_lab.tinyworld.world import OBJECTS, VIEWS, Caption, Prediction
 from msd_lab.training import measures as figures
-from msd_lab.training.data import DataConfig, render_captions, render_images
+from msd_lab.training.data import render_captions
 from msd_lab.training.measures import (
     Measures,
+    answers,
     measure_details_kept,
-    probed,
-    probes,
+    questions,
     round_trip,
     save_sheet,
     sdedit,
@@ -60,18 +60,16 @@ def test_views_are_counted_by_view_and_by_object():
     }
 
 
-def test_details_are_asked_for_where_true_renders_show_or_hide_them():
-    asked = probes(render_images(DataConfig(views=16, colours_per_view=1, seed=5), progress=False))
+def test_details_are_asked_for_where_true_renders_show_or_hide_them(renders):
+    asked = questions(renders)
     named = {probe.name: probe for probe in asked}
     assert "front" in named["robot: eyes"].views
     assert "back" in named["robot: no eyes"].views
     assert {"back", "overhead"} <= set(named["house: no door"].views)
     captions = [Caption("robot", "red", view) for view in ("front", "front", "back")]
     judge = SimpleNamespace(details=lambda images, names: torch.tensor([[1, 0], [0, 0], [0, 0]]) > 0)
-    answers = probed(
-        judge, torch.zeros(3, 8, 8, 3), captions, [named["robot: eyes"], named["robot: no eyes"]]
-    )
-    assert answers == {"robot: eyes": 0.5, "robot: no eyes": 1.0}
+    found = answers(judge, torch.zeros(3, 8, 8, 3), captions, [named["robot: eyes"], named["robot: no eyes"]])
+    assert found == {"robot: eyes": 0.5, "robot: no eyes": 1.0}
 
 
 def test_inversion_and_back_is_nearer_to_the_image_in_more_steps(pipeline):
@@ -120,11 +118,11 @@ def test_what_is_kept_begins_with_true_renders_and_their_reconstructions(pipelin
 
     def classify(images):
         shown.append(images)
-        return Reading(["mug", "cat"], ["red", "red"])
+        return Prediction(["mug", "cat"], ["red", "red"])
 
     settings = Measures(per_start=1, starts=(500,), sampling_steps=2)
     found = measure_details_kept(pipeline, {"reader": SimpleNamespace(classify=classify)}, settings, seed=0)
-    assert [one["reader"].both for one in found.values()] == [0.5] * 4
+    assert [one["reader"]["both"] for one in found.values()] == [0.5] * 4
     truth, through, *_ = shown
     with torch.no_grad():
         z = pipeline.vae.encode(2 * truth.permute(0, 3, 1, 2) - 1).latent_dist.mode()

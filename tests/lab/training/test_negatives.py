@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 import torch
 from msd_lab.tinyworld.render import sample_cameras
-from msd_lab.training.data import DataConfig, render_images
 from msd_lab.training.negatives import (
     KINDS,
     SOLIDS,
@@ -22,8 +21,8 @@ def drawn(seed: int = 0) -> torch.Generator:
 
 
 @pytest.fixture(scope="module")
-def images():
-    return render_images(DataConfig(views=2, colours_per_view=1, seed=11), progress=False)
+def images(renders):
+    return renders[:24]
 
 
 @pytest.mark.parametrize("kind", SOLIDS)
