@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
 import re
@@ -99,7 +100,10 @@ class ModelFolder:
         """
         with blamed(f"{self.name}: scheduler/"):
             cls = self.family.diffusers(self.class_of("scheduler"))
-            return cls.from_pretrained(str(self.path / "scheduler"), local_files_only=True)
+            config = read_json(self.path / "scheduler", cls.config_name)
+            # not `from_pretrained`, which imports every scheduler that there is, and scipy with them
+            known = inspect.signature(cls).parameters.keys() - set(config.get("_use_default_values", ()))
+            return cls(**{name: value for name, value in config.items() if name in known})
 
     def class_of(self, part: str) -> str:
         """Name the class of a part.
