@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from dataclasses import dataclass
+from distutils.core import run_setup
 from pathlib import Path
 
 from packaging.requirements import Requirement
@@ -24,142 +24,100 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = [f"tests/{part}" for part in ("distillation", "priors", "guidance", "image", "portable")]
 EXTRAS = ("3d", "dev")
 PINS = {  # of threestudio's requirements.txt; below them what those need of a present Python
-    **{
-        "pytorch-lightning": "==2.0.0",
-        "omegaconf": "==2.3.0",
-        "diffusers": "==0.19.3",
-        "transformers": "==4.28.1",
-    },
-    **{
-        "accelerate": "<0.25",
-        "huggingface_hub": "<0.26",
-        "numpy": "<2",
-        "scipy": "<1.14",
-        "setuptools": "<81",
-    },
-    "peft": None,
+    "pytorch-lightning": "==2.0.0",
+    "omegaconf": "==2.3.0",
+    "diffusers": "==0.19.3",
+    "transformers": "==4.28.1",
+    "accelerate": "<0.25",
+    "huggingface_hub": "<0.26",
+    "numpy": "<2",
+    "scipy": "<1.14",
+    "setuptools": "<81",
 }
 ROWS = ("oldest", "bounds", "pins", "today")
 SHOWN = ("torch", "pytorch-lightning", "diffusers", "transformers", "peft", "omegaconf", "numpy")
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """What one row came to.
-
-    Attributes:
-        versions: Of the packages in `SHOWN`, as installed; a dash where one is not.
-        said: Counts of tests, or why there are none.
-        seconds: The tests took.
-        green: Whether all passed.
-    """
-
-    versions: list[str]
-    said: str
-    seconds: float
-    green: bool
-
-
 def requirements() -> list[Requirement]:
-    """What setup.py asks for, the extras of tests among it."""
-    from distutils.core import run_setup
-
+    """The requirements of setup.py, with the extras that tests need."""
     with contextlib.redirect_stdout(io.StringIO()):
         made = run_setup(str(ROOT / "setup.py"), stop_after="init")
     wanted = [*made.install_requires, *(line for extra in EXTRAS for line in made.extras_require[extra])]
     return [Requirement(line) for line in wanted]
 
 
-def lowest(requirement: Requirement) -> str:
-    """A requirement at its lower bound; the newest patch of it, as some first ones were withdrawn."""
+def version_of(row: str, requirement: Requirement) -> str:
+    """The versions that a row allows of a requirement, as pip takes them.
+
+    At a lower bound it is the newest patch, as some first ones were withdrawn.
+    """
+    if row == "pins":
+        return PINS.get(requirement.name, "")
+    if row == "today":
+        return ",".join(str(part) for part in requirement.specifier if part.operator == "!=")
     (bound,) = (one.version for one in requirement.specifier if one.operator == ">=")
     parts = bound.split(".")
-    version = bound if len(parts) > 2 else ".".join([*parts, "0"][:2]) + ".*"
-    return f"{named(requirement)}=={version}"
-
-
-def named(requirement: Requirement) -> str:
-    """A requirement's name with its extras."""
-    extras = ",".join(sorted(requirement.extras))
-    return f"{requirement.name}[{extras}]" if extras else requirement.name
+    return f"=={bound}" if len(parts) > 2 else "==" + ".".join([*parts, "0"][:2]) + ".*"
 
 
 def packages(row: str, torch: str | None) -> list[str]:
-    """What a row installs."""
-    asked = requirements()
-    wanted = [torch if one.name == "torch" and torch and row != "oldest" else wish(row, one) for one in asked]
-    if row != "today":
-        wanted.append("sentencepiece")  # for the tokenizers of SD 3, Flux and IF, before transformers 5
+    """What pip installs for a row; threestudio's packages know no peft."""
+    wanted = {
+        one.name: f"{one.name}[{','.join(sorted(one.extras))}]".removesuffix("[]") + version_of(row, one)
+        for one in requirements()
+    }
+    if torch and row != "oldest":
+        wanted["torch"] = torch
     if row == "pins":
-        names = {one.name for one in asked}
-        wanted += [f"{name}{pin}" for name, pin in PINS.items() if name not in names and pin]
-    return [line for line in wanted if line]
+        wanted = {name: f"{name}{pin}" for name, pin in PINS.items()} | wanted
+        del wanted["peft"]
+    # sentencepiece: for the tokenizers of SD 3, Flux and IF, before transformers 5
+    return [*wanted.values(), *(["sentencepiece"] if row != "today" else [])]
 
 
-def wish(row: str, requirement: Requirement) -> str | None:
-    """One requirement as a row has it; None for what it leaves out."""
-    if row in ("oldest", "bounds"):
-        return lowest(requirement)
-    if row == "pins":
-        pin = PINS.get(requirement.name, "")
-        return None if pin is None else f"{named(requirement)}{pin}"
-    excluded = [str(part) for part in requirement.specifier if part.operator == "!="]
-    return named(requirement) + ",".join(excluded)
-
-
-def prepare(row: str, folder: Path, torch: str | None) -> Path:
-    """Make a row's environment, once; its Python.
+def prepare(folder: Path, wanted: str) -> list[str]:
+    """Make an environment of these packages, unless it is there; the start of a command in it.
 
     Raises:
-        CalledProcessError: Its packages do not install together.
+        CalledProcessError: They do not install together.
     """
-    python, ready = folder / "bin" / "python", folder / "ready.txt"
-    wanted = "\n".join(packages(row, torch))
+    command, ready = [str(folder / "bin" / "python"), "-m"], folder / "ready.txt"
     if not (ready.is_file() and ready.read_text() == wanted):
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-        pip = [str(python), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+        pip = [*command, "pip", "--disable-pip-version-check", "install", "--quiet"]
         subprocess.run([*pip, *wanted.splitlines()], check=True)
         ready.write_text(wanted)
-    return python
+    return command
 
 
-def run(row: str, folder: Path, torch: str | None, arguments: list[str]) -> Outcome:
-    """Prepare a row and run the tests in it."""
+def run(row: str, folder: Path, torch: str | None, arguments: list[str]) -> tuple[list[str], bool]:
+    """Run the tests in a row's environment: its line of the table, and whether all passed."""
     try:
-        python = prepare(row, folder, torch)
+        command = prepare(folder, "\n".join(packages(row, torch)))
     except subprocess.CalledProcessError:
-        return Outcome(["-"] * len(SHOWN), "its packages do not install together", 0.0, False)
+        return [row, *["-"] * len(SHOWN), "its packages do not install together", "0"], False
     report, began = folder / "report.xml", time.monotonic()
     report.unlink(missing_ok=True)
-    command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
-    subprocess.run(command, cwd=ROOT, check=False)
-    said, green = counted(report)
-    return Outcome(versions(python), said, time.monotonic() - began, green)
+    tests = [*command, "pytest", "-p", "no:cacheprovider", f"--junitxml={report}", *arguments]
+    subprocess.run(tests, cwd=ROOT, check=False)
+    seconds, (text, green) = time.monotonic() - began, counted(report)
+    pip = [*command, "pip", "list", "--format=freeze", "--disable-pip-version-check"]
+    listed = subprocess.run(pip, check=True, capture_output=True, text=True).stdout.lower().splitlines()
+    found = dict(line.split("==") for line in listed if "==" in line)
+    return [row, *(found.get(name, "-") for name in SHOWN), text, f"{seconds:.0f}"], green
 
 
 def counted(report: Path) -> tuple[str, bool]:
-    """What pytest's report counts, and whether all is well."""
+    """The counts of pytest's report, and whether tests ran and all passed."""
     if not report.is_file():
         return "pytest did not start", False
     suite = next(ElementTree.parse(report).getroot().iter("testsuite"))
-    total, bad, skipped = (
-        sum(int(suite.get(name, 0)) for name in names)
-        for names in (("tests",), ("failures", "errors"), ("skipped",))
+    total, failures, errors, skipped = (
+        int(suite.get(name, 0)) for name in ("tests", "failures", "errors", "skipped")
     )
-    said = f"{total - bad - skipped} passed, {bad} failed, {skipped} skipped"
-    return said, total > skipped and not bad
-
-
-def versions(python: Path) -> list[str]:
-    """Of the packages in `SHOWN`."""
-    listed = subprocess.run(
-        [str(python), "-m", "pip", "list", "--format=freeze", "--disable-pip-version-check"],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    found = dict(line.split("==") for line in listed.stdout.lower().splitlines() if "==" in line)
-    return [found.get(name, "-") for name in SHOWN]
+    bad = failures + errors
+    text = f"{total - bad - skipped} passed, {bad} failed, {skipped} skipped"
+    return text, total > skipped and not bad
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -177,14 +135,11 @@ def main(argv: list[str] | None = None) -> int:
     if unknown:
         parser.error(f"no such row: {', '.join(sorted(unknown))}; expected {', '.join(ROWS)}")
     green = True
-    print(f"| row | {' | '.join(SHOWN)} | tests | seconds |")
-    print("|" + "---|" * (len(SHOWN) + 3), flush=True)
+    print(f"| row | {' | '.join(SHOWN)} | tests | seconds |\n|{'---|' * (len(SHOWN) + 3)}", flush=True)
     for row in args.rows or ROWS:
-        outcome = run(row, args.envs.resolve() / row, args.torch, tests or TESTS)
-        print(
-            f"| {row} | {' | '.join(outcome.versions)} | {outcome.said} | {outcome.seconds:.0f} |", flush=True
-        )
-        green &= outcome.green
+        line, passed = run(row, args.envs.resolve() / row, args.torch, tests or TESTS)
+        print(f"| {' | '.join(line)} |", flush=True)
+        green &= passed
     return 0 if green else 1
 
 
