@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
+from msd_lab.bench import command
 
 
 def test_its_parts_are_printed_and_written(load_script, tmp_path, capsys, monkeypatch, random_pipeline):
     bench = load_script("bench")
     monkeypatch.setattr("msd_lab.bench.overhead.asset", lambda name: str(random_pipeline))
+    monkeypatch.setattr("msd_lab.bench.command.quick", lambda rounds: command.Sizes(rounds, (2,)))
     words = ["--parts", "overhead", "threestudio", "--rounds", "1", "--quick"]
     assert bench.main([*words, "--json", str(tmp_path / "b.json")]) == 0
     printed = capsys.readouterr().out
@@ -17,8 +19,8 @@ def test_its_parts_are_printed_and_written(load_script, tmp_path, capsys, monkey
     found = json.loads((tmp_path / "b.json").read_text())
     assert found["threestudio"] == []
     calls = {(one["guidance"], one["batch"]): one["calls"] for one in found["overhead"]}
-    assert calls["msd-guidance", 1] == 8
-    assert calls["msd-sds-guidance", 4] == 1
+    assert calls["msd-guidance", 2] == 8
+    assert calls["msd-sds-guidance", 2] == 1
 
 
 def test_without_a_gpu_its_table_is_refused(load_script, capsys, monkeypatch):

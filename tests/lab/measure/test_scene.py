@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from msd_lab.measure import scene
 from msd_lab.measure.scene import Views, azimuth_consistency, depth_agreement, floaters, psnr, scene_figures
 from msd_lab.measure.views import evaluation_cameras, true_views, turned
 from msd_lab.tinyworld.judge import load_judge
@@ -40,6 +41,15 @@ class Ball(Truth):
         hit = gap < 0.45**2
         colour = torch.where(hit[..., None], torch.tensor([0.1, 0.26, 0.88]), background)
         return Views(colour, hit.float(), along - (0.45**2 - gap).clamp(min=0).sqrt())
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_cameras():
+    """Enough of the evaluation's cameras and turns for differences as large as these."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(scene, "evaluation_cameras", lambda: evaluation_cameras(15))
+        patch.setattr(scene, "YAWS", 8)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +109,7 @@ def test_a_prompt_from_elsewhere_leaves_the_figures_of_the_scene_itself(judge):
 
 
 def test_depths_that_contradict_each_other_are_found():
-    cameras = evaluation_cameras()
+    cameras = evaluation_cameras(15)
     views = Truth("a red mug").views(cameras, 32, torch.ones(3))
     wrong = torch.rand(len(cameras), 1, 1, generator=torch.Generator().manual_seed(0)) - 0.5
     assert depth_agreement(cameras, views) > 0.95

@@ -52,6 +52,7 @@ def test_a_lone_lucky_view_is_averaged_away():
 
 def test_the_side_that_shows_the_prompt_decides(box, monkeypatch):
     monkeypatch.setattr(t3bench, "POINTS_PER_PIXEL", 4)
+    monkeypatch.setattr(t3bench, "SUBDIVISIONS", 1)
 
     def redness(images):
         return (images[..., 0] - images[..., 2]).mean((1, 2)).numpy()
@@ -64,6 +65,7 @@ def test_the_side_that_shows_the_prompt_decides(box, monkeypatch):
 
 def test_a_named_model_scores_the_views(box, tmp_path, monkeypatch):
     monkeypatch.setattr(t3bench, "POINTS_PER_PIXEL", 2)
+    monkeypatch.setattr(t3bench, "SUBDIVISIONS", 0)
     save_random_clip(tmp_path / "clip")
     clip = CLIPFeatures(str(tmp_path / "clip"))
     found = t3_scores(box, scorer(clip, "a red box"), size=8)
