@@ -4,6 +4,7 @@ python launch.py --config configs/msd-tiny.yaml --train system.prompt_processor.
 """
 
 import argparse
+import gc
 import os
 import re
 import sys
@@ -66,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     args, overrides = parse_args(argv)
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ.setdefault("CUDA_VISIBLE_DEVICES", args.gpu)  # before torch is imported
+    gc.disable()  # imports create a million lasting objects: looking through them costs a second; see `run`
     try:
         return _launch(args, overrides)
     except KeyboardInterrupt:
@@ -79,6 +81,8 @@ def main(argv: list[str] | None = None) -> int:
             traceback.print_exc()
         print(f"error: {error}", file=sys.stderr)
         return error.status
+    finally:
+        gc.enable()
 
 
 def _launch(args: argparse.Namespace, overrides: list[str]) -> int:

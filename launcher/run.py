@@ -1,6 +1,7 @@
 """One run: data, system, callbacks, loggers, trainer."""
 
 import contextlib
+import gc
 import itertools
 import logging
 import os
@@ -85,6 +86,7 @@ def run(
         os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
     )
     trainer = _trainer(args, cfg, settings, system, last, step)
+    gc.enable()  # all is imported; see `launch.main`
     try:
         with _no_empty_run(cfg.trial_dir, trainer), _checkpoints_named(last):
             _act(args, trainer, system, datamodule, cfg)
