@@ -7,15 +7,18 @@
 # make test   the test suite
 # make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
 # make lint   ruff
+# make dist   sdist and wheel in dist/, each installed into a folder and imported from there
 # Each sets up what it needs in .venv, once for every state of the lock file.
 
 PYTHON ?= python3
 PROMPT ?= a green car
 VENV := .venv
 BIN := $(VENV)/bin
+TRY := import sys; sys.path.insert(0, '.'); import msd_lab.assets, msd_lab.tinyworld.judge as judge, threestudio_msd; \
+	from threestudio_msd.assets_path import asset; asset('tiny-prior'); judge.load_judge('a'); print(threestudio_msd.__file__)
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo demo-3d compare compare-3d table4 doctor test torture lint
+.PHONY: demo demo-3d compare compare-3d table4 doctor test torture lint dist
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
@@ -48,6 +51,14 @@ torture: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+dist: $(READY)
+	rm -rf build dist
+	$(BIN)/python -W ignore setup.py --quiet sdist bdist_wheel 2>/dev/null
+	for built in dist/*.whl dist/*.tar.gz; do \
+		rm -rf build/tried && $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+			--target build/tried $$built && (cd build/tried && ../../$(BIN)/python -I -c "$(TRY)") || exit 1; \
+	done
 
 $(READY): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "threestudio-msd sets up with Python 3.11 or newer; name one with make PYTHON=...")'
