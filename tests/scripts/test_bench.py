@@ -11,7 +11,7 @@ from msd_lab.bench import command
 def test_its_parts_are_printed_and_written(load_script, tmp_path, capsys, monkeypatch, random_pipeline):
     bench = load_script("bench")
     monkeypatch.setattr("msd_lab.bench.overhead.asset", lambda name: str(random_pipeline))
-    monkeypatch.setattr("msd_lab.bench.command.quick", lambda rounds: command.Sizes(rounds, (2,)))
+    monkeypatch.setitem(command.QUICK, "batches", (2,))
     words = ["--parts", "overhead", "threestudio", "--rounds", "1", "--quick"]
     assert bench.main([*words, "--json", str(tmp_path / "b.json")]) == 0
     printed = capsys.readouterr().out

@@ -18,18 +18,19 @@ from .random_pipelines import save_random_pipeline
 from .steps import CONFIGS, measure_steps
 
 GIB = 2**30
+# The configs that the table has, and the pipeline that stands in for their model
 LIKE: Mapping[str, str] = {
     **dict.fromkeys(("msd-sd", "sds-sd", "sdi-sd", "vsd-sd", "msd-nerf-sd", "msd-hashgrid-sd"), "sd21"),
     **{"msd-sdxl": "sdxl", "msd-sd3": "sd3", "msd-if": "if", "msd-flux": "flux"},
 }
-"""The configs that the table has, and the pipeline that stands in for their model."""
 LAYERS = {
     "text_encoder": "num_hidden_layers",
     "text_encoder_2": "num_hidden_layers",
     "text_encoder_3": "num_layers",
 }
+# Which text encoder of a pipeline is a T5, whose setting is `num_layers`
 T5 = {"flux": "text_encoder_2", "if": "text_encoder"}
-"""Which text encoder of a pipeline is a T5, whose setting is `num_layers`."""
+# FLOP a second in half precision, dense, as the maker states them, by a part of the GPU's name
 PEAKS: Mapping[str, float] = {
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -42,7 +43,6 @@ PEAKS: Mapping[str, float] = {
     "V100": 125e12,
     "T4": 65e12,
 }
-"""FLOP a second in half precision, dense, as the maker states them, by a part of the GPU's name."""
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 HEADING = ("config", "memory (GiB)", "weights (GiB)", "steps/s", "TFLOP a step", "share of peak")
 

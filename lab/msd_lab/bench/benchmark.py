@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from ..tinyworld.render import sample_cameras
 
 Work = Callable[[], object]
+# What is compared, the plain way and the fast way
 Pair = tuple[str, Work, Work]
-"""What is compared, the plain way and the fast way."""
+# A measurement by name: a row of a table, and an object of the JSON file
 Record = dict[str, object]
-"""A measurement by name: a row of a table, and an object of the JSON file."""
 SCALE = 3.0  # of guidance
 HASH_GRID = {
     "radius": 0.68,
@@ -52,7 +52,6 @@ def clock() -> float:
 
 
 def seconds(work: Work) -> float:
-    """Time one call."""
     start = clock()
     work()
     return clock() - start
@@ -78,7 +77,6 @@ def vae_of(model: Any) -> nn.Module | None:
 
 
 def text(model: PretrainedModel, rows: int) -> dict[str, Tensor]:
-    """A random condition of the model's shape."""
     width = model.backbone.config.cross_attention_dim
     return {"encoder_hidden_states": torch.randn(1, 16, width).expand(rows, -1, -1)}
 
@@ -96,7 +94,6 @@ class Embeddings:
 
 
 def guidance_branches(model: PretrainedModel) -> Pair:
-    """Classifier-free guidance: two branches one after the other, or as one batch."""
     condition, z, sigma = text(model, 8), torch.randn(8, *model.latent_shape), torch.tensor(1.0)
 
     def one_by_one() -> Tensor:
@@ -111,7 +108,6 @@ def guidance_branches(model: PretrainedModel) -> Pair:
 
 
 def particles(model: PretrainedModel) -> Pair:
-    """Sixteen coordinate MLPs rendered and differentiated: sixteen runs, or one batched run."""
     import threestudio
 
     one, many = (threestudio.find("msd-image-mlp")({"n_particles": n}) for n in (1, 16))
@@ -124,7 +120,6 @@ def particles(model: PretrainedModel) -> Pair:
 
 
 def chunks(model: PretrainedModel) -> Pair:
-    """The same estimate for sixteen images, one image at a time or all at once."""
     y, msd = torch.randn(16, *model.latent_shape), MSD(Posterior(4), Constant(1.0, 1.0))
 
     @torch.no_grad()
@@ -141,7 +136,6 @@ def chunks(model: PretrainedModel) -> Pair:
 
 
 def refresh(model: PretrainedModel) -> Pair:
-    """Four optimiser steps with x' estimated at each, or at the first only."""
     import threestudio
 
     rgb, embeddings = torch.rand(8, 64, 64, 3).requires_grad_(), Embeddings(model)
@@ -162,7 +156,6 @@ def refresh(model: PretrainedModel) -> Pair:
 
 
 def scenes(model: PretrainedModel) -> Pair:
-    """A step of a scene, four views of 64 x 64, empty space skipped: on a hash grid, or on dense lattices."""
     import threestudio
 
     cameras = sample_cameras(4, torch.Generator().manual_seed(0))
@@ -198,7 +191,6 @@ BENCHMARKS = (guidance_branches, particles, chunks, refresh, scenes)
 
 
 def gains(rounds: int) -> list[Record]:
-    """Time every shortcut."""
     model = load_model(asset(TINY_PRIOR))
     pairs = (benchmark(model) for benchmark in BENCHMARKS)
     return [{"comparison": name, **timed(plain, fast, rounds)} for name, plain, fast in pairs]

@@ -29,24 +29,11 @@ from ..report.table import Table
 
 ROOT = Path(__file__).resolve().parents[3]
 GPU_PAGE = ROOT / "docs" / "gpu.md"
-RATIO = "{ratio:.3f}", "{low:.3f} to {high:.3f}"
+QUARTILES = "{low:.3f} to {high:.3f}"
 STEP = ("render", "render_backward", "encode", "encode_backward", "network", "decode")
-
-
-@dataclass(frozen=True)
-class Sizes:
-    """How much is measured: rounds of every ratio, batches, particles, cameras, and steps of a window."""
-
-    rounds: int
-    batches: tuple[int, ...] = (1, 4, 16)
-    particles: tuple[int, ...] = (1, 2, 4, 8, 16)
-    cameras: tuple[int, ...] = (1, 2, 4)
-    steps: int = 8
-
-
-def quick(rounds: int) -> Sizes:
-    """Sizes for a first look."""
-    return Sizes(min(rounds, 5), (1, 4), (1, 4), (1, 2), 4)
+# How much is measured: batches, particles, cameras, and steps of a window
+SIZES = {"batches": (1, 4, 16), "particles": (1, 2, 4, 8, 16), "cameras": (1, 2, 4), "steps": 8}
+QUICK = {"batches": (1, 4), "particles": (1, 4), "cameras": (1, 2), "steps": 4}
 
 
 @dataclass(frozen=True)
@@ -65,11 +52,11 @@ class Benchmark:
     module: str
     call: tuple[str, ...]
 
-    def measure(self, sizes: Sizes) -> list[dict[str, object]]:
+    def measure(self, sizes: Mapping[str, object]) -> list[dict[str, object]]:
         """Measure, and print the table where there are records."""
         function, *names = self.call
         measure = getattr(import_module(f".{self.module}", __package__), function)
-        records = list(measure(*(getattr(sizes, name) for name in names)))
+        records = list(measure(*(sizes[name] for name in names)))
         rows = [[form.format(**record) for form in self.columns.values()] for record in records]
         if rows:
             print(f"\n{self.title}\n\n{Table(list(self.columns), rows).markdown()}", flush=True)
@@ -83,7 +70,8 @@ BENCHMARKS = {
             "guidance": "{guidance}",
             "batch": "{batch}",
             "network calls": "{calls}",
-            **dict(zip(("ratio", "quartiles"), RATIO, strict=True)),
+            "ratio": "{ratio:.3f}",
+            "quartiles": QUARTILES,
             "ms": "{plain_ms:.1f}",
         },
         "overhead",
@@ -133,7 +121,8 @@ BENCHMARKS = {
             "comparison": "{comparison}",
             "plain (ms)": "{plain_ms:.1f}",
             "fast (ms)": "{fast_ms:.1f}",
-            **dict(zip(("plain / fast", "quartiles"), RATIO, strict=True)),
+            "plain / fast": "{ratio:.3f}",
+            "quartiles": QUARTILES,
         },
         "benchmark",
         ("gains", "rounds"),
@@ -154,8 +143,8 @@ def measure(args: argparse.Namespace) -> int:
     from threestudio_msd.files import save_text
 
     torch.set_num_threads(args.threads)
-    sizes = quick(args.rounds) if args.quick else Sizes(args.rounds)
-    about = f"torch {torch.__version__}, {args.threads} threads, {sizes.rounds} rounds"
+    sizes = {"rounds": min(args.rounds, 5), **QUICK} if args.quick else {"rounds": args.rounds, **SIZES}
+    about = f"torch {torch.__version__}, {args.threads} threads, {sizes['rounds']} rounds"
     print(about)
     found = {part: BENCHMARKS[part].measure(sizes) for part in args.parts}
     if args.json:
@@ -172,7 +161,6 @@ def use_stand_ins() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line and return its exit status."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -18,22 +18,22 @@ from .architectures import CROSS, PLAIN, blocks
 from .benchmark import Embeddings, Record, Work, timed, vae_of
 from .random_pipelines import save_random_pipeline
 
+# The guidance modules that are measured, with settings that they need
 METHODS = {
     "msd-guidance": {"trainer_max_steps": 100},
     "msd-sds-guidance": {},
     "msd-sdi-guidance": {"trainer_max_steps": 100},
 }
-"""The guidance modules that are measured, with settings that they need."""
+# threestudio's module and ours, its settings, and how many samples it takes at once
 PEERS = {
     "SDS": ("stable-diffusion-guidance", "msd-sds-guidance", {"guidance_scale": 100.0}, 4),
     "SDI": ("stable-diffusion-sdi-guidance", "msd-sdi-guidance", {"guidance_scale": 7.5}, 1),
 }
-"""threestudio's module and ours, its settings, and how many samples it takes at once."""
 CODEC = ("encoder", "quant_conv", "post_quant_conv", "decoder")
 NARROW = {"unet": {"sample_size": 64, "block_out_channels": (32, 64), **blocks(PLAIN, CROSS)}}
 
+# A module, what it was called with, and whether a gradient was wanted
 Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any], bool]
-"""A module, what it was called with, and whether a gradient was wanted."""
 
 
 def overheads(rounds: int, batches: Sequence[int]) -> Iterator[Record]:
@@ -82,7 +82,6 @@ def recorded(work: Work, modules: Sequence[nn.Module]) -> list[Call]:
 
 
 def replay(calls: Sequence[Call]) -> None:
-    """Make the same calls again, and nothing else."""
     for module, args, kwargs, wants_gradient in calls:
         with torch.set_grad_enabled(wants_gradient):
             module(*args, **kwargs)

@@ -18,14 +18,14 @@ from .architectures import ARCHITECTURES
 from .benchmark import Record, Work, seconds, vae_of
 from .random_pipelines import build, on_meta
 
+# Vectors of a prompt and their width, the pooled one among them
 EMBEDDINGS = {"sd15": (77, 768), "sd21": (77, 1024), "sdxl": (78, 2048), "sd3": (334, 4096)}
-"""Vectors of a prompt and their width, the pooled one among them."""
 POINTS = 64 * 64
+# The coordinate MLP of the -sd configs
 IMAGE = {"n_particles": 1, "encoding": {"n_frequencies": 128, "scale": 10.0}, "depth": 4, "width": 256}
-"""The coordinate MLP of the -sd configs."""
 
+# What some work costs
 Measure = Callable[[Work], float]
-"""What some work costs."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,6 @@ class Shares:
 
 
 def flop(work: Work) -> float:
-    """Count floating point operations."""
     with counting() as counter:
         work()
     return float(counter.get_total_flops())
@@ -145,7 +144,6 @@ def shares_on_meta(like: str) -> Record:
 
 
 def model_on_meta(like: str) -> PretrainedModel:
-    """A published model without its weights."""
     made = ARCHITECTURES[like]
     family = family_of(made.pipeline)
     network, vae = (

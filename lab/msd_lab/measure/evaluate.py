@@ -25,8 +25,8 @@ from .metrics import (
 
 NEAREST = 3
 
+# Feature extractors by name. The first gives all figures and the curves; others' figures end in `@NAME`
 Extractors = Mapping[str, Features]
-"""Feature extractors by name. The first gives all figures and the curves; others' figures end in `@NAME`."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,6 @@ class ImageSet:
     alignment: Mapping[str, Mapping[str, np.ndarray]]
 
     def of_seed(self, seed: int) -> ImageSet:
-        """The images with one seed."""
         rows = [i for i, record in enumerate(self.records) if record.seed == seed]
         alignment = {
             name: {figure: values[rows] for figure, values in found.items()}

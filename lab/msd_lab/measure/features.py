@@ -7,8 +7,9 @@ local path.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -98,17 +99,17 @@ class JudgeFeatures(WorldFeatures):
 
     Args:
         weights: Folder of a judge; the one of this name that ships by default.
+        name: `judge`, or `second-judge`, trained apart so that no figure hangs on one's blind spots.
 
     Raises:
         UserError: There is no judge.
     """
 
-    name = "judge"
-
-    def __init__(self, weights: str | None = None) -> None:
-        with loading(self.name):
-            self.judge = load_judge(weights or ASSETS / self.name)
-        self._describe(f"tiny-world {self.name}, penultimate layer, 64", self.judge.accuracy)
+    def __init__(self, weights: str | None = None, name: str = "judge") -> None:
+        self.name = name
+        with loading(name):
+            self.judge = load_judge(weights or ASSETS / name)
+        self._describe(f"tiny-world {name}, penultimate layer, 64", self.judge.accuracy)
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> np.ndarray:
@@ -116,12 +117,6 @@ class JudgeFeatures(WorldFeatures):
 
     def _predict(self, images: Tensor) -> Prediction:
         return self.judge.classify(images)
-
-
-class SecondJudgeFeatures(JudgeFeatures):
-    """A judge trained apart from the first, so that no figure hangs on one's blind spots."""
-
-    name = "second-judge"
 
 
 class ProbeFeatures(WorldFeatures):
@@ -234,9 +229,9 @@ class InceptionFeatures(Features):
         return torch.cat([self.network(batch)[0] for batch in batches]).numpy()
 
 
-FEATURES: dict[str, type] = {
+FEATURES: dict[str, Callable[[str | None], Features]] = {
     "judge": JudgeFeatures,
-    "second-judge": SecondJudgeFeatures,
+    "second-judge": partial(JudgeFeatures, name="second-judge"),
     "probe": ProbeFeatures,
     "inception": InceptionFeatures,
     "clip": CLIPFeatures,

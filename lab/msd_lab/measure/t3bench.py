@@ -23,8 +23,8 @@ ROUNDS = 3
 SIZE = 224
 POINTS_PER_PIXEL = 24
 
+# How well images `[N, H, W, 3]` in [0, 1] show the prompt, `[N]`
 Score = Callable[[Tensor], np.ndarray]
-"""How well images `[N, H, W, 3]` in [0, 1] show the prompt, `[N]`."""
 
 
 def normalised(mesh: trimesh.Trimesh) -> trimesh.Trimesh:

@@ -69,7 +69,6 @@ class TrainedScene:
 
     @property
     def prompt(self) -> str:
-        """What it was to show."""
         return str(self.system.cfg.prompt_processor.get("prompt", ""))
 
     @torch.no_grad()
@@ -150,7 +149,6 @@ def run_figures(folder: Path, features: Mapping[str, Features] | None = None) ->
 def mesh_figures(
     mesh: trimesh.Trimesh, scene: TrainedScene, scorers: Mapping[str, Features]
 ) -> dict[str, float]:
-    """Figures of a scene's mesh; see `run_figures`."""
     cameras, background = evaluation_cameras(), torch.full((3,), GREY)
     drawn = render_mesh(mesh, cameras, SIZE, background)
     found = {"mesh_psnr": psnr(drawn, scene.views(cameras, SIZE, background).colour)}
@@ -162,7 +160,6 @@ def mesh_figures(
 
 
 def as_lines(figures: Mapping[str, float]) -> str:
-    """Figures to be read, one a line."""
     return "\n".join(f"{name:22} {value:.4g}" for name, value in figures.items())
 
 

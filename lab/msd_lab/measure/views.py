@@ -28,7 +28,6 @@ def evaluation_cameras(count: int = COUNT) -> Cameras:
 
 
 def turned(cameras: Cameras, degrees: float) -> Cameras:
-    """The same cameras moved around the vertical."""
     return replace(cameras, azimuth=cameras.azimuth + degrees)
 
 
