@@ -1,8 +1,10 @@
 """Prompts of every direction, Perp-Neg against its definition, and a cache that is never stale."""
 
+import gc
 import math
 import os
 import shutil
+import weakref
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,30 @@ def _own_folder(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def model(random_pipeline, tmp_path):
+def model_files(random_pipeline, tmp_path):
+    """A model's folder of its own, loaded by every processor."""
     for part in ("tokenizer", "text_encoder"):
         shutil.copytree(random_pipeline / part, tmp_path / "model" / part)
     return str(tmp_path / "model")
+
+
+@pytest.fixture(scope="module")
+def loaded(random_pipeline):
+    """The tokenizer and the text encoder, loaded once by the processor's own method."""
+    cls = find("stable-diffusion-prompt-processor")
+    loader = cls.__new__(cls)
+    loader.cfg = cls.Config(pretrained_model_name_or_path=str(random_pipeline))
+    loader.device = torch.device("cpu")
+    loader.configure_text_encoder()
+    return {"tokenizer": loader.tokenizer, "text_encoder": loader.text_encoder}
+
+
+@pytest.fixture
+def model(model_files, loaded, monkeypatch):
+    """As `model_files`, for tests of other things than loading."""
+    cls = find("stable-diffusion-prompt-processor")
+    monkeypatch.setattr(cls, "configure_text_encoder", lambda self: vars(self).update(loaded))
+    return model_files
 
 
 def processor(model, **settings):
@@ -58,12 +80,12 @@ def test_prompts_of_the_directions(model):
     assert braces.prompts_vd[0] == "{x} {0}, side view"
 
 
-def test_embeddings_are_the_text_encoders(model):
+def test_embeddings_are_the_text_encoders(model_files):
     from transformers import CLIPTextModel, CLIPTokenizer
 
-    made = processor(model, negative_prompt="bad")()
-    tokenizer = CLIPTokenizer.from_pretrained(model, subfolder="tokenizer")
-    encoder = CLIPTextModel.from_pretrained(model, subfolder="text_encoder").eval()
+    made = processor(model_files, negative_prompt="bad")()
+    tokenizer = CLIPTokenizer.from_pretrained(model_files, subfolder="tokenizer")
+    encoder = CLIPTextModel.from_pretrained(model_files, subfolder="text_encoder").eval()
 
     def embed(prompt):
         ids = tokenizer(
@@ -75,6 +97,21 @@ def test_embeddings_are_the_text_encoders(model):
     assert torch.allclose(made.uncond_text_embeddings, embed("bad"), atol=1e-6)
     assert made.text_embeddings_vd.shape == (4, 8, 16)
     assert torch.allclose(made.uncond_text_embeddings_vd, embed("bad").expand(4, -1, -1), atol=1e-6)
+
+
+def test_the_text_encoder_is_freed(model_files, monkeypatch):
+    kept = []
+    cls = find("stable-diffusion-prompt-processor")
+    destroy = cls.destroy_text_encoder
+    monkeypatch.setattr(
+        cls, "destroy_text_encoder", lambda self: (kept.append(weakref.ref(self.text_encoder)), destroy(self))
+    )
+    gc.disable()
+    try:
+        processor(model_files)
+    finally:
+        gc.enable()
+    assert kept[0]() is None
 
 
 def test_views_choose_their_embeddings(model):
@@ -196,12 +233,12 @@ def test_without_the_cache_nothing_is_kept(model):
     assert cached() == []
 
 
-def test_a_retrained_text_encoder_is_noticed(model):
-    before = processor(model)
-    path = os.path.join(model, "text_encoder", "model.safetensors")
+def test_a_retrained_text_encoder_is_noticed(model_files):
+    before = processor(model_files)
+    path = os.path.join(model_files, "text_encoder", "model.safetensors")
     weights = {name: weight + 0.1 for name, weight in load_file(path).items()}
     save_file(weights, path, metadata={"format": "pt"})
-    after = processor(model)
+    after = processor(model_files)
     assert not torch.allclose(before.text_embeddings, after.text_embeddings)
 
 
@@ -229,27 +266,27 @@ def test_a_missing_model_is_named():
 
 
 @pytest.mark.parametrize("part", ["tokenizer", "text_encoder"])
-def test_damaged_files_are_one_line(model, part):
-    for path in Path(model, part).iterdir():
+def test_damaged_files_are_one_line(model_files, part):
+    for path in Path(model_files, part).iterdir():
         path.write_bytes(path.read_bytes()[:50])
     with pytest.raises(OSError, match=f"no {part} for the model") as caught:
-        processor(model)
+        processor(model_files)
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_lack_a_tensor_are_refused(model):
-    path = Path(model, "text_encoder", "model.safetensors")
+def test_weights_that_lack_a_tensor_are_refused(model_files):
+    path = Path(model_files, "text_encoder", "model.safetensors")
     tensors = load_file(path)
     del tensors[min(tensors)]
     save_file(tensors, path, {"format": "pt"})
     with pytest.raises(OSError, match="its weights lack "):
-        processor(model)
+        processor(model_files)
 
 
-def test_a_folder_without_a_tokenizer_is_no_model(model):
-    shutil.rmtree(os.path.join(model, "tokenizer"))
+def test_a_folder_without_a_tokenizer_is_no_model(model_files):
+    shutil.rmtree(os.path.join(model_files, "tokenizer"))
     with pytest.raises(OSError, match="no tokenizer for the model"):
-        processor(model)
+        processor(model_files)
 
 
 def test_an_empty_prompt_is_refused(model):

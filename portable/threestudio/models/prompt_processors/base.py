@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from threestudio.models.prompt_processors.cache import Embedded, TextCache
 from threestudio.utils.base import BaseObject
 from threestudio.utils.config import ConfigError
-from threestudio.utils.misc import cleanup
 from threestudio.utils.ops import shifted_expotional_decay
 from torch import Tensor
 
@@ -289,7 +288,7 @@ class PromptProcessor(BaseObject):
     def _compute(self, prompts: list[str]) -> dict[str, Embedded]:
         self.ignored: dict[str, str] = {}
         embeddings = self.get_text_embeddings(prompts, [])[0]
-        cleanup()
+        torch.cuda.empty_cache()  # of the text encoder, which is freed
         return {
             prompt: Embedded(embedding, self.ignored.get(prompt, ""))
             for prompt, embedding in zip(prompts, embeddings, strict=True)

@@ -71,8 +71,9 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         self.tokenizer = self._attempt(
             "tokenizer", lambda: AutoTokenizer.from_pretrained(os.path.join(folder, "tokenizer"))
         )
-        encoder = self._attempt("text_encoder", lambda: self._load_encoder(CLIPTextModel, folder))
-        self.text_encoder = encoder.to(self.device).eval().requires_grad_(False)
+        # no local name for it: the first import of transformers leaves a reference cycle with this frame
+        self.text_encoder = self._attempt("text_encoder", lambda: self._load_encoder(CLIPTextModel, folder))
+        self.text_encoder.to(self.device).eval().requires_grad_(False)
 
     def _folder(self) -> str:
         model = self.cfg.pretrained_model_name_or_path
