@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 import launch
 
 CONFIGS = Path(__file__).parents[2] / "configs"
+NO_CACHE = "system.prompt_processor.use_cache=false"
 SMALL = (
     *("use_timestamp=false", "system.geometry.sizes=[4,8]", "system.renderer.num_samples_per_ray=16"),
     *("data.batch_size=2", "data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
@@ -18,14 +21,31 @@ SMALL = (
 
 
 @pytest.fixture
-def train(random_pipeline, tmp_path, monkeypatch):
+def train(random_pipeline, tmp_path):
     """Train a config, briefly, by the launcher; returns the run's folder."""
-    monkeypatch.chdir(tmp_path)
+    return trainer(random_pipeline, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def train_once(random_pipeline, tmp_path_factory):
+    """As `train`, for runs that several tests look at."""
+    torch.set_num_threads(1)  # as in every test, whose results are compared with these
+    return trainer(random_pipeline, tmp_path_factory.mktemp("runs"))
+
+
+def trainer(random_pipeline: Path, folder: Path) -> Callable[..., Path]:
+    """Return a function that trains a config in a folder; results lie in its `outputs`."""
     model = f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}"
 
     def run(config: str, *overrides: str, tag: str = "run", status: int = 0) -> Path:
-        arguments = ["--config", str(CONFIGS / config), "--train", *SMALL, model, f"tag={tag}", *overrides]
+        own = (
+            model,
+            "system.prompt_processor.use_cache=false",
+            f"exp_root_dir={folder}/outputs",
+            f"tag={tag}",
+        )
+        arguments = ["--config", str(CONFIGS / config), "--train", *SMALL, *own, *overrides]
         assert launch.main(arguments) == status
-        return Path("outputs", config.removesuffix(".yaml"), tag)
+        return Path(folder, "outputs", config.removesuffix(".yaml"), tag)
 
     return run

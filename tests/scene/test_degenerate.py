@@ -48,9 +48,15 @@ def test_cameras_that_cannot_be_are_one_line(train, capsys, setting, message):
     assert message in told(capsys)
 
 
-def test_a_batch_of_three_trains(train):
-    run = train("msd-nerf-tiny.yaml", *TINY, "data.n_cameras=6", "data.batch_size=3")
-    assert (run / "ckpts" / "last.ckpt").is_file()
+@pytest.fixture(scope="module")
+def opaque(train_once):
+    """A run of a ball that nothing shines through, with three cameras a batch."""
+    ball = ("system.geometry.density_blob_scale=1000", "system.geometry.density_blob_std=1e6")
+    return train_once("msd-nerf-tiny.yaml", *TINY, *ball, "data.n_cameras=6", "data.batch_size=3")
+
+
+def test_a_batch_of_three_trains(opaque):
+    assert (opaque / "ckpts" / "last.ckpt").is_file()
 
 
 @pytest.mark.parametrize(
@@ -93,11 +99,9 @@ def test_an_empty_volume_trains_and_cannot_be_exported(train, capsys):
     assert (run / "ckpts" / "last.ckpt").read_bytes() == saved
 
 
-def test_an_opaque_volume_trains_and_its_mesh_is_the_ball(train):
-    opaque = ("density_blob_scale=1000", "density_blob_std=1e6")
-    run = train("msd-nerf-tiny.yaml", *TINY, *(f"system.geometry.{one}" for one in opaque))
-    assert export(run) == 0
-    mesh = load_mesh(run / "save" / "it2-export" / "model.glb")
+def test_an_opaque_volume_trains_and_its_mesh_is_the_ball(opaque):
+    assert export(opaque) == 0
+    mesh = load_mesh(opaque / "save" / "it2-export" / "model.glb")
     assert mesh.vertices.max() == pytest.approx(0.68, abs=0.06)
 
 

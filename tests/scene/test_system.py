@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from types import SimpleNamespace
 
 import imageio.v3 as iio
@@ -17,7 +18,10 @@ from threestudio_msd.scene import SceneMixin
 import launch
 from launcher.viewer import Look
 
-MSD = ("data.n_cameras=4",)
+MSD = (
+    *("data.n_cameras=4", "system.guidance.refresh_every=2", "trainer.log_every_n_steps=1"),
+    *("checkpoint.every_n_train_steps=2", "trainer.val_check_interval=4"),
+)
 
 
 def logged(run):
@@ -25,8 +29,17 @@ def logged(run):
         return [row for row in csv.DictReader(file) if row["train/loss_msd"]]
 
 
-def test_a_run_leaves_pictures_a_turn_and_a_mesh(train):
-    run = train("msd-nerf-tiny.yaml", *MSD, "trainer.log_every_n_steps=1")
+@pytest.fixture(scope="module")
+def run(train_once):
+    """Four steps: two batches of two cameras, twice."""
+    return train_once("msd-nerf-tiny.yaml", *MSD)
+
+
+def weights(run):
+    return torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_run_leaves_pictures_a_turn_and_a_mesh(run):
     assert Image.open(run / "save" / "it4-0.png").size == (32, 16)  # colour and opacity
     assert len(iio.imread(run / "save" / "it4-test.mp4")) == 2
     config, checkpoint = run / "configs" / "parsed.yaml", run / "ckpts" / "last.ckpt"
@@ -37,28 +50,20 @@ def test_a_run_leaves_pictures_a_turn_and_a_mesh(train):
         assert mesh.visual.vertex_colors[:, :3].std(0).max() > 0
 
 
-def test_targets_are_kept_for_each_camera(train):
-    run = train("msd-nerf-tiny.yaml", *MSD, "system.guidance.refresh_every=2", "trainer.log_every_n_steps=1")
+def test_targets_are_kept_for_each_camera(run):
     calls = [float(row["train/nfe"]) for row in logged(run)]
     assert calls == [2, 4, 4, 4]  # two batches of two cameras, each estimated at its first visit of two
     state = torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["guidance"]
     assert sorted(state["kept"]) == [0, 1, 2, 3]
 
 
-def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(train):
-    settings = (
-        *MSD,
-        "checkpoint.every_n_train_steps=3",
-        "trainer.max_steps=6",
-        "trainer.val_check_interval=3",
-    )
-    folder = train("msd-nerf-tiny.yaml", *settings)
-    one = torch.load(folder / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
-    (half,) = folder.glob("ckpts/*step=3.ckpt")
-    train("msd-nerf-tiny.yaml", *settings, f"resume={half}")
-    other = torch.load(folder / "ckpts" / "last.ckpt", weights_only=True)["state_dict"]
-    assert one.keys() == other.keys()
-    assert all(torch.equal(one[name], other[name]) for name in one)
+def test_a_resumed_run_ends_bit_for_bit_where_an_unbroken_one_does(run, train, tmp_path):
+    shutil.copytree(run.parents[1], tmp_path / "outputs")  # a run is resumed in its folder
+    (half,) = tmp_path.glob("outputs/*/run/ckpts/*step=2.ckpt")
+    resumed = weights(train("msd-nerf-tiny.yaml", *MSD, f"resume={half}"))
+    unbroken = weights(run)
+    assert unbroken.keys() == resumed.keys()
+    assert all(torch.equal(unbroken[name], resumed[name]) for name in unbroken)
 
 
 class Page:
@@ -81,14 +86,11 @@ class Page:
         assert self.pictures
 
 
-def test_a_run_that_is_watched_is_the_same_run(train, monkeypatch):
+def test_a_run_that_is_watched_is_the_same_run(run, train, monkeypatch):
     monkeypatch.setattr("launcher.viewer.ViserPage", Page)
     monkeypatch.setattr("launcher.checks.config.is_importable", lambda module: True)
-    ends = []
-    for tag, watched in (("alone", ()), ("watched", ("--viewer", "8123"))):
-        run = train("msd-nerf-tiny.yaml", *MSD, *watched, tag=tag)
-        ends.append(torch.load(run / "ckpts" / "last.ckpt", weights_only=True)["state_dict"])
-    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[0])
+    alone, watched = weights(run), weights(train("msd-nerf-tiny.yaml", *MSD, "--viewer", "8123"))
+    assert all(torch.equal(alone[name], watched[name]) for name in alone)
 
 
 class Host:
