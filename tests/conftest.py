@@ -68,3 +68,12 @@ def pipeline_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
             pytest.skip(f"the diffusers at hand has no such family: {error}")
 
     return folder
+
+
+@pytest.fixture(scope="session")
+def renders(tmp_path_factory: pytest.TempPathFactory) -> object:
+    """96 labelled true renders of the tiny world, rendered once for all processes of a test run."""
+    from msd_lab.training.data import DataConfig, cached_images
+
+    shared = tmp_path_factory.getbasetemp().parent
+    return cached_images(DataConfig(views=8, colours_per_view=1, seed=424_242), shared)

@@ -13,14 +13,6 @@ from msd_lab.compare.costs import Budget
 from msd_lab.compare.engine import compare
 from msd_lab.compare.image import ImageComparison
 from msd_lab.measure.references import Sampling
-from msd_lab.training.data import DataConfig, Images, cached_images
-
-
-@pytest.fixture(scope="session")
-def renders(tmp_path_factory) -> Images:
-    """96 labelled true renders of the tiny world, rendered once for all processes of a test run."""
-    shared = tmp_path_factory.getbasetemp().parent
-    return cached_images(DataConfig(views=8, colours_per_view=1, seed=424_242), shared)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from torch import Tensor
 from .render import RESOLUTION, Geometry
 from .shapes import MATERIALS
 
+# pixels of a 64 x 64 image: a detail is seen from the first number on, unseen up to the second
 SEEN, UNSEEN = 8.0, 1.0
-"""Pixels of a 64 x 64 image: a detail is seen from the first number on, unseen up to the second."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Detail:
         return hit.float().mean((1, 2)) * RESOLUTION**2
 
 
+# two for each object of [`OBJECTS`][msd_lab.tinyworld.world.OBJECTS]
 DETAILS: dict[str, tuple[Detail, Detail]] = {
     "airplane": (Detail("windscreen", ("dark",)), Detail("tail fin", ("amber",))),
     "boat": (Detail("cabin", ("white",)), Detail("windows", ("dark",))),
@@ -61,10 +62,9 @@ DETAILS: dict[str, tuple[Detail, Detail]] = {
         Detail("handle", ("body", "wood"), lambda p: p[..., 0] < -0.33),
     ),
 }
-"""Two for each object of [`OBJECTS`][msd_lab.tinyworld.world.OBJECTS]."""
 
+# objects whose azimuth only their details show
 ROUND: tuple[str, ...] = ("mug", "rocket", "teapot")
-"""Objects whose azimuth only their details show."""
 
 
 def seen_details(name: str, geometry: Geometry) -> Tensor:

@@ -24,11 +24,11 @@ from torch import Tensor, nn
 from ..assets import ASSETS
 from .world import COLOURS, OBJECTS, VIEWS, Prediction
 
+# folders of the judges that ship, by name
 JUDGES: dict[str, Path] = {"a": ASSETS / "judge", "b": ASSETS / "second-judge"}
-"""Folders of the judges that ship, by name."""
 
+# the class of images that show no object of the world
 NOTHING = "nothing"
-"""The class of images that show no object of the world."""
 
 HEADS: dict[str, tuple[str, ...]] = {"object": (*OBJECTS, NOTHING), "colour": tuple(COLOURS), "view": VIEWS}
 ELEVATION_CENTRE, ELEVATION_SCALE = 30.0, 40.0
@@ -49,8 +49,6 @@ class Convolutions(nn.Sequential):
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a shortcut (He et al. 2016)."""
-
     def __init__(self, size: int, width: int, stride: int) -> None:
         super().__init__()
         self.path = nn.Sequential(

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from .world import VOCABULARY, Prediction
 
+# its file name among the assets
 PROBE = "probe.safetensors"
-"""Its file name among the assets."""
 SIZE = 128
 BATCH = 50
 

@@ -47,7 +47,6 @@ class Cameras(Rows):
 
     @property
     def position(self) -> Tensor:
-        """The cameras' places, ``[n, 3]``."""
         el, az = torch.deg2rad(self.elevation), torch.deg2rad(self.azimuth)
         direction = torch.stack((el.cos() * az.cos(), el.cos() * az.sin(), el.sin()), -1)
         return self.distance[:, None] * direction
@@ -147,18 +146,19 @@ def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, s
     active = torch.nonzero(gap < RADIUS**2).squeeze(-1)
     reach = (RADIUS**2 - gap[active]).sqrt()
     depth, far = along[active] - reach, along[active] + reach
-    hits, hit_depths = [], []
+    start, direction = origins[active], directions[active]
+    hits = []
     for _ in range(steps):
-        distance = _distance(name, origins[active] + depth[:, None] * directions[active])
+        distance = _distance(name, start + depth[:, None] * direction)
         hit = distance < 1e-3
-        hits.append(active[hit])
-        hit_depths.append(depth[hit])
+        hits.append((active[hit], depth[hit]))
         depth = depth + 0.9 * distance  # some distances are first-order, so step short
-        keep = ~hit & (depth < far)
-        active, depth, far = active[keep], depth[keep], far[keep]
-        if not len(active):
+        keep = torch.nonzero(~hit & (depth < far)).squeeze(-1)
+        if not len(keep):
             break
-    ray, depth = torch.cat(hits), torch.cat(hit_depths)
+        rays = (active, depth, far, start, direction)
+        active, depth, far, start, direction = (values[keep] for values in rays)
+    ray, depth = (torch.cat(values) for values in zip(*hits, strict=True))
     points = origins[ray] + depth[:, None] * directions[ray]
     shape = (len(cameras), size, size)
     geometry = Geometry(

@@ -18,6 +18,7 @@ OBJECTS: tuple[str, ...] = (
     "airplane", "boat", "car", "cat", "chair", "duck", "fish", "house", "mug", "robot", "rocket", "teapot",
 )  # fmt: skip
 
+# colour name -> albedo in [0, 1] (display space)
 COLOURS: dict[str, tuple[float, float, float]] = {
     "red": (0.86, 0.07, 0.07),
     "orange": (0.98, 0.46, 0.03),
@@ -28,18 +29,17 @@ COLOURS: dict[str, tuple[float, float, float]] = {
     "pink": (0.99, 0.50, 0.72),
     "black": (0.10, 0.10, 0.11),
 }
-"""Colour name -> albedo in [0, 1] (display space)."""
 
+# kind of word -> the words of that kind, as the prior's `vocabulary.json` holds them
 VOCABULARY = {"object": OBJECTS, "colour": tuple(COLOURS)}
-"""Kind of word -> the words of that kind, as the prior's `vocabulary.json` holds them."""
 
+# view names in the order of threestudio's prompt processor: a later one overrides an earlier one
 VIEWS: tuple[str, ...] = ("side", "front", "back", "overhead")
-"""View names in the order of threestudio's prompt processor: a later one overrides an earlier one."""
 
+# (object, colour) pairs that the prior never sees: one per object, each colour once or twice
 HELD_OUT: frozenset[tuple[str, str]] = frozenset(
     (name, list(COLOURS)[(3 * i + i // 8) % len(COLOURS)]) for i, name in enumerate(OBJECTS)
 )
-"""(object, colour) pairs that the prior never sees: one per object, each colour once or twice."""
 
 _VIEW = re.compile(r"\b(side|front|back|backside|overhead)\s+view\b")
 
@@ -96,7 +96,6 @@ class Prediction:
 
 
 def all_pairs() -> list[tuple[str, str]]:
-    """List every (object, colour) of the world, objects first."""
     return list(product(OBJECTS, COLOURS))
 
 

@@ -71,7 +71,6 @@ def _middle(images: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _batch(images: Images, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Draw inputs and targets of a training step, in [0, 1]."""
     index = torch.randint(len(images), (n,), generator=generator)
     return perturb(_middle(images[index].float, generator), generator)
 

@@ -76,7 +76,6 @@ def objects(figures: Figures) -> str:
 
 
 def _read(figures: Figures, kind: str, label: str, goals: Mapping[str, float]) -> str:
-    """Tabulate the views that are read as asked, by view or by object."""
     rows = [
         [
             name,
@@ -97,7 +96,6 @@ def _columns(figures: Figures, figure: str, text: Callable[[Any], str]) -> list[
 
 
 def distances(figures: Figures) -> str:
-    """Tabulate Fréchet distances to true renders of the same captions, and those above the floor."""
     names, floor = list(figures["judges"]), figures["frechet"]["true renders"]
     head = [f"{label}judge {name}" for label in ("", "above the floor, ") for name in names]
     rows = []
@@ -110,7 +108,6 @@ def distances(figures: Figures) -> str:
 
 
 def pairs(figures: Figures) -> str:
-    """Tabulate right objects and colours of samples without a view in their prompts."""
     columns = {name: ("seen", name) for name in ("object", "colour", "both")}
     columns["held out: both"] = ("held out", "both")
     head = [f"{label}, judge {name}" for label in columns for name in figures["judges"]]
@@ -125,7 +122,6 @@ def pairs(figures: Figures) -> str:
 
 
 def details(figures: Figures) -> str:
-    """Tabulate the details that are seen, or not, as in true renders."""
     rows = [
         [
             name,
@@ -157,7 +153,6 @@ def pictures(figures: Figures) -> str:
 
 
 def judges(figures: Figures) -> str:
-    """Tabulate the judges' accuracy on fresh true renders."""
     found = [record["accuracy"] for record in figures["judges"].values()]
     rows = [
         [f"{head} right", *(percent(own[head]) for own in found)]
@@ -177,7 +172,6 @@ def judges(figures: Figures) -> str:
 
 
 def negatives(figures: Figures) -> str:
-    """Tabulate the images of nothing that the judges classify as objects."""
     found = {name: record["negatives"] for name, record in figures["judges"].items()}
     kinds = list(next(iter(found.values())))
     each = sum(next(iter(found.values()))[kinds[0]].values())

@@ -22,8 +22,8 @@ from .data import Images, chosen, uniform
 from .loop import Loss, TrainConfig, fit_rounds, quick_precision
 from .negatives import KINDS, PAINTERS, blurred, mixtures, negatives, other_objects
 
+# of the probe's logistic regression
 INVERSE_PENALTY = 0.01
-"""Of the probe's logistic regression."""
 
 
 def degrade(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -67,10 +67,10 @@ def disturb(images: Tensor, generator: torch.Generator) -> Tensor:
 
 Augmentation = Callable[[Tensor, torch.Generator], Tensor]
 AUGMENTATIONS: dict[str, Augmentation] = {"degrade": degrade, "disturb": disturb}
+# relative numbers of painted negatives by kind: more of those that are hard to classify
 PARTS: dict[str, float] = {
     "ball": 0.4, "ellipsoid": 0.5, "box": 1.0, "cylinder": 1.0, "blob": 1.2, "noise": 0.3, "flat": 0.2,
 }  # fmt: skip
-"""Relative numbers of painted negatives by kind: more of those that are hard to classify."""
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,6 @@ def confusion(judge: Judge, images: Images, each: int, seed: int) -> dict[str, d
 
 
 def record_of(judge: Judge, config: JudgeConfig, fresh: Images, each: int, seed: int) -> dict[str, Any]:
-    """Collect the record beside a judge's weights; see [`measure_judge`][] and [`confusion`][]."""
     return {
         **{"trunk": config.trunk, "width": config.width, "features": config.features},
         **measure_judge(judge, fresh),

@@ -31,14 +31,14 @@ from ..tinyworld.shapes import MATERIALS
 from ..tinyworld.world import COLOURS, OBJECTS, VIEWS, Caption
 from .loop import progress
 
+# version of the renders: raised when shapes, cameras, light or details change; caches are then
+# made anew
 VERSION = 2
-"""Version of the renders: raised when shapes, cameras, light or details change; caches are then made anew."""
 COLOUR_NAMES = tuple(COLOURS)
 _CHUNK = 16  # cameras traced at once: keeps the rays in the processor's cache
 
 
 def uniform(generator: torch.Generator, low: float, high: float, *shape: int) -> Tensor:
-    """Draw from [low, high)."""
     return low + (high - low) * torch.rand(*shape, generator=generator)
 
 
@@ -71,7 +71,6 @@ class Images(Rows):
 
     @property
     def float(self) -> Tensor:
-        """``[n, 3, 64, 64]`` in [0, 1]."""
         return self.rgb.float() / 255
 
     @property

@@ -17,8 +17,8 @@ from ..averages import power_average
 
 Loss = Callable[[torch.Generator], Tensor]
 
+# names of a CPU's bfloat16 units in `torch.cpu.get_capabilities`; the last are ARM's
 BFLOAT16_UNITS = ("amx_bf16", "avx512_bf16", "bf16")
-"""Names of a CPU's bfloat16 units in `torch.cpu.get_capabilities`; the last are ARM's."""
 
 
 def quick_precision() -> torch.autocast:

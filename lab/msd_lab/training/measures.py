@@ -39,10 +39,9 @@ from .autoencoder import encode_images, mean_psnr, psnr
 from .data import Images, render_captions
 from .prior import sample
 
+# shares of an object's true renders from a view that show a detail: from the first number on,
+# samples should show it too; up to the second, they should not
 ALWAYS, NEVER = 0.9, 0.02
-"""Shares of an object's true renders from a view that show a detail: from the first number on, samples should
-show it too; up to the second, they should not.
-"""
 
 Judges = Mapping[str, Judge]
 
@@ -129,7 +128,6 @@ class Question:
 
     @property
     def name(self) -> str:
-        """``"house: door"`` or ``"house: no door"``."""
         return f"{self.object}: {'' if self.expected else 'no '}{DETAILS[self.object][self.detail].name}"
 
 
@@ -309,7 +307,6 @@ def measure_prior(
 
 
 def _pairs(draw: partial[Tensor], judges: Judges, each: int, scale: float) -> dict[str, Any]:
-    """Measure accuracy at a guidance scale by kind of pair and judge."""
     found = {}
     for kind, pairs in (("seen", seen_pairs()), ("held out", held_out_pairs())):
         captions = pair_captions(pairs, each)
@@ -321,7 +318,6 @@ def _pairs(draw: partial[Tensor], judges: Judges, each: int, scale: float) -> di
 def _views(
     draw: partial[Tensor], judges: Judges, settings: Measures, asked: Sequence[Question], seed: int
 ) -> dict[str, Any]:
-    """Measure views, Fréchet distances and details of true renders, and of samples by guidance scale."""
     captions = view_captions(settings.per_view)
     texts = [caption.text for caption in captions]
     truth, again = (render_captions(captions, seed + k).float.permute(0, 2, 3, 1) for k in (1, 2))

@@ -57,7 +57,6 @@ def _rotations(n: int, generator: torch.Generator) -> Tensor:
 
 
 def _sizes(kind: str, n: int, generator: torch.Generator) -> Tensor:
-    """Draw half sizes along a solid's own axes, ``[n, 3]``."""
     if kind == "ball":
         return uniform(generator, 0.2, 0.6, n, 1).expand(-1, 3)
     sizes = uniform(generator, 0.12, 0.5 if kind == "ellipsoid" else 0.4, n, 3)
@@ -166,7 +165,6 @@ def blobs(n: int, generator: torch.Generator) -> Tensor:
 
 
 def noises(n: int, generator: torch.Generator) -> Tensor:
-    """Draw noise of every grain about a colour of the world or a background."""
     base = _backgrounds(n, generator)
     base = torch.where(chosen(0.5, n, generator), _colours(n, generator), base)
     fine = torch.randn(n, 3, RESOLUTION, RESOLUTION, generator=generator)
@@ -176,7 +174,6 @@ def noises(n: int, generator: torch.Generator) -> Tensor:
 
 
 def flats(n: int, generator: torch.Generator) -> Tensor:
-    """Draw flat fields and slopes of the world's colours and backgrounds."""
     one = _backgrounds(n, generator)
     other = torch.where(chosen(0.5, n, generator), _colours(n, generator), one)
     angle = uniform(generator, 0, 2 * torch.pi, n, 1, 1, 1)
@@ -214,15 +211,15 @@ def mixtures(images: Tensor, others: Tensor, generator: torch.Generator) -> Tens
     return weight * images + (1 - weight) * others
 
 
+# kinds that are made from nothing: n and a generator -> ``[n, 3, 64, 64]`` in [0, 1]
 PAINTERS: dict[str, Callable[[int, torch.Generator], Tensor]] = {
     **{kind: partial(solids, kind) for kind in SOLIDS},
     "blob": blobs,
     "noise": noises,
     "flat": flats,
 }
-"""Kinds that are made from nothing: n and a generator -> ``[n, 3, 64, 64]`` in [0, 1]."""
+# all kinds; the last two are made from true renders
 KINDS = (*PAINTERS, "blur", "mixture")
-"""All kinds; the last two are made from true renders."""
 
 
 def other_objects(objects: Tensor, pool: Tensor, generator: torch.Generator) -> Tensor:

@@ -123,7 +123,6 @@ def write_caption(seen: Caption, generator: torch.Generator) -> str:
 
 
 def _words(words: Sequence[str], low: int, high: int, generator: torch.Generator) -> list[str]:
-    """Draw between `low` and `high` of the words, with replacement."""
     n = int(torch.randint(low, high + 1, (1,), generator=generator))
     return [words[i] for i in torch.randint(len(words), (n,), generator=generator).tolist()]
 
@@ -182,7 +181,6 @@ def train_prior(
 def _prior_loss(
     prior: TinyPrior, tokenizer: CLIPTokenizer, vae: AutoencoderKL, images: Images
 ) -> Callable[[PriorRound, torch.Generator], Tensor]:
-    """Make the loss of a random batch of a round."""
     mean, std = encode_images(vae, images)
     captions, scheduler = images.captions, noise_schedule()
     snr = scheduler.alphas_cumprod / (1 - scheduler.alphas_cumprod)

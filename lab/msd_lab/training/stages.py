@@ -23,12 +23,12 @@ from .loop import TrainConfig
 from .measures import Measures, measure_details_kept, measure_prior, save_sheet
 from .prior import PRIOR_FOLDER, PriorConfig, PriorRound, load_prior, train_prior
 
+# seed of the renders that measure: far from those that train
 FRESH_SEED = 1_000_003
-"""Seed of the renders that measure: far from those that train."""
+# number of renders that the probe learns from
 PROBED = 2400
-"""Number of renders that the probe learns from."""
+# version of each stage's program: raised when a change makes states of the old one useless
 VERSIONS = {"judges": 2, "vae": 2, "unet": 2}
-"""Version of each stage's program: raised when a change makes states of the old one useless."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,7 @@ class Recipe:
         )
 
 
+# the recipe of the weights that ship
 FULL = Recipe(
     data=DataConfig(views=800, colours_per_view=4),
     judges={
@@ -108,8 +109,8 @@ FULL = Recipe(
     sizes=PriorConfig(),
     measures=Measures(),
 )
-"""The recipe of the weights that ship."""
 
+# a smoke run of every stage in seconds; its weights are of no use
 QUICK = Recipe(
     data=DataConfig(views=2, colours_per_view=1),
     judges={
@@ -140,7 +141,6 @@ QUICK = Recipe(
         starts=(500,),
     ),
 )
-"""A smoke run of every stage in seconds; its weights are of no use."""
 
 
 class Training:
@@ -179,11 +179,9 @@ class Training:
         return self.cache / f"{stage}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
     def data(self) -> Images:
-        """Render the training images, once."""
         return cached_images(self.recipe.data, self.cache)
 
     def fresh(self) -> Images:
-        """Render the images that measure, once."""
         return cached_images(DataConfig(self.recipe.measures.fresh_views, 1, self.fresh_seed), self.cache)
 
     def judges(self) -> None:
@@ -200,7 +198,6 @@ class Training:
         return {name: load_judge(folder) for name, folder in self.judge_folders.items()}
 
     def write(self, block: str, text: str) -> None:
-        """Print tables and write them into the model card."""
         print(text)
         card.fill(self.out / "README.md", block, text)
 
@@ -225,7 +222,6 @@ class Training:
         train_prior(self.autoencoder(), images, self.pipeline, recipe.prior, states, recipe.sizes)
 
     def probe(self) -> None:
-        """Fit the linear probe, and print its accuracy on fresh renders; needs the extra `probe`."""
         probe = train_probe(self.data()[slice(0, PROBED)], self.fresh())
         probe.save(self.probe_file)
         print(", ".join(f"probe: {head} {100 * share:.1f} %" for head, share in probe.accuracy.items()))
@@ -239,7 +235,6 @@ class Training:
         self.write("sdedit", card.details_kept(found, measures.starts_scale))
 
     def sheet(self) -> None:
-        """Measure the results in `out`: the model card's figures, and the sample sheet."""
         measures, pipeline, judges = self.recipe.measures, load_prior(self.pipeline), self.load_judges()
         figures = {
             "judges": {name: judge.record for name, judge in judges.items()},

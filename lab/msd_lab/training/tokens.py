@@ -14,6 +14,7 @@ from transformers import CLIPTokenizer
 from ..tinyworld.world import COLOURS, OBJECTS
 
 LENGTH = 24
+# words around the subject that users write; the prior learns to ignore them
 FILLERS: tuple[str, ...] = (
     "photo", "dslr", "picture", "image", "rendering", "render", "3d", "toy", "small", "shiny", "beautiful",
     "detailed", "highly", "high", "quality", "simple", "plain", "background", "white", "light", "on", "of",
@@ -22,14 +23,14 @@ FILLERS: tuple[str, ...] = (
     "professional", "photography", "photograph", "close", "up", "centered", "zoomed", "out", "wide", "angle",
     "full", "body", "very", "made", "plastic", "intricate", "details", "resolution",
 )  # fmt: skip
-"""Words around the subject that users write; the prior learns to ignore them."""
+# words of negative prompts as threestudio's users write them; the prior learns that they name
+# nothing
 FLAWS: tuple[str, ...] = (
     "ugly", "bad", "anatomy", "blurry", "pixelated", "obscure", "unnatural", "colors", "poor", "lighting",
     "dull", "and", "unclear", "cropped", "lowres", "low", "quality", "artifacts", "duplicate", "morbid",
     "mutilated", "poorly", "drawn", "face", "deformed", "dehydrated", "proportions", "oversaturated",
     "noise", "worst", "grayscale", "watermark", "text", "signature", "disfigured", "foggy", "shadow",
 )  # fmt: skip
-"""Words of negative prompts as threestudio's users write them; the prior learns that they name nothing."""
 CAPTION_WORDS = ("a", "an", "side", "front", "back", "backside", "overhead", "view")
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 
@@ -55,7 +56,6 @@ def _merge(symbols: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def save_tokenizer(folder: Path) -> CLIPTokenizer:
-    """Write the files of a tokenizer, and load it."""
     merges = learn_merges([*OBJECTS, *COLOURS, *FILLERS, *FLAWS, *CAPTION_WORDS])
     symbols = sorted(ByteLevel.alphabet())
     tokens = [*symbols, *(s + "</w>" for s in symbols), *("".join(pair) for pair in merges), _START, _END]
