@@ -1,4 +1,4 @@
-"""What the tests of several modules share: comparisons without a prior."""
+"""Fixtures that the laboratory's tests share: comparisons without a prior."""
 
 from __future__ import annotations
 

@@ -212,7 +212,7 @@ SHAPES: dict[str, Callable[[Tensor, Tensor], list[Part]]] = {
         (ellipsoid(p, (0.45, 0, -0.07), (0.06, 0.09, 0.055)), "white"),
         (capsule(m, (0.05, 0.15, -0.06), (-0.10, 0.25, -0.12), 0.045, 0.03), "shade"),
     ],
-    # a house: roof, white eaves, chimney; a door and two windows in front, round ones beside, a wide one behind
+    # a house: roof, white eaves, chimney; door and two windows in front, round ones beside, a wide one behind
     "house": lambda p, m: [
         (box(p, (0.0, 0, -0.16), (0.32, 0.34, 0.28)), "body"),
         (_roof(p), "shade"),
