@@ -3,7 +3,7 @@ import re
 import imageio.v3 as imageio
 import pytest
 from msd_lab.toy import annealing, scan, stopping
-from msd_lab.toy.densities import fractal
+from msd_lab.toy.densities import eight_gaussians
 from msd_lab.toy.experiment import run
 from msd_lab.toy.experiments import EXPERIMENTS, named
 from msd_lab.toy.problems import TABLE1, Problem
@@ -23,12 +23,12 @@ def test_every_published_figure_belongs_to_a_column_and_a_row():
 
 
 def test_table_1_states_what_bounds_a_figure(experiment, tiny, tmp_path):
-    table1 = experiment("table1", methods=named("DDIM", "MSD tweedie"), problems=FRACTAL)
-    found = run(table1, tiny, 1, tmp_path)
+    few = experiment("table1", methods=named("DDIM", "MSD tweedie"), problems=[Problem("8gaussians")])
+    found = run(few, tiny, 1, tmp_path)
     assert {m.method for m in found.measurements} == {"DDIM", "MSD tweedie"}
-    bound = float(re.search(r"fractal (-\d\.\d\d) and [01]\.\d{3}\.$", found.text)[1])
-    tree = fractal()
-    assert bound == pytest.approx(-float(tree.logp(tree.grid(400)).max()), abs=0.05)
+    bound = float(re.search(r"8gaussians (-?\d\.\d\d) and [01]\.\d{3}\.$", found.text)[1])
+    density = eight_gaussians()
+    assert bound == pytest.approx(-float(density.logp(density.grid(400)).max()), abs=0.05)
     assert min(m.mean for m in found.measurements if m.metric == "nll") >= bound
 
 
@@ -65,9 +65,10 @@ def test_the_biases_have_a_row_a_sampler_and_number_of_steps(experiment, tiny, t
 
 
 def test_the_frontier_is_a_table_and_a_picture(experiment, tiny, tmp_path):
-    found = run(experiment("frontier"), tiny, 3, tmp_path)
-    assert len({(m.problem, m.method) for m in found.measurements}) == 8
-    nll = {m.method: m.mean for m in found.measurements if (m.problem, m.metric) == (*FRACTAL, "nll")}
+    problems = [Problem("8gaussians", kind) for kind in ("ideal", "learned")]
+    found = run(experiment("frontier", problems=problems), tiny, 3, tmp_path)
+    assert len({(m.problem, m.method) for m in found.measurements}) == 4
+    nll = {m.method: m.mean for m in found.measurements if (m.problem, m.metric) == (problems[0], "nll")}
     assert list(nll) == ["λ from 0.2", "λ from 0.6"] and len(set(nll.values())) == 2
     assert {m.seeds for m in found.measurements} == {1}
     ((file, caption),) = found.pictures
@@ -96,9 +97,11 @@ def test_paths_are_two_animations(experiment, tiny, tmp_path):
 
 
 def test_the_landscapes_share_of_curl_is_measured(experiment, tiny, tmp_path):
-    found = run(experiment("landscape"), tiny, 1, tmp_path)
-    rows = ["SDS", "VSD", "SDI", "MSD, λ = 0.12", "MSD, λ = 0.03"]
-    assert [m.method for m in found.measurements] == 2 * rows
+    (batch,) = experiment("landscape").batches
+    assert list(batch.methods) == ["SDS", "VSD", "SDI", "MSD, λ = 0.12", "MSD, λ = 0.03"]
+    two = {name: batch.methods[name] for name in ("VSD", "MSD, λ = 0.03")}
+    found = run(experiment("landscape", methods=two), tiny, 1, tmp_path)
+    assert [m.method for m in found.measurements] == 2 * list(two)
     assert all(0 <= m.mean <= 1 and m.metric == "curl" for m in found.measurements)
     assert {m.problem for m in found.measurements} == {*FRACTAL, Problem("fractal", "learned")}
     assert [file.name for file, _ in found.pictures] == ["landscape-ideal.png", "landscape-learned.png"]
@@ -114,6 +117,7 @@ def test_bandwidth_is_a_picture(experiment, tiny, tmp_path):
 
 def test_annealing_prints_a_law_and_draws_it(experiment, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(annealing, "LEVELS", (1, 2))
+    monkeypatch.setattr(annealing, "MOST", 64)
     monkeypatch.setattr(annealing, "SEPARATIONS", (3.0, 4.0))
     found = run(experiment("annealing"), tiny, 1, tmp_path)
     ((file, _),) = found.pictures

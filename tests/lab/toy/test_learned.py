@@ -35,15 +35,16 @@ def test_rows_have_unit_norm_after_training(density):
 
 
 def test_the_cache_is_used_and_keyed_by_content(density, tmp_path, monkeypatch):
-    first = learned(density, SHORT, cache=tmp_path)
+    tiny = Training(width=8, steps=3, batch=16)
+    first = learned(density, tiny, cache=tmp_path)
     assert len(list(tmp_path.iterdir())) == 1
     monkeypatch.setattr(module, "train", None)  # a second training would fail
-    again = learned(density, SHORT, cache=tmp_path)
+    again = learned(density, tiny, cache=tmp_path)
     z = torch.zeros(1, 2)
     assert torch.equal(first.denoise(z, 0.2), again.denoise(z, 0.2))
     assert not any(parameter.requires_grad for parameter in again.parameters())
     other = mixture(density.means + 1e-3, torch.eye(2).expand(2, 2, 2) * 0.01)
-    assert module.fingerprint(other, SHORT) != module.fingerprint(density, SHORT)
+    assert module.fingerprint(other, tiny) != module.fingerprint(density, tiny)
     assert module.fingerprint(density, Training(seed=1)) != module.fingerprint(density, Training())
 
 
