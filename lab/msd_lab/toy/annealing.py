@@ -20,30 +20,30 @@ from threestudio_msd.distillation import (
 )
 
 from .densities import GaussianMixture, Points, mixture
-from .experiment import Measurement, Outcome, Scale
+from .experiment import Measurement, Outcome, Scale, over
 from .learned import Progress
 from .problems import SCHEDULE, Problem
 
+# Levels of branching; the ratio of the widest separation of modes to the narrowest is K = RATIO^levels.
 LEVELS = (1, 2, 3, 4, 5)
-"""Levels of branching; the ratio of the widest separation of modes to the narrowest is K = RATIO^levels."""
 RATIO = 4
+# Separations of two modes in units of their width.
 SEPARATIONS = (4.0, 5.0, 6.0, 7.0)
-"""Separations of two modes in units of their width."""
+# Steps after which a schedule is given up.
 MOST = 2048
-"""Steps after which a schedule is given up."""
+# Share of the starts that have to reach the highest mode.
 ARRIVED = 0.9
-"""Share of the starts that have to reach the highest mode."""
+# The function of K in which a schedule's steps are linear, by the least share spent at any one scale.
 FEATURES: dict[str, tuple[str, Callable[[float], float]]] = {
     "exponential": ("ln K", math.log),
     "adaptive": ("ln K", math.log),
     "cosine": ("√K", math.sqrt),
     "linear": ("K", float),
 }
-"""The function of K in which a schedule's steps are linear, by the least share spent at any one scale."""
 
 
 def nested(levels: int) -> GaussianMixture:
-    """A binary tree of modes of width 1, 0.7 to 0.3 at a fork, with separations from 4 to K times that."""
+    """A binary tree of modes of width 1, 0.7 to 0.3 at a fork, with separations from 4 to 4 K."""
     means, weights = torch.zeros(1, 2), torch.ones(1)
     for level in range(levels + 1):
         offset = torch.eye(2)[level % 2] * 2.0 * RATIO**level
@@ -65,7 +65,7 @@ def arrived(points: Points, density: GaussianMixture) -> float:
 
 
 def shifted(density: GaussianMixture, bandwidth: Bandwidth, steps: int) -> tuple[Points, int]:
-    """Exact mean shift of a start at every mode: the points after `steps`, or once an adaptive arrives."""
+    """Exact mean shift from every mode: the points after `steps`, or once an adaptive arrives."""
     msd, prior, noise = MSD(Tweedie(), bandwidth), PlainPrior(density.denoise, SCHEDULE), SharedNoise(0)
     y, state = density.means.clone(), msd.init(density.means)
     for step in range(steps):
@@ -97,25 +97,24 @@ def least_steps(density: GaussianMixture, bandwidth: Bandwidth) -> float:
 
 def schedule_steps(problem: Problem, name: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
     """Steps to the highest mode of a schedule, over the levels of the tree."""
-    figures = {}
-    for index, levels in enumerate(LEVELS):
-        ratio = RATIO**levels
-        steps = least_steps(nested(levels), schedule(name, ratio))
-        figures[f"steps to the highest mode at K = {ratio}"] = steps
-        progress(index + 1, len(LEVELS))
-    return Outcome(figures, 1)
+
+    def measure(levels: int) -> tuple[dict[str, float], int]:
+        steps = least_steps(nested(levels), schedule(name, RATIO**levels))
+        return {"steps to the highest mode": steps}, 1
+
+    return over({f" at K = {RATIO**levels}": levels for levels in LEVELS}, measure, progress)
 
 
 def escape_steps(
     problem: Problem, sampler: Posterior, seed: int, scale: Scale, progress: Progress
 ) -> Outcome:
-    """Median steps out of the lower of two modes, y following draws of the product at a bandwidth of 1."""
-    figures = {}
-    for index, separation in enumerate(SEPARATIONS):
+    """Median steps out of the lower of two modes by draws of the product at a bandwidth of 1."""
+
+    def measure(separation: float) -> tuple[dict[str, float], int]:
         steps = _escape(separation, sampler, SharedNoise(seed))
-        figures[f"median steps out of the lower mode at separation = {separation:g}"] = steps
-        progress(index + 1, len(SEPARATIONS))
-    return Outcome(figures, sampler.steps)
+        return {"median steps out of the lower mode": steps}, sampler.steps
+
+    return over({f" at separation = {x:g}": x for x in SEPARATIONS}, measure, progress)
 
 
 def _escape(separation: float, sampler: Posterior, noise: SharedNoise, points: int = 100) -> float:
@@ -132,18 +131,18 @@ def _escape(separation: float, sampler: Posterior, noise: SharedNoise, points: i
 
 
 def laws(measurements: list[Measurement]) -> dict[str, tuple[float, float, float]]:
-    """By schedule: steps = a + b f(K), fitted by least squares; a, b and the greatest relative residual.
+    """Fit steps = a + b f(K) by least squares: (a, b, greatest relative residual) by schedule.
 
-    f is the schedule's of `FEATURES`; for a constant bandwidth with draws it is the logarithm of the steps
-    that is linear, in K^2.
+    f is the schedule's of `FEATURES`. For a constant bandwidth with draws, the logarithm of
+    the steps is linear in K^2.
     """
     fitted = {}
     for method, points in curves(measurements).items():
         k, steps = map(np.array, points)
         if np.isfinite(steps).all():
             drawn = method not in FEATURES
-            x, y = (k**2, np.log(steps)) if drawn else (np.vectorize(FEATURES[method][1])(k), steps)
-            slope, offset = np.polyfit(x, y, 1)
+            x = k**2 if drawn else np.array([FEATURES[method][1](ratio) for ratio in k])
+            slope, offset = np.polyfit(x, np.log(steps) if drawn else steps, 1)
             model = np.exp(offset + slope * x) if drawn else offset + slope * x
             fitted[method] = (float(offset), float(slope), float(np.abs(model / steps - 1).max()))
     return fitted

@@ -14,17 +14,17 @@ from jaxtyping import Float
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+# Points of the plane, or of a space of d dimensions.
 Points = Float[Tensor, "N d"]
-"""Points of the plane, or of a space of d dimensions."""
 
+# One number a point.
 PerPoint = Float[Tensor, "N"]
-"""One number a point."""
 
+# A noise level sigma: a number, or one a point.
 Level = float | Float[Tensor, ""] | Float[Tensor, "N"]
-"""A noise level sigma: a number, or one a point."""
 
+# Point-component pairs held at a time: bounds the memory, and keeps a chunk within the processor's cache.
 PAIRS = 2**18
-"""Point-component pairs held at a time: bounds the memory, and keeps a chunk within the processor's cache."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -411,6 +411,7 @@ def letters() -> GaussianMixture:
     return replace(from_image(grey, size=64), name="letters")
 
 
+# Densities by name, each made once in a process.
 DENSITIES: dict[str, Callable[[], GaussianMixture]] = {
     "fractal": cache(fractal),
     "karras-fractal": cache(karras_fractal),
@@ -424,4 +425,3 @@ DENSITIES: dict[str, Callable[[], GaussianMixture]] = {
     "swissroll": cache(swissroll),
     "letters": cache(letters),
 }
-"""Densities by name, each made once in a process."""

@@ -1,4 +1,4 @@
-"""The toys' pictures: functions that draw a figure or write an animation; numbers come from elsewhere."""
+"""The toys' pictures: functions that draw a figure or write an animation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from ..style import INK, MODE, POINT, new_figure
 from .densities import GaussianMixture, Points
 
 DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
+# How legends look.
 SMALL = {"frameon": False, "fontsize": 9, "labelcolor": INK}
-"""How legends look."""
 
 
 def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
@@ -32,7 +32,6 @@ def panels(rows: int, columns: int, width: float, height: float) -> tuple[Figure
 
 
 def _view(axes: Axes, density: GaussianMixture, title: str) -> None:
-    """Show the density's view, without ticks."""
     (x0, y0), (x1, y1) = density.view
     axes.set(xlim=(x0, x1), ylim=(y0, y1), xticks=[], yticks=[], aspect="equal")
     axes.set_title(title, fontsize=10, color=INK)
@@ -41,16 +40,10 @@ def _view(axes: Axes, density: GaussianMixture, title: str) -> None:
 def panel(
     axes: Axes, density: GaussianMixture, points: Points | None = None, title: str = "", size: float = 1.5
 ) -> None:
-    """Points over the density's own colours; states how many of them lie outside the view."""
+    """Draw points over the density's colours; the title says how many lie outside the view."""
     (x0, y0), (x1, y1) = density.view
-    axes.imshow(
-        _background(density),
-        extent=(x0, x1, y0, y1),
-        origin="lower",
-        cmap=DENSITY_COLOURS,
-        vmin=-3,
-        interpolation="bilinear",
-    )
+    colours = {"cmap": DENSITY_COLOURS, "vmin": -3, "interpolation": "bilinear"}
+    axes.imshow(_background(density), extent=(x0, x1, y0, y1), origin="lower", **colours)
     if points is not None:
         x, y = points.unbind(1)
         outside = int(((x < x0) | (x > x1) | (y < y0) | (y > y1)).sum())
@@ -62,7 +55,6 @@ def panel(
 
 @lru_cache(maxsize=16)
 def _background(density: GaussianMixture) -> np.ndarray:
-    """Log-density over the view, cut off below."""
     return density.logp(density.grid(160)).reshape(160, 160).clamp(min=-3).numpy()
 
 
@@ -82,11 +74,12 @@ def gallery(
 def landscapes(
     density: GaussianMixture, losses: Sequence[tuple[str, Float[Tensor, "s s"], float | None]], modes: Points
 ) -> Figure:
-    """Reconstructed losses side by side, low in dark; the density's modes, and each loss's lowest point.
+    """Reconstructed losses, low in dark, with the density's modes and each one's lowest point.
 
     Args:
         density: For its view.
-        losses: Name, loss on a grid over the view, and the share of the field that no loss explains, if any.
+        losses: Name, loss on a grid over the view, and the share of the field that no loss
+            explains, if any.
         modes: The density's modes.
     """
     (x0, y0), (x1, y1) = density.view
@@ -118,7 +111,7 @@ def bandwidths(
     y: Float[Tensor, 2],
     draws: Sequence[tuple[float, Points, Float[Tensor, 2]]],
 ) -> Figure:
-    """Samples of the product density around one y, for several bandwidths: (lambda, samples, exact mean)."""
+    """Samples of the product density around one y: (lambda, samples, exact mean) a panel."""
     figure, grid = panels(1, len(draws), 2.9, 3.9)
     for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
         panel(axes, density, samples, f"λ = {lam:g}", 3)
@@ -139,12 +132,12 @@ def animate(
     side: int = 260,
     seconds: float = 5.0,
 ) -> None:
-    """Write an animation of points moving, one panel a method, as .gif or .mp4 after the file's suffix.
+    """Write an animation of points, one panel a method, as .gif or .mp4 by the file's suffix.
 
     Args:
         density: Background.
-        paths: Name and recorded states.
-        file: Where to.
+        paths: Name and recorded states, as many of each.
+        file: The file.
         side: Width of a panel in pixels.
         seconds: Duration; the last state then stays for a second more.
     """
@@ -156,21 +149,20 @@ def animate(
         panel(axes, density, None, name)
         clouds.append(axes.scatter(*path[0].unbind(1), s=2.5, c=POINT, linewidths=0))
     frames = []
-    length = max(len(path) for _, path in paths)
-    for step in range(length):
-        for cloud, (_, path) in zip(clouds, paths, strict=True):
-            cloud.set_offsets(path[min(step, len(path) - 1)].numpy())
+    for states in zip(*(path for _, path in paths), strict=True):
+        for cloud, points in zip(clouds, states, strict=True):
+            cloud.set_offsets(points.numpy())
         canvas.draw()
         image = np.asarray(canvas.buffer_rgba())[..., :3]
-        frames.append(
-            image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2].copy()
-        )  # videos want even sides
-    rate = length / seconds
-    frames += [frames[-1]] * max(int(rate), 1)
-    if file.suffix == ".mp4":
-        imageio.imwrite(file, frames, fps=rate, macro_block_size=1)
-    else:
-        imageio.imwrite(file, frames, duration=1000 / rate, loop=0)
+        height, width = (side // 2 * 2 for side in image.shape[:2])  # videos want even sides
+        frames.append(image[:height, :width].copy())
+    rate = len(frames) / seconds
+    timing = (
+        {"fps": rate, "macro_block_size": 1}
+        if file.suffix == ".mp4"
+        else {"duration": 1000 / rate, "loop": 0}
+    )
+    imageio.imwrite(file, frames + [frames[-1]] * max(int(rate), 1), **timing)
 
 
 def curves(

@@ -115,8 +115,8 @@ class Batch:
         return replace(scale, grid=min(scale.grid, self.grid), training=training)
 
 
+# File name, function that writes the file, and caption; without one the page leaves it out.
 Picture = tuple[str, Callable[[Path], object], str]
-"""File name, function that writes the file, and caption; without one the page leaves it out."""
 
 
 @dataclass(frozen=True)
@@ -167,8 +167,8 @@ class Results:
         return {p: [m.mean for m in found if m.problem == p] for p in dict.fromkeys(m.problem for m in found)}
 
 
+# Called with all measurements so far.
 Save = Callable[[list[Measurement]], object]
-"""Called with all measurements so far."""
 
 
 def run(experiment: Experiment, scale: Scale, seeds: int, out: Path, save: Save = list) -> Results:
@@ -235,3 +235,17 @@ def averaged(
         std = stdev(values) if math.isfinite(mean) and len(values) > 1 else None
         found.append(Measurement(problem, method, metric, mean, std, len(values), beside, outcomes[0].nfe))
     return found
+
+
+def over(
+    settings: Mapping[str, Any],
+    measure: Callable[[Any], tuple[dict[str, float], int]],
+    progress: Callable[..., None],
+) -> Outcome:
+    """Measure every setting, its name appended to those of the figures; NFE of the last."""
+    figures, nfe = {}, 0
+    for index, (name, setting) in enumerate(settings.items(), 1):
+        found, nfe = measure(setting)
+        figures |= {f"{metric}{name}": value for metric, value in found.items()}
+        progress(index, len(settings))
+    return Outcome(figures, nfe)

@@ -23,7 +23,7 @@ from .gradients import (
     product_samples,
     sampler_bias,
 )
-from .optimise import Distilled, final_metrics, from_start, path
+from .optimise import Distilled, final_metrics, path
 from .problems import (
     BANDWIDTH,
     METHODS,
@@ -33,21 +33,21 @@ from .problems import (
     TABLE1,
     TABLE2,
     TABLE3,
+    Method,
     Problem,
+    msd,
 )
 
 FRACTAL = Problem("fractal")
 LEARNED = Problem("fractal", "learned")
+# Densities whose learned denoiser is shown, too.
 SHOWN = ("fractal", "spiral", "pinwheel")
-"""Densities whose learned denoiser is shown, too."""
+MAIN = ("DDIM", "SDS", "VSD", "SDI", "MSD")
 OTHERS = tuple(name for name in DENSITIES if name not in (*SHOWN, "karras-fractal"))
 
 
-def named(*names: str) -> dict[str, str]:
-    return dict(zip(names, names, strict=True))
-
-
-MAIN_METHODS = named("DDIM", "SDS", "VSD", "SDI", "MSD")
+def methods(*names: str) -> dict[str, Method]:
+    return {name: METHODS[name] for name in names}
 
 
 def bounds(results: Results) -> str:
@@ -78,7 +78,7 @@ def scan_text(results: Results) -> str:
         f"{len(tried)} set-ups under the fractal's exact denoiser, Adam, {results.scale.grid**2} points, one "
         "seed; each method's nearest to the paper over all seeds. "
         f"Tolerances: {marks} (NLL a tenth where that is more). "
-        f"{'; '.join(scan.verdict(s, tried, missed[f'{s}, nearest']) for s in chosen)}."
+        f"{'; '.join(scan.verdict(name, tried, missed[f'{name}, nearest']) for name in chosen)}."
     )
 
 
@@ -154,19 +154,24 @@ def bandwidth(results: Results) -> list[Picture]:
     return [still("bandwidth.png", figure, "Product samples for five bandwidths.")]
 
 
+# In the page's order.
 EXPERIMENTS = (
     Experiment(
         "figure1",
         "Figure 1: where the points end",
         "The fractal under the learned denoiser, plain and with classifier-free guidance.",
-        [Batch((LEARNED, Problem("fractal", "learned", "cfg")), named("DDIM", "SDS", "MSD"), path, seeds=1)],
+        [
+            Batch(
+                (LEARNED, Problem("fractal", "learned", "cfg")), methods("DDIM", "SDS", "MSD"), path, seeds=1
+            )
+        ],
         figure1,
     ),
     Experiment(
         "paths",
         "Points moving",
         "The points on their way, on the fractal's learned denoiser.",
-        [Batch((LEARNED,), named("SDS", "VSD", "SDI", "MSD"), path, seeds=1, grid=40)],
+        [Batch((LEARNED,), methods("SDS", "VSD", "SDI", "MSD"), path, seeds=1, grid=40)],
         paths,
     ),
     Experiment(
@@ -195,12 +200,18 @@ EXPERIMENTS = (
         [
             Batch(
                 [Problem(name, kind) for kind in ("ideal", "learned") for name in SHOWN],
-                MAIN_METHODS,
+                methods(*MAIN),
                 path,
                 seeds=1,
             ),
             # these networks only start VSD's phi
-            Batch([Problem(name) for name in OTHERS], MAIN_METHODS, path, seeds=1, training=128),
+            Batch(
+                [Problem(name) for name in OTHERS],
+                methods(*MAIN),
+                path,
+                seeds=1,
+                training=128,
+            ),
         ],
         points,
     ),
@@ -213,7 +224,7 @@ EXPERIMENTS = (
             "much of it they cover; unconstrained DDIM sampling is the reference. NFE are the denoiser's "
             f"evaluations that one point took over the whole optimisation. {bounds(results)}"
         ),
-        [Batch(TABLE1, named("DDIM", *METHODS), final_metrics)],
+        [Batch(TABLE1, METHODS, final_metrics)],
         paper=PUBLISHED1,
     ),
     Experiment(
@@ -223,7 +234,7 @@ EXPERIMENTS = (
             "The same on spiral and pinwheel, whose scales are set so that DDIM samples have the "
             f"paper's NLL. {bounds(results)}"
         ),
-        [Batch(TABLE2, named("DDIM", *METHODS), final_metrics)],
+        [Batch(TABLE2, METHODS, final_metrics)],
         paper=PUBLISHED2,
     ),
     Experiment(
@@ -234,7 +245,7 @@ EXPERIMENTS = (
         "randomness has an infinite efficiency by Eq. 17 whatever its bias, which only the oracle "
         f"efficiency counts. All halfway through an optimisation, λ = {BANDWIDTH(0.5):.3f}: at points of "
         "the density blurred by λ, and at points anywhere in the view. NFE are those of one estimate.",
-        [Batch(TABLE3, named(*EFFICIENCY_METHODS), gradient_efficiency)],
+        [Batch(TABLE3, {name: name for name in EFFICIENCY_METHODS}, gradient_efficiency)],
         paper=PUBLISHED3,
     ),
     Experiment(
@@ -260,8 +271,11 @@ EXPERIMENTS = (
         [
             Batch(
                 (FRACTAL, LEARNED, Problem("spiral", "learned"), Problem("pinwheel", "learned")),
-                lambda results: {f"λ from {start:g}": start for start in results.scale.starts},
-                from_start,
+                lambda results: {
+                    f"λ from {start:g}": Method(partial(msd, replace(BANDWIDTH, start=start)), "frontier")
+                    for start in results.scale.starts
+                },
+                final_metrics,
                 seeds=1,
                 grid=48,
             )
@@ -280,7 +294,13 @@ EXPERIMENTS = (
             f"modes, median over 100 points. Fits: {fits(results)}."
         ),
         [
-            Batch((Problem("nested"),), named(*SCHEDULES), annealing.schedule_steps, seeds=1, learned=False),
+            Batch(
+                (Problem("nested"),),
+                {name: name for name in SCHEDULES},
+                annealing.schedule_steps,
+                seeds=1,
+                learned=False,
+            ),
             Batch(
                 (Problem("nested"),),
                 {"constant, one draw a step": Posterior(8)},
@@ -314,15 +334,14 @@ EXPERIMENTS = (
         "The paper's set-up",
         scan_text,
         [
-            Batch(
-                (FRACTAL,), lambda _: {str(one): one for one in scan.set_ups()}, scan.end, seeds=1, grid=16
-            ),
+            Batch((FRACTAL,), lambda results: scan.set_ups(), final_metrics, seeds=1, grid=16),
             Batch(
                 (FRACTAL,),
                 lambda results: {
-                    f"{one}, nearest": one for one in scan.nearest(scan.set_ups(), results.measurements)
+                    f"{name}, nearest": scan.set_ups()[name]
+                    for name in scan.nearest(scan.set_ups(), results.measurements)
                 },
-                scan.end,
+                final_metrics,
                 grid=16,
             ),
         ],
@@ -344,4 +363,3 @@ EXPERIMENTS = (
         bandwidth,
     ),
 )
-"""In the page's order."""

@@ -13,6 +13,7 @@ from scipy.sparse.linalg import spsolve
 from threestudio_msd.distillation import (
     MSD,
     SDI,
+    SDS,
     VSD,
     Constant,
     Estimator,
@@ -31,25 +32,28 @@ from threestudio_msd.distillation.efficiency import efficiency, log_ratio
 from torch import Tensor
 
 from .densities import GaussianMixture, Points
-from .experiment import Outcome, Scale
+from .experiment import Outcome, Scale, over
 from .learned import DensityNetwork, Progress
 from .optimise import OnlinePhi
 from .problems import BANDWIDTH, METHODS, SCHEDULE, Problem, msd
 
+# Points of all draws together that are estimated at a time.
 ROWS = 8192
-"""Points of all draws together that are estimated at a time."""
+# Ends the name of an efficiency whose points y are taken from anywhere in the view.
 OVER_THE_VIEW = " over the view"
-"""Ends the name of an efficiency whose points y are taken from anywhere in the view."""
+# The bandwidth halfway through an optimisation.
 HALF = Constant(BANDWIDTH(0.5), BANDWIDTH(0.5))
-"""The bandwidth halfway through an optimisation."""
+# Table 3's estimators, as `Method.make`.
 EFFICIENCY_METHODS: dict[str, Callable[..., Estimator]] = {
-    **{name: METHODS[name] for name in ("SDS", "VSD", "SDI")},
+    "SDS": SDS,
+    "VSD": VSD,
+    "SDI": SDI,
     "SDI eta 0": partial(SDI, eta=0.0),
     "MSD split": partial(MSD, Split(), HALF),
     "MSD posterior": partial(msd, HALF),
     "MSD tweedie": partial(MSD, Tweedie(), HALF),
 }
-"""Table 3's estimators, as in `METHODS`."""
+# Product samplers whose mean is compared with the exact one, by their number of steps.
 SAMPLERS: dict[str, Callable[[int], ProductSampler]] = {
     "split": Split,
     "posterior order 1": partial(Posterior, order=1),
@@ -57,11 +61,10 @@ SAMPLERS: dict[str, Callable[[int], ProductSampler]] = {
     "exact-score order 1": partial(ExactScore, solver="ddim"),
     "exact-score": ExactScore,
 }
-"""Product samplers whose mean is compared with the exact one, by their number of steps."""
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.5, 1.0)
 STEPS = (4, 8, 16, 32)
+# A point outside the fractal.
 OUTSIDE = torch.tensor([[0.35, 0.25]])
-"""A point outside the fractal."""
 
 
 def gradient_draws(
@@ -104,7 +107,7 @@ def estimator_at(
     """Make an estimator as it is halfway through an optimisation whose points stay at y.
 
     Args:
-        make: Makes it, as in `METHODS`.
+        make: Makes it, as `Method.make`.
         network: Start of VSD's phi, which is then trained for half the steps of a run.
         y: The points.
         noise: Source of noise.
@@ -127,17 +130,17 @@ def gradient_efficiency(
     bandwidth, where an optimisation is by then and where a denoiser was trained; and,
     `OVER_THE_VIEW`, uniformly from the whole view.
     """
-    density, figures, nfe = problem.target(), {}, 0
-    prior, network = problem.prior(scale.training)
-    for index, (where, y) in enumerate(_places(density, seed, scale.places**2).items()):
+    density, (prior, network) = problem.target(), problem.prior(scale.training)
+
+    def measure(y: Points) -> tuple[dict[str, float], int]:
         noise = SharedNoise(seed_from(seed, method))
         estimator = estimator_at(EFFICIENCY_METHODS[method], network, y, noise, scale)
-        report = lambda done, of, index=index: progress(index * of + done, 2 * of)  # noqa: E731
-        g, nfe = gradient_draws(estimator, y, prior, noise, scale.draws, report)
+        g, nfe = gradient_draws(estimator, y, prior, noise, scale.draws)
         exact = y - density.denoise(y, BANDWIDTH(0.5))
-        figures[f"efficiency{where}"] = efficiency(g, nfe)
-        figures[f"oracle efficiency{where}"] = oracle_efficiency(g, exact, nfe)
-    return Outcome(figures, nfe)
+        oracle = oracle_efficiency(g, exact, nfe)
+        return {"efficiency": efficiency(g, nfe), "oracle efficiency": oracle}, nfe
+
+    return over(_places(density, seed, scale.places**2), measure, progress)
 
 
 def _places(density: GaussianMixture, seed: int, count: int) -> dict[str, Points]:
@@ -168,13 +171,13 @@ def sampler_bias(
     problem: Problem, sampler: tuple[str, int], seed: int, scale: Scale, progress: Progress
 ) -> Outcome:
     """`bias` at every bandwidth of `BANDWIDTHS` of (a name of `SAMPLERS`, its steps)."""
-    (name, steps), figures, nfe = sampler, {}, 0
-    for index, lam in enumerate(BANDWIDTHS):
-        noise = SharedNoise(seed_from(seed, name, steps, index))
-        found, nfe = bias(problem.target(), SAMPLERS[name](steps), lam, noise, scale)
-        figures |= {f"{metric} at {lam:g}": value for metric, value in found.items()}
-        progress(index + 1, len(BANDWIDTHS))
-    return Outcome(figures, nfe)
+    (name, steps), settings = sampler, {f" at {lam:g}": lam for lam in BANDWIDTHS}
+
+    def measure(lam: float) -> tuple[dict[str, float], int]:
+        noise = SharedNoise(seed_from(seed, name, steps, BANDWIDTHS.index(lam)))
+        return bias(problem.target(), SAMPLERS[name](steps), lam, noise, scale)
+
+    return over(settings, measure, progress)
 
 
 def bias(
@@ -227,7 +230,7 @@ def mean_field(
     """Mean gradient on `size` x `size` points, the part `at` of an optimisation done; NFE."""
     prior, network = problem.prior(scale.training)
     y, noise = problem.target().grid(size), SharedNoise(seed_from(seed, method))
-    estimator = estimator_at(METHODS[method], network, y, noise, scale)
+    estimator = estimator_at(METHODS[method].make, network, y, noise, scale)
     draws, nfe = gradient_draws(estimator, y, prior, noise, max(scale.draws // 16, 16), progress, at)
     return draws.mean(0), nfe
 

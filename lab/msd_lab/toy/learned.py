@@ -24,10 +24,10 @@ from ..averages import power_average
 from .densities import GaussianMixture, Level, Points
 
 DATA_STD = 0.5
+# Points denoised at a time, so that their activations stay within the processor's cache.
 CHUNK = 2048
-"""Points denoised at a time, so that their activations stay within the processor's cache."""
+# Called with (steps done, steps, note="").
 Progress = Callable[..., None]
-"""Called with (steps done, steps, note="")."""
 
 
 class UnitLinear(nn.Module):
@@ -104,11 +104,11 @@ class Training:
 
 
 PUBLISHED_SETUP = Training()
+# The weak network that classifier-free guidance and autoguidance lead away from.
 GUIDE = Training(width=32, steps=512)
-"""The weak network that classifier-free guidance and autoguidance lead away from."""
 VERSION = 1
+# A power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al.).
 EMA_GAMMA = 96.99
-"""A power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al.)."""
 
 
 def learned(

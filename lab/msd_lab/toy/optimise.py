@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -24,11 +22,11 @@ from threestudio_msd.distillation import (
 )
 from torch import Tensor
 
-from .densities import Level, Points
+from .densities import GaussianMixture, Level, Points
 from .experiment import Outcome, Scale
 from .learned import DensityNetwork, Progress
 from .metrics import measure
-from .problems import BANDWIDTH, LEARNING_RATES, METHODS, SCHEDULE, Problem, msd
+from .problems import SCHEDULE, Method, Problem
 
 DDIM_STEPS = 128
 
@@ -128,76 +126,43 @@ class OnlinePhi:
         self.optimiser.step()
 
 
-def final_metrics(problem: Problem, method: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
+def final_metrics(problem: Problem, method: Method, seed: int, scale: Scale, progress: Progress) -> Outcome:
     """Run a method once and measure its final points against the exact density."""
-    moved = optimised(problem, method, seed, scale, progress)
+    moved = run_method(problem, method, seed, scale, progress)
     return Outcome(measure(moved.points, problem.target(), seed), moved.nfe)
 
 
-def path(problem: Problem, method: str, seed: int, scale: Scale, progress: Progress) -> Outcome:
+def path(problem: Problem, method: Method, seed: int, scale: Scale, progress: Progress) -> Outcome:
     """Run a method once; the data is `Distilled` with some fifty states of its path."""
-    moved = optimised(problem, method, seed, scale, progress, -(-scale.steps // 50))
+    moved = run_method(problem, method, seed, scale, progress, -(-scale.steps // 50))
     return Outcome({}, moved.nfe, moved)
 
 
-def from_start(problem: Problem, start: float, seed: int, scale: Scale, progress: Progress) -> Outcome:
-    """Run MSD from another starting bandwidth and measure its final points."""
-    make = partial(msd, replace(BANDWIDTH, start=start))
-    moved = distilled(problem, make, SharedNoise(seed_from(seed, "frontier")), scale, progress=progress)
-    return Outcome(measure(moved.points, problem.target(), seed), moved.nfe)
-
-
-def optimised(
+def run_method(
     problem: Problem,
-    method: str,
+    method: Method,
     seed: int,
     scale: Scale,
     progress: Progress | None = None,
     record_every: int = 0,
 ) -> Distilled:
-    """Let a method of `METHODS` move a grid of points, or sample as many by "DDIM"."""
-    noise = SharedNoise(seed_from(seed, method))
-    if method == "DDIM":
-        points = sampled(problem, noise, scale)
-        return Distilled(points, points[None], DDIM_STEPS)
-    options = {"record_every": record_every, "progress": progress}
-    return distilled(problem, METHODS[method], noise, scale, LEARNING_RATES[method], **options)
-
-
-def sampled(problem: Problem, noise: Noise, scale: Scale) -> Points:
-    """Sample by DDIM as many points as a grid has: the reference distribution."""
-    prior, _ = problem.prior(scale.training)
-    density, levels = problem.target(), (SCHEDULE.sigma_min, SCHEDULE.sigma_max, SCHEDULE.rho)
-    start = density.moments()[0] + SCHEDULE.sigma_max * noise(density.grid(scale.grid))
-    return sample(prior.denoiser, start, karras_sigmas(DDIM_STEPS, *levels))
-
-
-def distilled(
-    problem: Problem,
-    make: Callable[..., Estimator],
-    noise: SharedNoise,
-    scale: Scale,
-    lr: float = 0.1,
-    points: Points | None = None,
-    phi_lr: float | None = 1e-4,
-    record_every: int = 0,
-    progress: Progress | None = None,
-) -> Distilled:
-    """Move points by an estimator under a problem's prior.
-
-    Args:
-        problem: The density and its denoiser.
-        make: Makes the estimator, as in `METHODS`; VSD is given its phi.
-        noise: Source of noise.
-        scale: Size of the grid and number of steps.
-        lr: Adam's learning rate.
-        points: Where to start; the grid by default.
-        phi_lr: Learning rate of VSD's phi.
-        record_every: See `distil`.
-        progress: See `distil`.
-    """
+    """Let a method move points, `scale.grid` squared, or have DDIM sample as many."""
     prior, network = problem.prior(scale.training)
-    phi = OnlinePhi(network, phi_lr) if make is VSD else None
-    estimator = make(phi.denoise) if phi else make()
-    points = problem.target().grid(scale.grid) if points is None else points
-    return distil(points, estimator, prior, noise, scale.steps, lr, record_every, phi, progress)
+    density, noise = problem.target(), SharedNoise(seed_from(seed, method.noise))
+    points = starting_points(density, scale.grid, method.start)
+    if method.make is None:
+        levels = karras_sigmas(DDIM_STEPS, SCHEDULE.sigma_min, SCHEDULE.sigma_max, SCHEDULE.rho)
+        z = density.moments()[0] + SCHEDULE.sigma_max * noise(points)
+        return Distilled(sample(prior.denoiser, z, levels), points[None], DDIM_STEPS)
+    phi = OnlinePhi(network, method.phi_lr) if method.make is VSD else None
+    estimator = method.make(phi.denoise) if phi else method.make()
+    return distil(points, estimator, prior, noise, scale.steps, method.lr, record_every, phi, progress)
+
+
+def starting_points(density: GaussianMixture, side: int, start: float | None) -> Points:
+    """`side` squared points as `Method.start` says."""
+    grid = density.grid(side)
+    if start == 0:
+        return SharedNoise(seed_from(0, "start"))(grid)
+    centre = grid.mean(0)
+    return grid if start is None else centre + start * (grid - centre)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 
 from threestudio_msd.distillation import (
@@ -27,10 +28,10 @@ from threestudio_msd.distillation import (
 from .densities import DENSITIES, GaussianMixture, fractal
 from .learned import GUIDE, DensityNetwork, Training, learned
 
+# The toys' noise levels (Karras et al. 2024, appendix C).
 SCHEDULE = KarrasSchedule(0.002, 5.0, 7.0)
-"""The toys' noise levels (Karras et al. 2024, appendix C)."""
+# Guidance weights w of Eq. 13 (Karras et al. 2024, appendix C).
 GUIDANCE = {"none": 1.0, "cfg": 4.0, "autoguidance": 3.0}
-"""Guidance weights w of Eq. 13 (Karras et al. 2024, appendix C)."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ class Problem:
 
 
 METRICS = ("nll", "precision", "recall")
+# The paper's figures by problem, method and metric.
 Published = Mapping[tuple[Problem, str, str], float]
-"""The paper's figures by problem, method and metric."""
 
 
 def published(problems: Sequence[Problem], metrics: Sequence[str], text: str) -> Published:
@@ -139,18 +140,36 @@ def msd(bandwidth: Bandwidth = BANDWIDTH, steps: int = 4) -> MSD:
     return MSD(Posterior(steps=steps), bandwidth, draws_per_estimate=16 // steps)
 
 
-METHODS: dict[str, Callable[..., Estimator]] = {
-    "SDS": SDS,
-    "VSD": VSD,
-    "SDI": SDI,
-    "MSD": msd,
-    "MSD adaptive": lambda: msd(
-        Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.8, tau=0.2, patience=10), steps=8
-    ),
-    "MSD split": lambda: MSD(Split(), BANDWIDTH),
-    "MSD tweedie": lambda: MSD(Tweedie(), BANDWIDTH),
-}
-"""Estimators by their names in tables; VSD takes its phi."""
+@dataclass(frozen=True)
+class Method:
+    """One way to move points.
 
-LEARNING_RATES = {name: 0.03 if name == "VSD" else 0.1 for name in METHODS}
-"""Adam's; a baseline has the one of 0.1, 0.03, 0.01 with the most precision on the fractal."""
+    Attributes:
+        make: Makes the estimator; VSD takes its phi. None samples by DDIM instead.
+        noise: Key of its noise: the noise follows from the seed and this.
+        lr: Adam's learning rate, in the units of the plane.
+        phi_lr: That of VSD's phi (Wang et al. 2023b).
+        start: Where points begin: None on a grid over the view, a number on a grid of so
+            many times its extent, 0 at draws of the standard normal distribution.
+    """
+
+    make: Callable[..., Estimator] | None
+    noise: str
+    lr: float = 0.1
+    phi_lr: float | None = 1e-4
+    start: float | None = None
+
+
+_ADAPTIVE = Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.8, tau=0.2, patience=10)
+# By their names in tables. A baseline's learning rate is the one of 0.1, 0.03, 0.01 with the
+# most precision on the fractal.
+METHODS = {
+    "DDIM": Method(None, "DDIM"),
+    "SDS": Method(SDS, "SDS"),
+    "VSD": Method(VSD, "VSD", lr=0.03),
+    "SDI": Method(SDI, "SDI"),
+    "MSD": Method(msd, "MSD"),
+    "MSD adaptive": Method(partial(msd, _ADAPTIVE, steps=8), "MSD adaptive"),
+    "MSD split": Method(partial(MSD, Split(), BANDWIDTH), "MSD split"),
+    "MSD tweedie": Method(partial(MSD, Tweedie(), BANDWIDTH), "MSD tweedie"),
+}

@@ -22,17 +22,17 @@ from .experiment import Outcome, Scale
 from .learned import Progress
 from .problems import BANDWIDTH, SCHEDULE, Problem
 
+# Samplers of the product, and whether every estimate of a point has the same noise.
 SAMPLERS: dict[str, tuple[ProductSampler, bool]] = {
     "tweedie": (Tweedie(), True),
     "posterior, fixed noise": (Posterior(), True),
     "split, fixed noise": (Split(), True),
     "posterior, fresh noise": (Posterior(), False),
 }
-"""Samplers of the product, and whether every estimate of a point has the same noise."""
+# The first is that of `configs/msd-tiny.yaml`.
 THRESHOLDS = (0.15, 0.05, 0.02)
-"""The first is that of `configs/msd-tiny.yaml`."""
+# How near the least NLL on a path its end has to be: nats, as an NLL has no zero to be a part of.
 WITHIN = 0.1
-"""How near the least NLL on a path its end has to be: nats, as an NLL has no zero to be a part of."""
 
 
 def stopped(

@@ -5,7 +5,7 @@ import pytest
 from msd_lab.toy import annealing, scan, stopping
 from msd_lab.toy.densities import eight_gaussians
 from msd_lab.toy.experiment import run
-from msd_lab.toy.experiments import EXPERIMENTS, named
+from msd_lab.toy.experiments import EXPERIMENTS, methods
 from msd_lab.toy.problems import TABLE1, Problem
 
 FRACTAL = (Problem("fractal"),)
@@ -23,7 +23,7 @@ def test_every_published_figure_belongs_to_a_column_and_a_row():
 
 
 def test_table_1_states_what_bounds_a_figure(experiment, tiny, tmp_path):
-    few = experiment("table1", methods=named("DDIM", "MSD tweedie"), problems=[Problem("8gaussians")])
+    few = experiment("table1", methods=methods("DDIM", "MSD tweedie"), problems=[Problem("8gaussians")])
     found = run(few, tiny, 1, tmp_path)
     assert {m.method for m in found.measurements} == {"DDIM", "MSD tweedie"}
     bound = float(re.search(r"8gaussians (-?\d\.\d\d) and [01]\.\d{3}\.$", found.text)[1])
@@ -34,7 +34,7 @@ def test_table_1_states_what_bounds_a_figure(experiment, tiny, tmp_path):
 
 def test_a_table_has_a_figure_for_every_method_and_metric(experiment, tiny, tmp_path):
     saved = []
-    table1 = experiment("table1", methods=named("DDIM", "MSD"), problems=TABLE1[:1])
+    table1 = experiment("table1", methods=methods("DDIM", "MSD"), problems=TABLE1[:1])
     found = run(table1, tiny, 2, tmp_path, saved.append).measurements
     assert {(m.method, m.metric) for m in found} == {
         (method, metric)
@@ -83,7 +83,7 @@ def test_figure_1_has_a_row_a_problem(experiment, tiny, tmp_path):
 
 def test_points_has_a_picture_a_denoiser(experiment, tiny, tmp_path):
     problems = (*FRACTAL, Problem("8gaussians"), Problem("fractal", "learned"))
-    few = experiment("points", problems=problems, methods=named("DDIM", "VSD"))
+    few = experiment("points", problems=problems, methods=methods("DDIM", "VSD"))
     (ideal, _), (learned, _) = run(few, tiny, 1, tmp_path).pictures
     assert size(ideal)[0] > size(learned)[0] > 100
 
@@ -132,8 +132,8 @@ def test_stopping_has_a_row_for_every_sampler(experiment, tiny, tmp_path):
 
 def test_the_scan_tries_every_method_and_shows_the_nearest_of_each(experiment, tiny, tmp_path, monkeypatch):
     monkeypatch.setattr(scan, "LEARNING_RATES", (0.1,))
-    monkeypatch.setattr(scan, "STARTS", (1.0,))
-    assert {s.method for s in scan.set_ups()} == {"MSD", "SDS", "VSD", "SDI"}
+    monkeypatch.setattr(scan, "STARTS", (1.0, 0.0))
+    assert {scan.method_of(name) for name in scan.set_ups()} == {"MSD", "SDS", "VSD", "SDI"}
     assert len(scan.set_ups()) == 2 * (3 + 1 + 3 + 1)
     found = run(experiment("scan"), tiny, 1, tmp_path)
     shown = dict.fromkeys(m.method for m in found.measurements)

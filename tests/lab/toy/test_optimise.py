@@ -3,7 +3,7 @@ import torch
 from msd_lab.toy.densities import fractal
 from msd_lab.toy.learned import DensityNetwork
 from msd_lab.toy.metrics import modes, nll
-from msd_lab.toy.optimise import OnlinePhi, distil, optimised, sampled
+from msd_lab.toy.optimise import OnlinePhi, distil, run_method, starting_points
 from msd_lab.toy.problems import METHODS, SCHEDULE, Problem
 from threestudio_msd.distillation import (
     MSD,
@@ -31,7 +31,7 @@ def test_msd_ends_on_the_fractal_where_sds_does_not():
     tree = fractal()
     prior = PlainPrior(tree.denoise, SCHEDULE)
     ends = {
-        name: distil(tree.grid(10), METHODS[name](), prior, SharedNoise(0), steps=100).points
+        name: distil(tree.grid(10), METHODS[name].make(), prior, SharedNoise(0), steps=100).points
         for name in ("SDS", "MSD")
     }
     assert nll(ends["MSD"], tree) < -1.85 < 0 < nll(ends["SDS"], tree)
@@ -82,12 +82,20 @@ def test_a_gradient_that_is_not_finite_stops_with_its_step(density):
 
 def test_samples_lie_on_the_density(tiny):
     problem = Problem("8gaussians")
-    points = sampled(problem, SharedNoise(0), tiny)
+    points = run_method(problem, METHODS["DDIM"], 0, tiny).points
     distance = torch.cdist(points, problem.target().means).amin(1)
     assert points.shape == (36, 2) and float(distance.max()) < 4 * 0.0875
 
 
 def test_vsd_moves_points_and_counts_its_phi(tiny):
-    moved = optimised(Problem("8gaussians"), "VSD", 0, tiny, record_every=2)
+    moved = run_method(Problem("8gaussians"), METHODS["VSD"], 0, tiny, record_every=2)
     assert moved.path.shape == (3, 36, 2) and moved.nfe == 2 * tiny.steps
     assert not torch.equal(moved.points, moved.path[0])
+
+
+def test_a_start_is_a_grid_about_the_views_centre_or_normal():
+    density = fractal()
+    grid, wide, normal = (starting_points(density, 8, start) for start in (None, 2.0, 0.0))
+    torch.testing.assert_close(wide.mean(0), grid.mean(0))
+    torch.testing.assert_close(wide.std(0), 2 * grid.std(0))
+    assert normal.shape == grid.shape and not torch.allclose(normal, grid)

@@ -30,7 +30,7 @@ def test_the_ideal_problem_is_the_density_itself(tiny):
 
 
 def test_every_method_of_ours_has_the_same_bandwidth_to_end_at():
-    ours = [METHODS[name]() for name in METHODS if name.startswith("MSD")]
+    ours = [METHODS[name].make() for name in METHODS if name.startswith("MSD")]
     assert {estimator.bandwidth.end for estimator in ours} == {0.03}
 
 
