@@ -27,12 +27,12 @@ GREY = "#808890"  # reads on light and on dark ground
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty white figure of `width` x `height` inches that needs neither a screen nor a backend."""
+    """A white figure of `width` x `height` inches; needs no screen and no backend."""
     return Figure(figsize=(width, height), facecolor="white")
 
 
 def colour_of(label: str, place: int) -> str:
-    """The colour of a row of a comparison: its method's, or that of its place among the rows."""
+    """A row's colour: its method's, or by its place among the rows."""
     return METHODS.get(label, OTHERS[place % len(OTHERS)])
 
 

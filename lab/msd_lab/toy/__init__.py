@@ -1,1 +1,1 @@
-"""The method measured on 2D densities whose truth is known: densities, denoisers, experiments, the page."""
+"""MSD on 2D densities with a known truth: densities, denoisers, experiments, page."""

@@ -1,4 +1,4 @@
-"""Annealing law: mean-shift steps to the highest mode that a bandwidth needs, over ratios of scales."""
+"""Annealing law: mean-shift steps to the highest mode, over ratios of scales."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .experiment import Measurement, Outcome, Scale, over
 from .learned import Progress
 from .problems import SCHEDULE, Problem
 
-# Levels of branching; the ratio of the widest separation of modes to the narrowest is K = RATIO^levels.
+# Levels of branching. K = RATIO^levels is the modes' widest separation over the narrowest.
 LEVELS = (1, 2, 3, 4, 5)
 RATIO = 4
 # Separations of two modes in units of their width.
@@ -33,7 +33,7 @@ SEPARATIONS = (4.0, 5.0, 6.0, 7.0)
 MOST = 2048
 # Share of the starts that have to reach the highest mode.
 ARRIVED = 0.9
-# The function of K in which a schedule's steps are linear, by the least share spent at any one scale.
+# The function of K in which a schedule's steps are linear.
 FEATURES: dict[str, tuple[str, Callable[[float], float]]] = {
     "exponential": ("ln K", math.log),
     "adaptive": ("ln K", math.log),
@@ -43,7 +43,7 @@ FEATURES: dict[str, tuple[str, Callable[[float], float]]] = {
 
 
 def nested(levels: int) -> GaussianMixture:
-    """A binary tree of modes of width 1, 0.7 to 0.3 at a fork, with separations from 4 to 4 K."""
+    """A binary tree of modes of width 1, 4 to 4 K apart, 0.7 to 0.3 at a fork."""
     means, weights = torch.zeros(1, 2), torch.ones(1)
     for level in range(levels + 1):
         offset = torch.eye(2)[level % 2] * 2.0 * RATIO**level
@@ -53,7 +53,7 @@ def nested(levels: int) -> GaussianMixture:
 
 
 def schedule(name: str, ratio: float) -> Bandwidth:
-    """A bandwidth from 2 K to the modes' width; `adaptive` waits for convergence alone."""
+    """A bandwidth from 2 K to 1; `adaptive` waits for convergence alone."""
     if name == "constant":
         return Constant(1.0, 1.0)
     return SCHEDULES[name](2.0 * ratio, 1.0, **({"patience": MOST} if name == "adaptive" else {}))
@@ -65,7 +65,7 @@ def arrived(points: Points, density: GaussianMixture) -> float:
 
 
 def shifted(density: GaussianMixture, bandwidth: Bandwidth, steps: int) -> tuple[Points, int]:
-    """Exact mean shift from every mode: the points after `steps`, or once an adaptive arrives."""
+    """Mean shift from every mode for `steps`, or until an adaptive bandwidth arrives."""
     msd, prior, noise = MSD(Tweedie(), bandwidth), PlainPrior(density.denoise, SCHEDULE), SharedNoise(0)
     y, state = density.means.clone(), msd.init(density.means)
     for step in range(steps):
@@ -77,7 +77,7 @@ def shifted(density: GaussianMixture, bandwidth: Bandwidth, steps: int) -> tuple
 
 
 def least_steps(density: GaussianMixture, bandwidth: Bandwidth) -> float:
-    """Fewest steps that bring the starts to the highest mode, to 3 %; infinite beyond `MOST`."""
+    """Fewest steps to the highest mode, to 3 %; infinite beyond `MOST`."""
     if isinstance(bandwidth, Adaptive):
         y, steps = shifted(density, bandwidth, MOST)
         return steps if arrived(y, density) >= ARRIVED else math.inf
@@ -108,7 +108,7 @@ def schedule_steps(problem: Problem, name: str, seed: int, scale: Scale, progres
 def escape_steps(
     problem: Problem, sampler: Posterior, seed: int, scale: Scale, progress: Progress
 ) -> Outcome:
-    """Median steps out of the lower of two modes by draws of the product at a bandwidth of 1."""
+    """Median steps out of the lower of two modes, y following draws at a bandwidth of 1."""
 
     def measure(separation: float) -> tuple[dict[str, float], int]:
         steps = _escape(separation, sampler, SharedNoise(seed))
@@ -131,10 +131,12 @@ def _escape(separation: float, sampler: Posterior, noise: SharedNoise, points: i
 
 
 def laws(measurements: list[Measurement]) -> dict[str, tuple[float, float, float]]:
-    """Fit steps = a + b f(K) by least squares: (a, b, greatest relative residual) by schedule.
+    """Fit steps = a + b f(K), f from `FEATURES`, by least squares.
 
-    f is the schedule's of `FEATURES`. For a constant bandwidth with draws, the logarithm of
-    the steps is linear in K^2.
+    For a constant bandwidth with draws, log(steps) = a + b K^2.
+
+    Returns:
+        By schedule: a, b, and the greatest relative residual.
     """
     fitted = {}
     for method, points in curves(measurements).items():

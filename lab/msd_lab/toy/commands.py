@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 1 where a number is not finite, 2 for the user's other errors, 130
-        when stopped.
+        The exit status: 1 where a number is not finite, 2 for the user's other errors,
+        130 when stopped.
     """
     arguments, console = parser().parse_args(argv), Console()
     command = shlex.join(["python", "scripts/toy.py", *(sys.argv[1:] if argv is None else argv)])
@@ -63,7 +63,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace, command: str, console: Console) -> int:
-    """Run the experiments and show what each found; the JSON file follows along the way."""
+    """Run the experiments and show each; the JSON file is written along the way."""
     require_folder(arguments.out)
     require_writable("--json", arguments.json)
     require_writable("--markdown", arguments.markdown)

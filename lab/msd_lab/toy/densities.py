@@ -1,4 +1,4 @@
-"""2D densities as Gaussian mixtures, exact at every noise level: sigma^2 is added to the eigenvalues."""
+"""2D densities as Gaussian mixtures, exact at every noise level sigma."""
 
 from __future__ import annotations
 
@@ -23,20 +23,22 @@ PerPoint = Float[Tensor, "N"]
 # A noise level sigma: a number, or one a point.
 Level = float | Float[Tensor, ""] | Float[Tensor, "N"]
 
-# Point-component pairs held at a time: bounds the memory, and keeps a chunk within the processor's cache.
+# Point-component pairs held at a time: bounds the memory, keeps chunks within the cache.
 PAIRS = 2**18
 
 
 @dataclass(frozen=True, eq=False)
 class GaussianMixture:
-    """A mixture of K Gaussians in d dimensions, with everything in closed form at every noise level.
+    """A mixture of K Gaussians in d dimensions, in closed form at every noise level.
 
-    At a level sigma, every method works on p * N(0, sigma^2 I).
+    At a level sigma, every method works on p * N(0, sigma^2 I): sigma^2 is added to the
+    eigenvalues.
 
     Attributes:
         means: `[K, d]`.
-        axes: Eigenvectors of the covariances, `[K, d, d]`, the second index naming the vector.
-        variances: Their eigenvalues, `[K, d]`; zeros make the empirical density of a sample, for sigma > 0.
+        axes: Eigenvectors of the covariances, `[K, d, d]`; the second index is the vector.
+        variances: Their eigenvalues, `[K, d]`; zeros make the empirical density of a
+            sample, for sigma > 0.
         weights: `[K]`, summing to 1.
         view: The rectangle of interest, `((x0, y0), (x1, y1))`.
         name: Name in tables and files.
@@ -94,7 +96,7 @@ class GaussianMixture:
         return torch.einsum("kij,ki,kil->kjl", self.axes, 1 / self.variances, self.axes)
 
     def grid(self, size: int) -> Points:
-        """Centres of `size` x `size` cells that tile the view, row by row from its lower left corner."""
+        """Centres of `size` x `size` rectangles that tile the view, rows from below."""
         (x0, y0), (x1, y1) = self.view
         steps = (torch.arange(size) + 0.5) / size
         x, y = torch.meshgrid(x0 + steps * (x1 - x0), y0 + steps * (y1 - y0), indexing="xy")
@@ -106,7 +108,7 @@ class GaussianMixture:
         return zip(x.split(size), sigma.split(size), strict=True)
 
     def _terms(self, x: Tensor, sigma: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Log of each weighted component, `[n, K]`; x - mean in eigen-coordinates over their variances."""
+        """Log of each weighted component, `[n, K]`; by axis, offset over variance."""
         noise = sigma[:1].square() if bool((sigma == sigma[0]).all()) else sigma.square()
         dim = self.means.shape[1]
         variances = [self.variances[:, axis] + noise for axis in range(dim)]  # each [1 or n, K]
@@ -133,7 +135,8 @@ def mixture(
         means: `[K, d]`.
         covariances: `[K, d, d]`, symmetric and positive definite.
         weights: `[K]`, not negative; normalised here. Equal by default.
-        view: See `GaussianMixture`; the means' bounding box and a quarter of it around by default.
+        view: See `GaussianMixture`; by default the means' bounding box and a quarter of it
+            around.
         name: See `GaussianMixture`.
 
     Raises:
@@ -162,7 +165,7 @@ def mixture(
 
 
 def ideal(samples: Tensor, like: GaussianMixture) -> GaussianMixture:
-    """The ideal denoiser over a finite sample (Eq. 16): components of no width, exact for every sigma > 0.
+    """The ideal denoiser over a finite sample (Eq. 16), exact for every sigma > 0.
 
     Args:
         samples: Training samples, `[K, d]`.
@@ -187,7 +190,7 @@ def pushforward(
     noise: float = 0.0,
     name: str = "mixture",
 ) -> GaussianMixture:
-    """A mixture drawn along a map: Gaussians of a latent plane, carried over by its linearisation.
+    """A mixture along a map: Gaussians of a latent plane under the map's linearisation.
 
     Args:
         chart: The map, one latent point `[2]` to one point `[2]`.
@@ -236,10 +239,10 @@ def fractal(
     view: tuple | None = FRACTAL_VIEW,
     name: str = "fractal",
 ) -> GaussianMixture:
-    """The tree-shaped density of Figure 1: eight thin Gaussians along every branch of a class's binary tree.
+    """The density of Figure 1: eight thin Gaussians along every branch of a binary tree.
 
-    Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five levels of branches and
-    vertical trunks.
+    Construction after Karras et al. 2024 (autoguidance), appendix C; MSD's has five
+    levels of branches and vertical trunks.
 
     Args:
         classes: `"A"`, `"B"`, or `"AB"`, the unconditional density.
@@ -266,15 +269,15 @@ def fractal(
 
 
 def karras_fractal(classes: str = "A") -> GaussianMixture:
-    """The fractal of Karras et al. 2024 itself: seven levels, trunks at 45 and 225 degrees."""
+    """The fractal of Karras et al. 2024: seven levels, trunks at 45 and 225 degrees."""
     return fractal(classes, 6, (45.0, 225.0), view=None, name="karras-fractal")
 
 
 def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
     """FFJORD's `2spirals` (Grathwohl et al. 2019): two arms, n = 3 pi sqrt(U).
 
-    The scale is after the paper's NLL of DDIM samples; the arms' uniform offset U/2 enters by its mean and
-    variance.
+    The scale is after the paper's NLL of DDIM samples; the arms' uniform offset U/2
+    enters by its mean and variance.
     """
     u = (torch.arange(count) + 0.5) / count
     latents = torch.stack([u, torch.zeros(count)], 1)
@@ -289,12 +292,12 @@ def spiral(scale: float = 0.133, count: int = 128) -> GaussianMixture:
 
 
 def pinwheel(scale: float = 0.35, arms: int = 5, count: int = 9) -> GaussianMixture:
-    """FFJORD's `pinwheel` (Grathwohl et al. 2019): arms bent by 0.25 exp(radius), nine Gaussians each.
+    """FFJORD's `pinwheel` (Grathwohl et al. 2019): arms bent by 0.25 exp(radius).
 
-    The paper's mixture is not published, but two of its NLLs are: DDIM samples have -1.19, and its best
-    points -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a log-density of 2.16.
-    Nine Gaussians an arm, three standard deviations apart and one of them at its centre, have an entropy of
-    -1.19 at a scale of 0.35 and a peak of 2.38.
+    The paper's mixture is not published, but two of its NLLs are: DDIM samples have -1.19,
+    and its best points -2.19, although a smooth pinwheel of entropy -1.19 nowhere exceeds a
+    log-density of 2.16. Nine Gaussians an arm, three standard deviations apart and one of
+    them at its centre, have an entropy of -1.19 at a scale of 0.35 and a peak of 2.38.
     """
     radii = torch.linspace(1 - 0.75, 1 + 0.75, count)
     std = 1.5 / (count - 1) / 3
@@ -375,11 +378,11 @@ def checkerboard(cells: int = 4, count: int = 6) -> GaussianMixture:
 
 
 def from_image(image: Path | Tensor, size: int = 48) -> GaussianMixture:
-    """A density proportional to the darkness of a grey-scale image, white being empty: one Gaussian a pixel.
+    """A density proportional to the darkness of a grey-scale image: one Gaussian a pixel.
 
     Args:
         image: A file, or grey values in [0, 1], `[H, W]`.
-        size: Pixels of the longer side that the image is reduced to; at most `size^2` components.
+        size: The image is reduced to so many pixels on its longer side.
 
     Raises:
         ValueError: If the image is white all over.

@@ -20,7 +20,6 @@ from ..style import INK, MODE, POINT, new_figure
 from .densities import GaussianMixture, Points
 
 DENSITY_COLOURS = LinearSegmentedColormap.from_list("density", ["#ffffff", "#c9dbe8", "#6f9fc0", "#2c5f85"])
-# How legends look.
 SMALL = {"frameon": False, "fontsize": 9, "labelcolor": INK}
 
 
@@ -40,7 +39,7 @@ def _view(axes: Axes, density: GaussianMixture, title: str) -> None:
 def panel(
     axes: Axes, density: GaussianMixture, points: Points | None = None, title: str = "", size: float = 1.5
 ) -> None:
-    """Draw points over the density's colours; the title says how many lie outside the view."""
+    """Draw points over the density; the title says how many lie outside the view."""
     (x0, y0), (x1, y1) = density.view
     colours = {"cmap": DENSITY_COLOURS, "vmin": -3, "interpolation": "bilinear"}
     axes.imshow(_background(density), extent=(x0, x1, y0, y1), origin="lower", **colours)
@@ -74,12 +73,12 @@ def gallery(
 def landscapes(
     density: GaussianMixture, losses: Sequence[tuple[str, Float[Tensor, "s s"], float | None]], modes: Points
 ) -> Figure:
-    """Reconstructed losses, low in dark, with the density's modes and each one's lowest point.
+    """Reconstructed losses, low in dark, with the modes and each one's lowest point.
 
     Args:
         density: For its view.
-        losses: Name, loss on a grid over the view, and the share of the field that no loss
-            explains, if any.
+        losses: Name, loss on a grid over the view, and the share of the field that no
+            loss explains, if any.
         modes: The density's modes.
     """
     (x0, y0), (x1, y1) = density.view
@@ -111,7 +110,7 @@ def bandwidths(
     y: Float[Tensor, 2],
     draws: Sequence[tuple[float, Points, Float[Tensor, 2]]],
 ) -> Figure:
-    """Samples of the product density around one y: (lambda, samples, exact mean) a panel."""
+    """Product samples around one y: a panel for each (lambda, samples, exact mean)."""
     figure, grid = panels(1, len(draws), 2.9, 3.9)
     for axes, (lam, samples, mean) in zip(grid[0], draws, strict=True):
         panel(axes, density, samples, f"λ = {lam:g}", 3)
@@ -132,7 +131,7 @@ def animate(
     side: int = 260,
     seconds: float = 5.0,
 ) -> None:
-    """Write an animation of points, one panel a method, as .gif or .mp4 by the file's suffix.
+    """Write an animation of points, one panel a method, as .gif or .mp4.
 
     Args:
         density: Background.

@@ -26,7 +26,7 @@ class Scale:
             large as the grid.
         steps: Optimiser steps.
         training: Set-up of the learned denoisers.
-        draws: Estimates at each point, where a gradient's mean and variance are measured.
+        draws: Estimates at each point, where a gradient is measured.
         places: Points along each side, there.
         starts: Starting bandwidths of the frontier.
     """
@@ -67,7 +67,7 @@ class Measurement:
         method: Its row: an estimator or sampler.
         metric: What was measured.
         mean: Mean over the seeds; infinite where an estimator is deterministic
-            (efficiency) or exact (oracle efficiency), minus infinite where it has no signal.
+            (efficiency) or exact (oracle efficiency), minus infinite without signal.
         std: Standard deviation over the seeds (n - 1); None for a single seed or an
             infinite mean.
         seeds: Number of seeds.
@@ -115,7 +115,7 @@ class Batch:
         return replace(scale, grid=min(scale.grid, self.grid), training=training)
 
 
-# File name, function that writes the file, and caption; without one the page leaves it out.
+# File name, its writer, and caption; without one the page leaves it out.
 Picture = tuple[str, Callable[[Path], object], str]
 
 
@@ -242,7 +242,7 @@ def over(
     measure: Callable[[Any], tuple[dict[str, float], int]],
     progress: Callable[..., None],
 ) -> Outcome:
-    """Measure every setting, its name appended to those of the figures; NFE of the last."""
+    """Measure every setting; its name is appended to its figures'. NFE of the last."""
     figures, nfe = {}, 0
     for index, (name, setting) in enumerate(settings.items(), 1):
         found, nfe = measure(setting)

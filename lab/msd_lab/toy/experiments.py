@@ -1,4 +1,4 @@
-"""The table of experiments: each row a command of `scripts/toy.py` and a section of the page."""
+"""The table of experiments: a row is a command and a section of the page."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def methods(*names: str) -> dict[str, Method]:
 
 
 def bounds(results: Results) -> str:
-    """State the bounds of a mode seeker's figures: the least NLL, and the modes' own precision."""
+    """State the bounds of a mode seeker's figures: the least NLL, and the precision of the modes."""
     found = []
     for density in dict.fromkeys(m.problem.target() for m in results.measurements):
         exact = metrics.modes(density)

@@ -1,4 +1,4 @@
-"""Gradients at fixed points: efficiency (Table 3), bias and spread, and the loss implied."""
+"""Gradients at fixed points: efficiency (Table 3), bias, and the loss they imply."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def gradient_draws(
 def estimator_at(
     make: Callable[..., Estimator], network: DensityNetwork, y: Points, noise: Noise, scale: Scale
 ) -> Estimator:
-    """Make an estimator as it is halfway through an optimisation whose points stay at y.
+    """Make an estimator as it is halfway through a run whose points stay at y.
 
     Args:
         make: Makes it, as `Method.make`.
@@ -154,8 +154,8 @@ def _places(density: GaussianMixture, seed: int, count: int) -> dict[str, Points
 def oracle_efficiency(g: Float[Tensor, "draws N d"], exact: Float[Tensor, "N d"], nfe: int) -> float:
     """Efficiency whose error is that against the exact mean shift m.
 
-    ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the one scale s that serves the
-    estimator best, since a step size is free.
+    ln( mean ||m||^2 / (mean E ||s g + m||^2 cost) ) with the one scale s that serves
+    the estimator best, since a step size is free.
 
     Args:
         g: Draws of the gradient.
@@ -170,7 +170,7 @@ def oracle_efficiency(g: Float[Tensor, "draws N d"], exact: Float[Tensor, "N d"]
 def sampler_bias(
     problem: Problem, sampler: tuple[str, int], seed: int, scale: Scale, progress: Progress
 ) -> Outcome:
-    """`bias` at every bandwidth of `BANDWIDTHS` of (a name of `SAMPLERS`, its steps)."""
+    """`bias` of (a name of `SAMPLERS`, its steps) at every bandwidth."""
     (name, steps), settings = sampler, {f" at {lam:g}": lam for lam in BANDWIDTHS}
 
     def measure(lam: float) -> tuple[dict[str, float], int]:
@@ -185,8 +185,8 @@ def bias(
 ) -> tuple[dict[str, float], int]:
     """Bias ||E x - x'|| and spread of one draw relative to ||m||, and a draw's NFE.
 
-    Both are medians over a grid of y. The resolution is the error that the number of draws
-    leaves in the mean; it is taken off the bias in expectation.
+    Both are medians over a grid of y. The resolution is the error that the number of
+    draws leaves in the mean; it is taken off the bias in expectation.
     """
     y, prior = density.grid(scale.places), PlainPrior(density.denoise, SCHEDULE)
     g, nfe = gradient_draws(MSD(sampler, Constant(lam, lam)), y, prior, noise, scale.draws)
@@ -214,8 +214,8 @@ def implied_loss(
         progress: Called with (draws made, draws).
 
     Returns:
-        The share `curl` of the field that no loss explains; the data is (loss `[ny, nx]`,
-        curl).
+        The share `curl` of the field that no loss explains; the data is
+        (loss `[ny, nx]`, curl).
     """
     density, size = problem.target(), 96 if scale.grid >= 48 else 32
     field, nfe = mean_field(problem, *moment, seed, size, scale, progress)
@@ -227,7 +227,7 @@ def implied_loss(
 def mean_field(
     problem: Problem, method: str, at: float, seed: int, size: int, scale: Scale, progress: Progress
 ) -> tuple[Float[Tensor, "N d"], int]:
-    """Mean gradient on `size` x `size` points, the part `at` of an optimisation done; NFE."""
+    """Mean gradient on `size` x `size` points, the part `at` of a run done; NFE."""
     prior, network = problem.prior(scale.training)
     y, noise = problem.target().grid(size), SharedNoise(seed_from(seed, method))
     estimator = estimator_at(METHODS[method].make, network, y, noise, scale)
@@ -267,7 +267,7 @@ def potential(
 
 
 def product_samples(problem: Problem, lam: float, seed: int, scale: Scale, progress: Progress) -> Outcome:
-    """Sample the product density around `OUTSIDE`; the data is (lambda, samples, exact mean)."""
+    """Sample the product around `OUTSIDE`; data: (lambda, samples, exact mean)."""
     density, noise = problem.target(), SharedNoise(seed_from(seed, "bandwidth"))
     found = Posterior()(OUTSIDE.repeat(400, 1), lam, PlainPrior(density.denoise, SCHEDULE), noise)
     return Outcome({}, found.nfe, (lam, found.x, density.denoise(OUTSIDE, lam)[0]))

@@ -1,6 +1,7 @@
-"""Learned denoisers of the toys: a small log-density network trained against the exact score.
+"""Learned denoisers: a small log-density network trained on the exact score.
 
-After Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself", appendix C.
+After Karras et al. 2024, "Guiding a Diffusion Model with a Bad Version of Itself",
+appendix C.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ..averages import power_average
 from .densities import GaussianMixture, Level, Points
 
 DATA_STD = 0.5
-# Points denoised at a time, so that their activations stay within the processor's cache.
+# Points denoised at a time, so that their activations stay within the cache.
 CHUNK = 2048
 # Called with (steps done, steps, note="").
 Progress = Callable[..., None]
@@ -43,12 +44,12 @@ class UnitLinear(nn.Module):
 
     @torch.no_grad()
     def renormalise(self) -> None:
-        """Bring the rows back to unit norm, so that the learning rate keeps its meaning."""
+        """Bring rows back to unit norm, so that the learning rate keeps its meaning."""
         self.weight.copy_(nn.functional.normalize(self.weight, dim=1))
 
 
 class DensityNetwork(nn.Module):
-    """log p(z; sigma) up to a constant; its gradient is the score, its Tweedie estimate the denoiser.
+    """log p(z; sigma) up to a constant; its gradient is the score.
 
     Args:
         width: Hidden units of every layer.
@@ -72,7 +73,7 @@ class DensityNetwork(nn.Module):
         return h.square().mean(1) * self.gain / sigma[:, 0] - 0.5 * x.square().sum(1)
 
     def score(self, z: Points, sigma: Level, training: bool = False) -> Points:
-        """Gradient of the log-density; differentiable in the weights when `training`."""
+        """Gradient of the log-density; differentiable in the weights if `training`."""
         with torch.enable_grad():
             z = z.detach().requires_grad_()
             return torch.autograd.grad(self(z, sigma).sum(), z, create_graph=training)[0]
@@ -92,7 +93,7 @@ class Training:
 
     Args:
         width: Hidden units a layer.
-        steps: Iterations; the learning rate, the batch and the average do not depend on it.
+        steps: Iterations; learning rate, batch and average do not depend on it.
         batch: Points an iteration.
         seed: Seed of the first weights and of the data.
     """
@@ -107,7 +108,7 @@ PUBLISHED_SETUP = Training()
 # The weak network that classifier-free guidance and autoguidance lead away from.
 GUIDE = Training(width=32, steps=512)
 VERSION = 1
-# A power-function average of relative width 0.01: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al.).
+# Relative width 0.01 of the average: (g + 1) / ((g + 2)^2 (g + 3)) = 0.01^2 (Karras et al.)
 EMA_GAMMA = 96.99
 
 
@@ -137,7 +138,7 @@ def learned(
 
 
 def train(density: GaussianMixture, training: Training, progress: Progress | None = None) -> DensityNetwork:
-    """Fit a network to the exact score: loss sigma^2 ||s - score||^2, ln sigma ~ N(-2.3, 1.5^2)."""
+    """Fit the exact score: loss sigma^2 ||s - score||^2, ln sigma ~ N(-2.3, 1.5^2)."""
     generator = torch.Generator().manual_seed(training.seed)
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)

@@ -1,4 +1,4 @@
-"""How well points represent a density: NLL, precision, recall, MMD, share of modes found."""
+"""How well points represent a density: NLL, precision, recall, MMD, modes found."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MMD_BANDWIDTH = 0.1
 def measure(
     points: Points, density: GaussianMixture, seed: int, references: int | None = None
 ) -> dict[str, float]:
-    """Every metric of points against a seed's samples of the density, as many by default."""
+    """Every metric of points against a seed's samples, as many by default."""
     generator = torch.Generator().manual_seed(seed_from(seed, "reference"))
     reference = density.sample(references or len(points), generator)
     precision, recall = precision_recall(reference.double().numpy(), points.double().numpy(), k=NEIGHBOURS)
@@ -38,10 +38,10 @@ def nll(points: Points, density: GaussianMixture) -> float:
 
 
 def mmd(points: Points, reference: Float[Tensor, "M d"], bandwidth: float = MMD_BANDWIDTH) -> float:
-    """Squared maximum mean discrepancy with the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
+    """Squared MMD with the kernel exp(-||a - b||^2 / (2 bandwidth^2)).
 
-    Unbiased (Gretton et al. 2012, Eq. 3), so it can be slightly negative where both sets
-    have the same distribution.
+    Unbiased (Gretton et al. 2012, Eq. 3), so it can be slightly negative where both
+    sets have the same distribution.
     """
 
     def mean_kernel(a: Tensor, b: Tensor) -> float:
@@ -60,7 +60,7 @@ def mmd(points: Points, reference: Float[Tensor, "M d"], bandwidth: float = MMD_
 def modes(density: GaussianMixture, merge: float = 2e-3, iterations: int = 400) -> Float[Tensor, "M d"]:
     """The modes of a mixture, computed once.
 
-    By the mixture's own mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
+    By the mixture's mean shift from every component (Carreira-Perpiñán 2000, Eq. 3).
 
     Args:
         density: The mixture; every variance positive.

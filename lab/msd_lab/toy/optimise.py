@@ -1,4 +1,4 @@
-"""Points under Adam and an estimator's gradient (section 4.2), and where they end (Tables 1, 2)."""
+"""Points moved by an estimator's gradient under Adam (section 4.2)."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def distil(
         noise: Source of noise.
         steps: Optimiser steps.
         lr: Adam's learning rate, in the units of the plane.
-        record_every: Steps between recorded states; 0 records the first and the last only.
+        record_every: Steps between recorded states; 0 records the first and the last.
         phi: VSD's phi, which takes one training step after each optimiser step.
         progress: Called with (steps done, steps).
 
@@ -101,7 +101,7 @@ def distil(
 
 
 class OnlinePhi:
-    """VSD's phi: a copy of the learned network that keeps training to denoise the present points.
+    """VSD's phi: a copy of the learned network that trains on the present points.
 
     Args:
         network: The learned network it starts from.

@@ -55,7 +55,7 @@ class Problem:
         return DENSITIES[self.density]()
 
     def networks(self, training: Training) -> list[tuple[GaussianMixture, Training]]:
-        """Networks to train first: the denoiser, which VSD's phi starts from too; a guide."""
+        """Networks to train first: the denoiser (VSD's phi starts from it) and its guide."""
         network = (self.target(), training)
         if self.guidance == "none":
             return [network]
@@ -82,7 +82,7 @@ Published = Mapping[tuple[Problem, str, str], float]
 
 
 def published(problems: Sequence[Problem], metrics: Sequence[str], text: str) -> Published:
-    """Read a table of arXiv 2502.15989: lines of a method and, metric by metric, its figures."""
+    """Read a table of arXiv 2502.15989: a line a method, metric by metric."""
     rows = [line.rsplit(maxsplit=len(metrics) * len(problems)) for line in text.strip().splitlines()]
     return {
         (problem, method, metric): float(figure)
@@ -149,8 +149,8 @@ class Method:
         noise: Key of its noise: the noise follows from the seed and this.
         lr: Adam's learning rate, in the units of the plane.
         phi_lr: That of VSD's phi (Wang et al. 2023b).
-        start: Where points begin: None on a grid over the view, a number on a grid of so
-            many times its extent, 0 at draws of the standard normal distribution.
+        start: Where points begin: None on a grid over the view, a number on a grid of
+            so many times its extent, 0 at draws of the standard normal distribution.
     """
 
     make: Callable[..., Estimator] | None
@@ -161,8 +161,8 @@ class Method:
 
 
 _ADAPTIVE = Adaptive(BANDWIDTH.start, BANDWIDTH.end, rate=0.8, tau=0.2, patience=10)
-# By their names in tables. A baseline's learning rate is the one of 0.1, 0.03, 0.01 with the
-# most precision on the fractal.
+# By their names in tables. A baseline's learning rate is the one of 0.1, 0.03 and 0.01
+# with the most precision on the fractal.
 METHODS = {
     "DDIM": Method(None, "DDIM"),
     "SDS": Method(SDS, "SDS"),

@@ -1,4 +1,4 @@
-"""What experiments found: on the console, as JSON, as Markdown, and on one HTML page."""
+"""Results on the console, as JSON, as Markdown, and on one HTML page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FIGURES = (
 
 
 def tables(measurements: Iterable[Measurement]) -> list[Table]:
-    """One table a metric: a row a method, a column a problem and a value after "at" in the metric."""
+    """One table a metric; a value after "at" in a metric's name becomes a column."""
     by_metric: dict[str, list[Measurement]] = {}
     for measurement in measurements:
         by_metric.setdefault(measurement.metric.partition(" at ")[0], []).append(measurement)
@@ -55,7 +55,7 @@ def _column(measurement: Measurement) -> str:
 
 
 def entry(m: Measurement) -> Entry:
-    """A measurement's mean and deviation with the paper's figure, and for MSD whether ours is as good."""
+    """Mean, deviation and the paper's figure; for MSD marked whether ours is as good."""
     factor = 1000 if m.metric == "mmd" else 1
     style = ".3f" if abs(m.mean) * factor < 1 else ".2f"
     text = f"{m.mean * factor:{style}}" + ("" if m.std is None else f" ± {m.std * factor:{style}}")
@@ -79,7 +79,7 @@ def show(results: Results, console: Console) -> None:
 
 
 def write_json(measurements: Sequence[Measurement], file: Path) -> None:
-    """One object a measurement; an infinite mean is "inf" or "-inf", since JSON has no infinity."""
+    """One object a measurement; an infinite mean is the string "inf" or "-inf"."""
     rows = [
         asdict(m.problem)
         | {key: value for key, value in asdict(m).items() if key != "problem"}

@@ -1,4 +1,4 @@
-"""Scan of the settings that the paper leaves open: which reach the figures of its Table 1?"""
+"""Scan of the settings that the paper leaves open: which reach its Table 1?"""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from .problems import METHODS, PUBLISHED1, Method
 
 STARTS = (1.0, 2.0, 0.0)  # as in `Method.start`
 LEARNING_RATES = (1.0, 0.3, 0.1, 0.03, 0.01, 0.009, 0.008, 0.003)
-# What a method has beside start and learning rate, and its values; the paper's MSD is `split`
-# with a linear λ.
+# What a method has beside start and learning rate, and its values; the paper's MSD is
+# `split` with a linear λ.
 KNOBS: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "MSD": ("λ from", (0.5, 1.0, 1.5)),
     "SDS": ("", (None,)),
@@ -22,7 +22,7 @@ KNOBS: dict[str, tuple[str, tuple[float | None, ...]]] = {
     "SDI": ("", (None,)),
 }
 LAST = 0.03  # where MSD's λ ends
-# How near a figure has to be to the paper's; NLL within a tenth of it where that is more.
+# How near a figure has to be to the paper's; for NLL a tenth of it if that is more.
 TOLERANCES = {"nll": 0.3, "precision": 0.1, "recall": 0.1}
 
 
@@ -52,7 +52,7 @@ def method_of(set_up: str) -> str:
 
 
 def misses(measurements: Iterable[Measurement]) -> dict[str, float]:
-    """Distance of each row's worst figure from the paper's, in tolerances: 1 or less reproduces it."""
+    """Distance of each row's worst figure from the paper's, in tolerances."""
     found: dict[str, float] = {}
     for m in measurements:
         if m.metric in TOLERANCES:
@@ -70,7 +70,7 @@ def nearest(tried: Collection[str], measurements: Iterable[Measurement]) -> list
 
 
 def verdict(set_up: str, tried: Collection[str], missed: float) -> str:
-    """Say whether the nearest set-up of a method, `missed` tolerances away, is near enough."""
+    """Say whether a method's nearest set-up, `missed` tolerances away, is near enough."""
     method = method_of(set_up)
     count = sum(method_of(other) == method for other in tried)
     if missed <= 1:

@@ -1,4 +1,4 @@
-"""Whether the method's own criterion of convergence ends an optimisation, and at its best."""
+"""Whether the criterion of convergence ends an optimisation, and at its best."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SAMPLERS: dict[str, tuple[ProductSampler, bool]] = {
 }
 # The first is that of `configs/msd-tiny.yaml`.
 THRESHOLDS = (0.15, 0.05, 0.02)
-# How near the least NLL on a path its end has to be: nats, as an NLL has no zero to be a part of.
+# How near the least NLL on a path its end has to be, in nats.
 WITHIN = 0.1
 
 
 def stopped(
     problem: Problem, sampler: tuple[ProductSampler, bool], seed: int, scale: Scale, progress: Progress
 ) -> Outcome:
-    """Mean shift from a grid, each point by itself until it has converged, or for all steps."""
+    """Mean shift from a grid; each point stops once it has converged."""
     sample, fixed = sampler
     density, bandwidth = problem.target(), Adaptive(BANDWIDTH.start, BANDWIDTH.end)
     msd, prior = MSD(sample, bandwidth), PlainPrior(density.denoise, SCHEDULE)
@@ -61,7 +61,7 @@ def stopped(
 
 
 def figures(nll: Tensor, taken: Tensor, steps: int) -> dict[str, float]:
-    """Figures of paths whose NLL is `[T + 1, N]` and that stop after `taken` steps, `[thresholds, N]`."""
+    """Figures of paths with NLL `[T + 1, N]` that stop after `taken` steps, `[thresholds, N]`."""
     found, least = {}, nll.cummin(0).values
     for threshold, stops in zip(THRESHOLDS, taken, strict=True):
         at_stop, best = (values.gather(0, stops[None])[0] for values in (nll, least))
