@@ -4,7 +4,7 @@ from msd_lab.toy import learned as module
 from msd_lab.toy.densities import DENSITIES, mixture
 from msd_lab.toy.learned import DensityNetwork, Training, learned, train
 
-SHORT = Training(width=16, steps=150, batch=256)
+SHORT = Training(width=16, steps=150, batch=128)
 
 
 def test_training_approaches_the_exact_score(density):

@@ -31,7 +31,7 @@ def test_msd_ends_on_the_fractal_where_sds_does_not():
     tree = fractal()
     prior = PlainPrior(tree.denoise, SCHEDULE)
     ends = {
-        name: distil(tree.grid(10), METHODS[name].make(), prior, SharedNoise(0), steps=100).points
+        name: distil(tree.grid(8), METHODS[name].make(), prior, SharedNoise(0), steps=60).points
         for name in ("SDS", "MSD")
     }
     assert nll(ends["MSD"], tree) < -1.85 < 0 < nll(ends["SDS"], tree)
