@@ -3,8 +3,6 @@
 Nothing heavy is imported until a command's options are parsed.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import importlib
@@ -104,7 +102,6 @@ class Command:
         return with_host(work) if self.host else in_one_line(work)
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
-        """Parse a command line."""
         source = Path(find_spec(self.module).origin).read_text(encoding="utf-8")
         parser = argparse.ArgumentParser(
             description=ast.get_docstring(ast.parse(source)),

@@ -7,8 +7,6 @@ need --prompt. With --three-d each DIR is one text-to-3D run, whose scene and ex
 measured; --features clip then scores the mesh by T3Bench's protocol, for prompts without a truth.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from typing import Any
@@ -24,7 +22,6 @@ from .measure.trained_scene import as_lines, run_figures
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure, print, write."""
     found = scenes(args) if args.three_d else images(args)
     if args.json:
         save_text(json.dumps(found, indent=1) + "\n", args.json)

@@ -1,6 +1,4 @@
-"""Many computations on all cores: one pool of processes, kept between runs, for toys and comparisons."""
-
-from __future__ import annotations
+"""Many computations on all cores: one pool of processes, kept between calls, for toys and comparisons."""
 
 import multiprocessing
 import os
@@ -9,12 +7,11 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from multiprocessing.queues import SimpleQueue
 from threading import Thread
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -25,10 +22,10 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-UPDATES = 50  # how often a job says how far it is, at most
+MOST_MESSAGES = 50  # of a job's progress
 
-_news: SimpleQueue | None = None
-"""In a worker: where it tells its parent how far its job is."""
+_messages: SimpleQueue | None = None
+"""In a worker: where it reports its job's progress to its parent."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +43,8 @@ class Job:
     args: tuple
 
 
-Heard = Callable[[int, int, int, str], None]
-"""Told of a job's index, its step, its number of steps and its note."""
+OnProgress = Callable[[int, int, int, str], None]
+"""Called with a job's index, its step, its number of steps and its note."""
 
 
 def run(
@@ -63,30 +60,30 @@ def run(
         title: Name of the overall bar.
         workers: Processes, of one thread each; as many as the machine has cores by default. 1 runs in this
             process.
-        on_result: Told of each result as it comes, so that it can be saved along the way.
+        on_result: Called with each result as it comes, so that it can be saved along the way.
 
     Raises:
-        Exception: Whatever a job raises; the remaining ones are dropped.
+        Exception: The first that a job raises; the remaining jobs are dropped.
     """
-    workers = workers or os.cpu_count() or 1
+    workers = min(workers or os.cpu_count() or 1, len(jobs))
     results: dict[int, Any] = {}
     tasks: dict[int, Any] = {}
-    with bars(transient=True) as shown:
-        total = shown.add_task(title, total=len(jobs))
+    with bars(transient=True) as progress:
+        total = progress.add_task(title, total=len(jobs))
 
-        def hear(index: int, step: int, steps: int, note: str) -> None:
+        def show(index: int, step: int, steps: int, note: str) -> None:
             if index not in tasks:
-                tasks[index] = shown.add_task("", total=None)
+                tasks[index] = progress.add_task("", total=None)
             label = f"  {jobs[index].name} {note}"
-            shown.update(tasks[index], completed=step, total=steps, description=label)
+            progress.update(tasks[index], completed=step, total=steps, description=label)
 
-        outcomes = _here(jobs, hear) if min(workers, len(jobs)) <= 1 else finished(jobs, workers, 1, hear)
+        outcomes = _here(jobs, show) if workers <= 1 else finished(jobs, workers, 1, show)
         with closing(outcomes):
             for index, outcome in outcomes:
                 results[index] = outcome.result()
                 if index in tasks:
-                    shown.update(tasks[index], visible=False)
-                shown.advance(total)
+                    progress.update(tasks[index], visible=False)
+                progress.advance(total)
                 if on_result:
                     on_result(jobs[index], results[index])
     return [results[index] for index in range(len(jobs))]
@@ -104,19 +101,19 @@ def bars(transient: bool = False) -> Progress:
     return Progress(*columns, console=Console(stderr=True), transient=transient)
 
 
-def _here(jobs: Sequence[Job], hear: Heard) -> Iterator[tuple[int, Future]]:
+def _here(jobs: Sequence[Job], on_progress: OnProgress) -> Iterator[tuple[int, Future]]:
     for index, job in enumerate(jobs):
-
-        def progress(step: int, steps: int, note: str = "", index: int = index) -> None:
-            hear(index, step, steps, note)
-
         outcome: Future = Future()
-        outcome.set_result(job.function(*job.args, progress=progress))
+        outcome.set_result(job.function(*job.args, progress=partial(_report, on_progress, index)))
         yield index, outcome
 
 
+def _report(send: Callable[..., None], index: int, step: int, steps: int, note: str = "") -> None:
+    send(index, step, steps, note)
+
+
 def finished(
-    jobs: Sequence[Job], workers: int, threads: int = 1, hear: Heard | None = None
+    jobs: Sequence[Job], workers: int, threads: int = 1, on_progress: OnProgress | None = None
 ) -> Iterator[tuple[int, Future]]:
     """Run jobs in processes and yield the index and the outcome of each as it ends, failed or not.
 
@@ -126,18 +123,18 @@ def finished(
         jobs: The computations.
         workers: Processes.
         threads: Threads that each may use.
-        hear: Told how far the jobs are.
+        on_progress: Called as the jobs proceed.
     """
-    pool, news = _pool(workers, threads)
+    pool, messages = _pool(workers, threads)
     pending: dict[Future, int] = {}
     try:
         pending = {pool.submit(_call, index, job): index for index, job in enumerate(jobs)}
         while pending:
             done, _ = wait(pending, timeout=0.3, return_when=FIRST_COMPLETED)
-            while not news.empty():
-                told = news.get()
-                if hear:
-                    hear(*told)
+            while not messages.empty():
+                message = messages.get()
+                if on_progress:
+                    on_progress(*message)
             for future in done:
                 yield pending.pop(future), future
     finally:
@@ -150,23 +147,19 @@ def finished(
 
 @cache
 def _pool(workers: int, threads: int) -> tuple[ProcessPoolExecutor, SimpleQueue]:
-    """Worker processes, started as jobs need them, and where they tell how far they are.
-
-    Made once and kept, since every start of a process loads torch again.
-    """
+    """Worker processes and the queue of their messages; kept, since every new process loads torch again."""
     context = multiprocessing.get_context("spawn")
-    news = context.SimpleQueue()
-    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(news, threads)), news
+    messages = context.SimpleQueue()
+    return ProcessPoolExecutor(workers, context, initializer=_start, initargs=(messages, threads)), messages
 
 
-def _start(news: SimpleQueue, threads: int) -> None:
-    """Begin a worker: Ctrl-C is its parent's, it ends with that, even by `kill -9`, and has its threads."""
-    global _news
-    _news = news
+def _start(messages: SimpleQueue, threads: int) -> None:
+    """Begin a worker: it ignores Ctrl-C, which is its parent's, ends with that, and limits its threads."""
+    global _messages
+    _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     Thread(target=_end_with_parent, daemon=True).start()
-    os.environ["OMP_NUM_THREADS"] = str(threads)
-    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)  # torch, which a job loads after this, reads it
 
 
 def _end_with_parent() -> None:
@@ -175,8 +168,8 @@ def _end_with_parent() -> None:
 
 
 def _call(index: int, job: Job) -> Any:
-    def progress(step: int, steps: int, note: str = "") -> None:
-        if step % max(steps // UPDATES, 1) == 0:
-            _news.put((index, step, steps, note))
+    def send(index: int, step: int, steps: int, note: str) -> None:
+        if step % max(steps // MOST_MESSAGES, 1) == 0:
+            _messages.put((index, step, steps, note))
 
-    return job.function(*job.args, progress=progress)
+    return job.function(*job.args, progress=partial(_report, send, index))

@@ -1,7 +1,5 @@
 """One program at a time in an output folder."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path

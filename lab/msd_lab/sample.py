@@ -6,8 +6,6 @@ python -m msd_lab sample --config configs/msd-tiny.yaml --prompts "a red mug" "a
 The config's prompt processor and its guidance's pretrained model are used.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from threestudio_msd.errors import UserError

@@ -61,7 +61,7 @@ def test_a_failing_job_is_heard(workers):
 def test_outcomes_come_failed_or_not_and_with_their_progress():
     heard = []
     work = [Job("good", double, (3,)), Job("bad", fail, ())]
-    outcomes = dict(jobs.finished(work, 2, hear=lambda *told: heard.append(told)))
+    outcomes = dict(jobs.finished(work, 2, on_progress=lambda *message: heard.append(message)))
     assert outcomes[0].result() == 6
     assert str(outcomes[1].exception()) == "boom"
     assert heard == [(0, 1, 1, "")]

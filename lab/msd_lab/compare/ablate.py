@@ -14,8 +14,6 @@ compares the best of each, OUT/best.
 Options that this program does not know go to `python -m msd_lab compare`.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from collections.abc import Sequence
@@ -37,7 +35,6 @@ NO_REPORT = (UserError.status, 130)  # statuses of a comparison that was not mad
 
 
 def compare(title: str, out: Path, methods: Sequence[str], prompts: Sequence[str], others: Sequence) -> int:
-    """Run a comparison; returns its status."""
     words = ["--configs", *methods, "--prompts", *prompts, *others, "--title", title, "--out", out]
     return COMMANDS["compare"]([*map(str, words)])
 
@@ -95,5 +92,4 @@ def read_rows(results: Path) -> tuple[Rows, Figures]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ablate or search; returns the worst status of the comparisons."""
     return ablate(args) if args.search is None else search(args)

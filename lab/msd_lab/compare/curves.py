@@ -1,7 +1,5 @@
 """Quality along the path: curves, and how soon a method reaches another's result."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan

@@ -4,8 +4,6 @@ A kind of comparison (`image`, `scene`, `pairs`, `variance`) says which runs it 
 finished ones, and how it reports that. Finished runs are kept: the same command resumes where it stopped.
 """
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -66,7 +64,6 @@ class Comparison(ABC):
 
     @property
     def seed_range(self) -> range:
-        """The seeds."""
         return range(self.first_seed, self.first_seed + self.seeds)
 
     def settings(self, method: Method) -> DictConfig:

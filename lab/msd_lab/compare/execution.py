@@ -4,8 +4,6 @@ A worker makes many runs in one process, since importing everything takes longer
 run is reported, does not stop the others, and is made again next time.
 """
 
-from __future__ import annotations
-
 import importlib
 import os
 import re
@@ -112,7 +110,6 @@ def _require_answer(address: str) -> None:
 
 
 def run_locally(runs: Sequence[PlannedRun], launcher: str, jobs: int) -> Iterator[Outcome]:
-    """Make runs in `jobs` processes; outcomes come as they finish."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
     work = [Job(str(run), launch, (run, launcher)) for run in runs]
     with closing(finished(work, jobs, threads)) as outcomes:

@@ -73,7 +73,6 @@ class ImageComparison(Comparison):
             )
 
     def brief(self) -> ImageComparison:
-        """A first look: three prompts, one seed, the first budget."""
         return replace(self, prompts=self.prompts[:3], seeds=1, budgets=self.budgets[:1])
 
     def planned(self, method: Method, prompt: str, seed: int, steps: int) -> PlannedRun:
@@ -81,7 +80,6 @@ class ImageComparison(Comparison):
         return PlannedRun(method, prompt, seed, steps, str(self.out / "runs"), self.particles, self.frames)
 
     def first_runs(self) -> list[PlannedRun]:
-        """See `Comparison`."""
         return [self.planned(method, self.prompts[0], self.first_seed, steps=1) for method in self.methods]
 
     def check(self, configs: Sequence[DictConfig]) -> None:
@@ -183,7 +181,6 @@ class ImageComparison(Comparison):
         )
 
     def report(self, results: Results) -> str:
-        """See `Comparison`."""
         from ..report.image import write_report  # matplotlib
 
         page = write_report(self, results)
@@ -215,5 +212,4 @@ def from_options(args: argparse.Namespace, kind: type[ImageComparison] = ImageCo
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; returns 1 if a run failed."""
     return run_comparison(from_options(args), executor("launch:main", args.jobs, args.ray))[1]

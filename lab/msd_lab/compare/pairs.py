@@ -55,7 +55,6 @@ class Share:
 
     @classmethod
     def of(cls, hits: Mapping[int, Sequence[bool]]) -> Share:
-        """Count every particle's images."""
         by_particle = Spread(tuple(statistics.mean(own) for own in hits.values()))
         every = [hit for own in hits.values() for hit in own]
         return cls(sum(every) / len(every), by_particle.std if len(hits) > 1 else None, len(every))
@@ -69,7 +68,6 @@ Accuracy: TypeAlias = dict[str, dict[str, Share]]
 
 
 def prompts(every: int = 1) -> list[str]:
-    """A prompt for every n-th pair."""
     return [Caption(*pair).text for pair in all_pairs()[::every]]
 
 
@@ -126,11 +124,9 @@ class PairComparison(Comparison):
 
     @cached_property
     def steps(self) -> int:
-        """Optimiser steps of a run."""
         return self.max_steps or int(self.settings(self.methods[0]).trainer.max_steps)
 
     def planned(self) -> list[PlannedRun]:
-        """A run a pair."""
         (method,), steps = self.methods, self.steps
         root = str((self.out / f"{self.particles}x{steps}").resolve())
         settings = {"particles": self.particles, "frames": 1}
@@ -170,7 +166,6 @@ class PairComparison(Comparison):
 
 
 def as_table(found: Mapping[str, Mapping[str, Accuracy]]) -> Table:
-    """The accuracies of methods, every classifier's beside the other's."""
     judges = list(next(iter(found.values())))
     head = ["method", "pairs", "images", *(f"{head}, {name}" for head in HEADS for name in judges)]
     rows = [
@@ -182,13 +177,11 @@ def as_table(found: Mapping[str, Mapping[str, Accuracy]]) -> Table:
 
 
 def own_accuracy(judge: Judge) -> str:
-    """A classifier's own accuracy, to be printed under what it read."""
     own = ", ".join(f"{head} {100 * judge.accuracy[head]:.1f} %" for head in HEADS if head in judge.accuracy)
     return f"its own accuracy on {judge.accuracy['renders']} fresh true renders: {own}"
 
 
 def run(args: argparse.Namespace) -> int:
-    """Distil and sample every pair, classify, print, write; returns 1 if a run failed."""
     for name, least in (("every", 1), ("seed", 0)):
         if getattr(args, name) < least:
             raise UserError(f"--{name}: expected {least} or more, got {getattr(args, name)}")

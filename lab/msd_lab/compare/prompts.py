@@ -1,7 +1,5 @@
 """Prompts from a command line."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The figures of a comparison, typed; as JSON and back."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from math import isnan, nan

@@ -4,8 +4,6 @@ A finished run has a `done.json` in its folder, with what it was made from and a
 file that is read later. It is not made again as long as both hold.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import dataclass
@@ -69,18 +67,15 @@ class PlannedRun:
 
     @property
     def folder(self) -> Path:
-        """Where the launcher writes it."""
         steps = f"{self.steps}-counted" if self.counted else str(self.steps)
         return Path(self.root, self.method.label, steps, str(self))
 
     @property
     def arguments(self) -> list[str]:
-        """The launcher's command line."""
         return ["--config", self.method.config, "--train", *self.overrides]
 
     @property
     def overrides(self) -> list[str]:
-        """The settings on it."""
         return [
             f"exp_root_dir={self.root}",
             f"name={self.method.label}/{self.folder.parent.name}",
@@ -118,7 +113,6 @@ class PlannedRun:
         """Hook: measure the finished run in the process that made it; not part of its seconds."""
 
     def finish(self, seconds: float, flop: float) -> None:
-        """Note that the run is done, and measure it."""
         done = Done(self.stamp, seconds, checksums(self.folder), flop)
         save_text(json.dumps(to_json(done), indent=1), self.folder / DONE)
         self.measure()

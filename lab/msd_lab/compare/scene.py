@@ -9,8 +9,6 @@ OUT/index.html shows tables, turntables and curves; OUT/tables.md has the tables
 OUT/results.json every run's figures, OUT/turntables.mp4 and OUT/sheet.png the scenes.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from dataclasses import dataclass
@@ -64,7 +62,6 @@ class SceneRun(PlannedRun):
 
     @property
     def own_settings(self) -> list[str]:
-        """See `PlannedRun`."""
         return [
             f"data.n_test_views={self.particles}",
             "trainer.log_every_n_steps=1",  # the last step's evaluations count too
@@ -74,7 +71,6 @@ class SceneRun(PlannedRun):
         ]
 
     def measure(self) -> None:
-        """Write the run's figures and curve into its folder."""
         run = Run(self.folder)
         rows, spent, seconds = int(run.config.data.batch_size), run.nfe_by_step(), self.done.seconds
         figures = run_figures(self.folder) | {"nfe": rows * run.nfe, "seconds": seconds}
@@ -118,7 +114,6 @@ def checkpoint_every(steps: int) -> int:
 
 
 def checkpoints(folder: Path) -> dict[int, str]:
-    """The names of a run's checkpoints, by step."""
     found = (path.name for path in folder.glob("ckpts/epoch=*-step=*.ckpt"))
     return {int(name.removesuffix(".ckpt").rpartition("=")[2]): name for name in found}
 
@@ -149,19 +144,15 @@ class SceneComparison(Comparison):
             )
 
     def planned(self, method: Method, prompt: str, seed: int, steps: int) -> SceneRun:
-        """One run."""
         return SceneRun(method, prompt, seed, steps, str(self.out), self.particles)
 
     def first_runs(self) -> list[PlannedRun]:
-        """See `Comparison`."""
         return [self.planned(method, self.prompts[0], 0, 1) for method in self.methods]
 
     def steps(self, method: Method) -> int:
-        """Optimiser steps of a method."""
         return max(1, round(self.share * self.settings(method).trainer.max_steps))
 
     def make(self, execute: Execute) -> tuple[SceneResults, Failed]:
-        """See `Comparison`."""
         steps = {method: self.steps(method) for method in self.methods}
         runs = [
             self.planned(method, prompt, seed, steps[method])
@@ -177,7 +168,6 @@ class SceneComparison(Comparison):
         return results, failed
 
     def report(self, results: SceneResults) -> str:
-        """See `Comparison`."""
         from ..report.scene import write_report  # matplotlib
 
         page = write_report(results, self.out)
@@ -185,7 +175,6 @@ class SceneComparison(Comparison):
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare; returns 1 if a run failed."""
     comparison = SceneComparison(
         methods=read_methods(args.configs),
         prompts=read_prompts(args.prompts),

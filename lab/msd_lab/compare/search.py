@@ -1,7 +1,5 @@
 """The same search for every method: as many trials of as many settings, on prompts and seeds of their own."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

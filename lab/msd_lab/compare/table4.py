@@ -9,8 +9,6 @@ interrupted and given again: finished runs are kept. FID is the Fréchet distanc
 images, equal to torchmetrics' (tests/lab/measure/test_metrics.py); CLIP similarity is 100 times the cosine.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -59,7 +57,6 @@ class Table4(ImageComparison):
     """A comparison of images whose first budget is reported beside the paper's figures."""
 
     def report(self, results: Results) -> str:
-        """See `Comparison`."""
         *_, page = super().report(results).splitlines()
         table = table4(results)
         save_text(table, self.out / "table4.md")
@@ -88,7 +85,6 @@ def table4(results: Results) -> str:
 
 
 def of(figures: Figures, name: str) -> str:
-    """A figure by whichever extractor has it; a dash where none has."""
     return next(
         (spread for key, spread in figures.items() if key.partition("@")[0] == name), Spread(())
     ).text()
@@ -115,7 +111,6 @@ def rehearsal(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare, and print the table; returns 1 if a run failed."""
     overrides = [f"system.prompt_processor.pretrained_model_name_or_path={args.model}"] if args.model else []
     if args.dry_run:
         args.out = args.out.with_name(f"{args.out.name}-dry-run")

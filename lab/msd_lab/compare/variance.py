@@ -11,8 +11,6 @@ paper's Table 3 on images. VSD's adapters are first trained on the renders of ea
 OUT/tables.md and OUT/variance.json hold what is printed; runs are kept.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 from collections.abc import Mapping, Sequence
@@ -103,7 +101,6 @@ class VarianceComparison(Comparison):
 
     @cached_property
     def runs(self) -> list[PlannedRun]:
-        """The runs that make the renders, by seed."""
         first, root = self.methods[0], str(self.out.resolve())
         steps = int(self.settings(first).trainer.max_steps)
         return [
@@ -113,7 +110,6 @@ class VarianceComparison(Comparison):
         ]
 
     def first_runs(self) -> list[PlannedRun]:
-        """See `Comparison`."""
         return self.runs[:1]
 
     def make(self, execute: Execute) -> tuple[Qualities, Failed]:
@@ -148,14 +144,12 @@ class VarianceComparison(Comparison):
         return [quality(torch.cat(own, 1), cost) for own, cost in zip(draws, nfe, strict=True)]
 
     def report(self, results: Qualities) -> str:
-        """See `Comparison`."""
         table = as_table(results).markdown()
         save_text(table + "\n", self.out / "tables.md")
         return f"{table}\n\n± is the deviation over {self.seeds} seeds, {self.draws} draws a render."
 
 
 def frames_along(run: Run) -> list[Snapshot]:
-    """`PLACES` of a run's frames, evenly spread."""
     frames = run.frames()
     chosen = torch.linspace(0, len(frames) - 1, PLACES).round().int().tolist()
     return [frames[i] for i in chosen]
@@ -230,7 +224,6 @@ def as_table(found: Qualities) -> Table:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make renders, draw, print, write."""
     comparison = VarianceComparison(
         methods=read_methods(args.configs),
         prompts=read_prompts(args.prompts),

@@ -1,7 +1,5 @@
 """Variants of a config: the choices that mean-shift distillation leaves open, by group."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +24,10 @@ def posterior(**settings: Any) -> Settings:
 
 
 def bandwidth(kind: str, start: float = 8.0, end: float = 1.0, **settings: Any) -> Settings:
-    """A bandwidth schedule."""
     return {BANDWIDTH: {"type": kind, "start": start, "end": end, **settings}}
 
 
 def last_fit(part: float) -> Settings:
-    """The part of the steps that fit the last target."""
     return {f"{GUIDANCE}.last_fit": part}
 
 

@@ -72,11 +72,12 @@ def write_report(comparison: ImageComparison, results: Results) -> Path:
 def _about(comparison: ImageComparison, results: Results) -> list[Markup]:
     about = results.about
     counts = ", ".join(f"{count} {LABELS.get(name, name)}" for name, count in about.references.items())
-    seeds = f"{len(about.seeds)} seeds, each measured on its own {about.images_per_seed} images"
+    each = f"each measured on its own {about.images_per_seed} images"
+    spread = f"± is the standard deviation (n − 1) over {len(about.seeds)} seeds, {each}. "
     text = (
         f"{len(about.prompts)} prompts, seeds {', '.join(map(str, about.seeds))}, "
         f"{comparison.particles} images a run. Features: {about.features}. Precision and recall: "
-        f"{about.precision_recall}. ± is the standard deviation (n − 1) over {seeds}. "
+        f"{about.precision_recall}. {spread if len(about.seeds) > 1 else ''}"
         f"References: {counts}. DDIM: {about.sampling}."
     )
     blocks = [paragraph(text, "faint")]
@@ -129,7 +130,6 @@ def curves_svg(rows: Rows) -> str:
 
 
 def _spent(row: Row, point: Point, against: str) -> float:
-    """The cost of a row at a point of its curve."""
     return {"steps": point.step, "nfe": point.nfe, "flop": row.flop * point.step / row.taken}[against]
 
 

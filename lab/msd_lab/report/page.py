@@ -1,7 +1,5 @@
 """A report as one HTML page that holds its pictures, tables and curves and fetches nothing."""
 
-from __future__ import annotations
-
 import base64
 import io
 from collections.abc import Sequence
@@ -54,12 +52,10 @@ def figure(content: Markup | str, caption: str) -> Markup:
 
 
 def picture(url: str, text: str) -> Markup:
-    """An image with its description."""
     return Markup('<img src="{}" alt="{}">').format(url, text)
 
 
 def video(url: str) -> Markup:
-    """A video that plays by itself, again and again."""
     return Markup('<video src="{}" autoplay muted loop playsinline controls></video>').format(url)
 
 
@@ -70,7 +66,6 @@ def folded(summary: str, *texts: str) -> Markup:
 
 
 def data_url(file: Path) -> str:
-    """A file as a `data:` URL."""
     kind, _ = guess_type(file.name)
     return f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
 

@@ -1,7 +1,5 @@
 """The report of a comparison of scenes: tables, turntables that play on a phone, and curves, on one page."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -71,7 +69,6 @@ def write_report(results: SceneResults, out: Path) -> Path:
 
 
 def markdown(results: SceneResults) -> str:
-    """The tables and their notes."""
     rows = {label: figures_of(runs) for label, runs in results.items()}
     blocks = [table(rows).markdown(), *notes(rows)]
     differences = paired(results)
@@ -81,7 +78,6 @@ def markdown(results: SceneResults) -> str:
 
 
 def figures_of(runs: Runs) -> list[Figures]:
-    """The figures of a row's runs."""
     return [one.figures for one in runs.values()]
 
 
@@ -108,7 +104,9 @@ def notes(rows: Mapping[str, Sequence[Figures]]) -> list[str]:
     """What a reader of the table must know: above all whether the networks were evaluated equally often."""
     spent = {label: _spread(runs, "nfe").mean for label, runs in rows.items()}
     spent = {label: nfe for label, nfe in spent.items() if nfe > 0}  # the ceiling evaluates none
-    found = ["± is the standard deviation over all runs of a row, prompts and seeds together."]
+    found = []
+    if any(len(runs) > 1 for runs in rows.values()):
+        found.append("± is the standard deviation over all runs of a row, prompts and seeds together.")
     if spent and max(spent.values()) > (1 + EQUAL) * min(spent.values()):
         counts = ", ".join(f"{label} {nfe:.0f}" for label, nfe in spent.items())
         found.append(f"The networks were not evaluated equally often: {counts}.")
@@ -143,7 +141,6 @@ def _paired(first: Runs, runs: Runs, name: str) -> str:
 
 
 def paired_note(results: SceneResults) -> str:
-    """How the differences are to be read."""
     first = next(iter(results), "")
     return (
         f"Less {first}, prompt by prompt, each the mean of its seeds; ± is the standard deviation over the "

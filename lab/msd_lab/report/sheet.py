@@ -88,7 +88,6 @@ def _picture(planned: PlannedRun) -> Picture:
 
 
 def draw_sheet(sheet: Sheet) -> Figure:
-    """Methods down and prompts across."""
     margin = max(0.7, 0.08 * max(map(len, sheet.labels)))  # inches
     figure = new_figure(0.8 * len(sheet.rows) + margin, 0.8 * len(sheet.labels) + 0.3)
     axes = figure.subplots(len(sheet.labels), len(sheet.rows), squeeze=False)

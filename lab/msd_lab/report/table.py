@@ -28,7 +28,8 @@ def number(value: float, style: str = "") -> str:
     if value == 0:
         return "0"
     digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{round(value, digits):.{min(max(digits, 0), 6)}f}"
+    text = f"{round(value, digits):.{min(max(digits, 0), 6)}f}"
+    return text if float(text) else "0"
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,6 @@ class Spread:
 
     @property
     def mean(self) -> float:
-        """Their mean; NaN if one of them is NaN or there is none."""
         return float(np.mean(self.values)) if self.values else math.nan
 
     @property
@@ -84,7 +84,6 @@ class Entry:
 
     @classmethod
     def of(cls, spread: Spread, style: str = "", mark: str = "") -> Entry:
-        """A spread's mean with its deviation as the note."""
         text = number(spread.mean, style) if spread.values else UNKNOWN
         return cls(text, spread.deviation(style), mark)
 
@@ -92,11 +91,9 @@ class Entry:
         return f"{self.text} {self.note}".strip()
 
     def markdown(self) -> str:
-        """As Markdown, the best in bold."""
         return str(Entry(f"**{self.text}**", self.note)) if self.mark == "best" else str(self)
 
     def html(self) -> Markup:
-        """As an HTML table cell."""
         mark = Markup(' class="{}"').format(self.mark) if self.mark else ""
         note = Markup(" <small>{}</small>").format(self.note) if self.note else ""
         return Markup("<td{}>{}{}</td>").format(mark, self.text, note)

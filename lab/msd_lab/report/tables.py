@@ -37,7 +37,6 @@ class Column:
         return f"{self.label} {({True: '↓', False: '↑', None: ''})[self.less_is_better]}".strip()
 
     def of(self, extractor: str) -> Column:
-        """The same column of a further extractor."""
         return replace(self, figure=f"{self.figure}@{extractor}", label=f"{self.label}, {extractor}")
 
     def best(self, rows: Rows) -> set[str]:
@@ -79,7 +78,6 @@ def columns(figures: Iterable[str]) -> list[Column]:
 
 
 def in_brief(column: Column) -> bool:
-    """Whether the Markdown tables show a column."""
     name, at, _ = column.figure.partition("@")
     return name in (OTHERS_IN_BRIEF if at else IN_BRIEF)
 
@@ -166,12 +164,10 @@ def _relative(figures: Figures, ddim: Figures, unit: Figures) -> Figures:
 
 
 def _scaled(spread: Spread, zero: float, unit: float) -> Spread:
-    """Measured from `zero` in units that must be positive."""
     return Spread(tuple((value - zero) / unit if unit > 0 else math.nan for value in spread.values))
 
 
 def sentences(rows: Rows, ddim: Figures, ours: str) -> list[str]:
-    """The sentences under a table."""
     return [*convergence_lines(rows, ddim, ours), *end_lines(rows)]
 
 

@@ -43,6 +43,20 @@ def test_what_is_missing_is_told_and_the_rest_shown(comparison, measured):
     assert page.count("data-path=") == 1
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("particles", [1, 2, 3])
+def test_a_report_is_made_of_few_images_without_nan_or_lone_deviations(
+    comparison, measured, tmp_path, particles, seeds
+):
+    compared = comparison(GOOD, prompts=["a red mug"], seeds=seeds, particles=particles, frames=1)
+    page = write_report(compared, measured(compared)).read_text(encoding="utf-8")
+    tables = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    row = next(line for line in tables.splitlines() if line.startswith("| GOOD "))
+    assert "nan" not in tables + page.partition("<h2>Commands")[0].partition("<body>")[2].lower()
+    assert ("±" in row) == ("±" in page) == (seeds > 1)
+    assert ("<svg" in page) == (particles > 1)  # one image has no covariance
+
+
 def test_a_report_of_nothing_but_failures_is_written(comparison, measured):
     compared = comparison(BROKEN)
     page = write_report(compared, measured(compared)).read_text(encoding="utf-8")
