@@ -160,7 +160,14 @@ def mesh_figures(
 
 
 def as_lines(figures: Mapping[str, float]) -> str:
-    return "\n".join(f"{name:22} {value:.4g}" for name, value in figures.items())
+    """Write figures one a line, large ones in full.
+
+    >>> print(as_lines({"iou": 0.59123, "mesh_faces": 89232.0}))
+    iou                    0.5912
+    mesh_faces             89,232
+    """
+    style = {name: ",.0f" if abs(value) >= 1000 else ".4g" for name, value in figures.items()}
+    return "\n".join(f"{name:22} {value:{style[name]}}" for name, value in figures.items())
 
 
 def scorer(model: Features, prompt: str) -> Score:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import trimesh
 from msd_lab.measure import trained_scene as run
-from msd_lab.measure.trained_scene import TrainedScene, exported_mesh, run_figures
+from msd_lab.measure.trained_scene import TrainedScene, as_lines, exported_mesh, run_figures
 from msd_lab.measure.views import evaluation_cameras
 from threestudio_msd.errors import UserError
 
@@ -95,6 +95,11 @@ def test_the_mesh_is_that_of_the_scene_whatever_its_name_and_format(at_step_100)
     again = export(at_step_100, "it100-export/model.ply", at=3)
     assert exported_mesh(at_step_100, 100) == again
     assert run_figures(at_step_100)["mesh_faces"] == 320
+
+
+def test_figures_are_readable():
+    lines = as_lines({"iou": 0.59123, "frechet": 565.94, "mesh_faces": 89232.0, "floaters": float("nan")})
+    assert [line.split()[1] for line in lines.splitlines()] == ["0.5912", "565.9", "89,232", "nan"]
 
 
 def test_a_mesh_of_another_step_is_refused(at_step_100):
