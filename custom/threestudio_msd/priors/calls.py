@@ -22,13 +22,11 @@ Pooled = Float[Tensor, "B W"]
 
 
 def call_unet(unet: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-    """Predict with a diffusers UNet."""
     added = {name: condition.pop(name) for name in ("text_embeds", "time_ids") if name in condition}
     return unet(sample, time, return_dict=False, added_cond_kwargs=added or None, **condition)[0]
 
 
 def call_transformer(transformer: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-    """Predict with a diffusers transformer."""
     return transformer(sample, timestep=time, return_dict=False, **condition)[0]
 
 
@@ -72,12 +70,10 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
 
 
 def hidden_states(parts: Parts, embeddings: Embeddings) -> Condition:
-    """Condition on the text encoder's hidden states alone."""
     return {"encoder_hidden_states": embeddings}
 
 
 def hidden_states_and_pooled(parts: Parts, embeddings: Embeddings) -> Condition:
-    """Condition a transformer on hidden states and the pooled embedding."""
     tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
     return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
 

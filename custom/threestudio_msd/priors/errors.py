@@ -1,4 +1,4 @@
-"""The error of everything that concerns pretrained models."""
+"""The error that every problem with a pretrained model raises."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from ..errors import UserError
 
 
 class PriorError(UserError):
-    """A pretrained model cannot be had or cannot be used; the message says which, and what to do."""
+    """A pretrained model cannot be found or used; the message names the model and what to do."""
 
 
 @contextmanager
 def named(where: str) -> Iterator[None]:
-    """Put the name of what is wrong before the message."""
+    """Prefix the message of a PriorError with the model, file or key that it is about."""
     try:
         yield
     except PriorError as error:

@@ -53,7 +53,6 @@ class Parts:
 
 
 def latent_codec(parts: Parts) -> Codec:
-    """Codec of the pipeline's autoencoder, tiny or not."""
     is_tiny = type(parts.vae).__name__ == TINY_VAE
     return TinyLatentCodec(parts.vae) if is_tiny else LatentCodec(parts.vae)
 

@@ -53,7 +53,6 @@ class ModelFolder:
 
     @property
     def weight_files(self) -> list[str]:
-        """Files with weights, of all parts."""
         return [name for names, _ in self.weights.values() for name in names]
 
     @property

@@ -43,15 +43,12 @@ class PretrainedModel:
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of an encoded image."""
         return self.codec.shape(self.resolution)
 
     def encode(self, images: Images) -> Batch:
-        """Encode images `[B, 3, H, W]` in [0, 1]; differentiable."""
         return self.codec.encode(images)
 
     def decode(self, latents: Batch) -> Images:
-        """Decode to images `[B, 3, H, W]` in [0, 1], without a gradient."""
         return self.codec.decode(latents)
 
 
@@ -118,11 +115,6 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
 
 
 def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> nn.Module | None:
-    """Load a model's autoencoder, or the tiny one in its place.
-
-    Raises:
-        PriorError: The tiny one has other latents, or the model has no autoencoder.
-    """
     family = folder.family
     if tiny_vae is None:
         return folder.load(family.vae, family.diffusers("AutoencoderKL"), dtype) if family.vae else None

@@ -1,4 +1,4 @@
-"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the renders' own distribution."""
+"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the distribution of renders."""
 
 from __future__ import annotations
 
@@ -19,19 +19,22 @@ NEEDED = "pip install 'diffusers>=0.33' 'peft>=0.14'"
 
 
 class LoRANetwork(nn.Module):
-    """A UNet with adapters on its attention layers, on during its own calls and off for everybody else.
+    """A UNet with adapters on its attention layers, enabled during this module's calls only.
 
-    Called as `network(sample, timestep, **condition)`, like the UNet it wraps. Holds the adapters'
-    parameters, and none of the frozen UNet's: these alone are optimised and saved.
+    Called as `network(sample, timestep, **condition)`, like the UNet that it wraps. Its parameters are the
+    adapters' alone: the frozen UNet's are neither optimised nor saved.
 
     Args:
-        unet: A diffusers UNet2DConditionModel, frozen; it is given the adapters.
-        call: How it is called: `call(sample, timestep, **condition)`.
-        rank: Of the adapters.
-        camera: Whether calls bring `class_labels`, a camera matrix a row, `[N, 16]`, for which an embedding
-            is learned.
-        seed: Of the initialisation (A normal with standard deviation 1 / rank, B zero: the UNet itself at
-            first).
+        unet: A diffusers UNet2DConditionModel, frozen; gets the adapters.
+        call: Calls the UNet: `call(sample, timestep, **condition)`.
+        rank: Rank of the adapters.
+        camera: Whether calls pass `class_labels`, a camera matrix for each row, `[N, 16]`, for which an
+            embedding is learned.
+        seed: Seed of the initialisation: A is normal with standard deviation 1 / rank, B is zero, so that the
+            network starts as the UNet.
+
+    Raises:
+        PriorError: peft is missing, or diffusers is too old.
     """
 
     def __init__(
@@ -64,7 +67,6 @@ class LoRANetwork(nn.Module):
         self._switch_off()
 
     def forward(self, sample: Batch, timestep: Levels, **condition: Tensor) -> Batch:
-        """The raw prediction with the adapters on."""
         with self._switched_on():
             return self._call(sample, timestep, **condition)
 
@@ -83,9 +85,8 @@ class LoRANetwork(nn.Module):
         unet.disable_adapters()
         unet.class_embedding = None
         for parameter in self.adapters.values():
-            parameter.requires_grad_(
-                True
-            )  # peft freezes what it disables, and gradients still to come would be lost
+            # peft freezes what it disables, and gradients still to come would be lost
+            parameter.requires_grad_(True)
 
     def _embed_camera(self, matrices: Tensor) -> Tensor:
         return self.camera_embedding(matrices.to(self.camera_embedding.linear_1.weight.dtype))

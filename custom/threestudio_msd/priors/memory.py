@@ -54,8 +54,7 @@ def channels_last(model: PretrainedModel) -> None:
 
 
 def slice_attention(model: PretrainedModel) -> None:
-    """Compute half of the heads at a time, diffusers' `auto`."""
-    method(model.backbone, "set_attention_slice")("auto")
+    method(model.backbone, "set_attention_slice")("auto")  # half of the heads at a time
 
 
 def offload(model: PretrainedModel) -> None:

@@ -76,7 +76,6 @@ def _is_hub_id(model: str) -> bool:
 
 
 def folder_source(folder: Path, note: str = "") -> Source:
-    """List the files of a folder."""
     files = [path for path in folder.rglob("*") if path.is_file()]
     sizes = {path.relative_to(folder).as_posix(): path.stat().st_size for path in files}
     return Source(sizes, lambda names: folder, lambda names: True, note)

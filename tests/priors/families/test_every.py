@@ -10,7 +10,8 @@ import pytest
 import threestudio
 import torch
 from guidance.stand_ins import cameras, renders
-from threestudio_msd.priors import PriorError
+from threestudio_msd.guidance import base
+from threestudio_msd.priors import PriorError, load_model
 
 import launch
 
@@ -19,6 +20,15 @@ pytestmark = pytest.mark.new_diffusers
 CONFIGS = Path(__file__).parents[3] / "configs"
 FAMILIES = ("sd", "sdxl", "sd3", "if_", "flux")
 TRANSFORMERS = ("sd3", "flux")
+
+
+model_of = functools.cache(load_model)
+
+
+@pytest.fixture
+def loaded_once(monkeypatch):
+    """Have guidances share a family's model, but for VSD, which adds adapters to it."""
+    monkeypatch.setattr(base, "load_model", lambda folder, *_: model_of(folder))
 
 
 @functools.cache
@@ -42,7 +52,9 @@ def gradient(folder, name, use_perp_neg=False, **settings):
 
 @pytest.mark.parametrize("name", ["msd", "sds", "sdi", "vsd", "csd", "ism"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_every_guidance_runs(pipeline_of, family, name):
+def test_every_guidance_runs(pipeline_of, loaded_once, monkeypatch, family, name):
+    if name == "vsd":
+        monkeypatch.setattr(base, "load_model", load_model)
     if name == "vsd" and family in TRANSFORMERS:
         with pytest.raises(PriorError, match=r"VSD needs a UNet, not a .*Transformer2DModel"):
             gradient(pipeline_of(family), name)
@@ -54,7 +66,7 @@ def test_every_guidance_runs(pipeline_of, family, name):
 
 @pytest.mark.parametrize("settings", [{"use_perp_neg": True}, {"loss_space": "image"}], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_perp_neg_and_a_loss_over_images_too(pipeline_of, family, settings):
+def test_perp_neg_and_a_loss_over_images_too(pipeline_of, loaded_once, family, settings):
     found = gradient(pipeline_of(family), "msd", **settings)
     assert torch.isfinite(found).all()
     assert found.abs().sum() > 0
