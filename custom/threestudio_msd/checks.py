@@ -99,7 +99,7 @@ def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") ->
     Args:
         cls: One of this package's guidance modules.
         system: The system's settings.
-        key: Where among them the module's own lie; magic123-system has a `guidance_3d` too.
+        key: The module's block among them; magic123-system has a `guidance_3d` too.
 
     Raises:
         UserError: A loss has no weight, the module's own parameters have no optimiser, or the system asks for

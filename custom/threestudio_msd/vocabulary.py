@@ -33,17 +33,21 @@ def faults(text: str, vocabulary: Vocabulary) -> list[str]:
         One sentence part for each kind that does not occur exactly once, such as "names
         no object of the world"; a word that is nearly known is named.
     """
-    told = []
+    reasons = []
     for kind, found in words_of(text, vocabulary).items():
         if len(found) > 1:
-            told.append(f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time")
+            reasons.append(
+                f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time"
+            )
         elif not found:
             words = re.findall(r"[a-z]+", text.lower())
             near = [
                 m for w in words for m in difflib.get_close_matches(w, vocabulary[kind], n=1, cutoff=0.75)
             ]
-            told.append(f"names no {kind} of the world" + (f" (did you mean {near[0]!r}?)" if near else ""))
-    return told
+            reasons.append(
+                f"names no {kind} of the world" + (f" (did you mean {near[0]!r}?)" if near else "")
+            )
+    return reasons
 
 
 def unknown_prompt(prompt: str, model: str) -> str | None:

@@ -68,7 +68,7 @@ class Grid(nn.Module):
     def _corners(
         self, x: Tensor, size: int, scale: float, resolution: int, offset: int
     ) -> tuple[Tensor, Tensor]:
-        """Which entries surround each point at a level, and their weights, two tensors `[N, 2^D]`."""
+        """Find the entries that surround each point at a level, and their weights: two `[N, 2^D]`."""
         position = x * scale + 0.5
         cell = position.floor()
         t = position - cell
@@ -88,7 +88,7 @@ class Grid(nn.Module):
 
 
 def _differentiable_sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:
-    """As `_sums`, with all derivatives by the weights too."""
+    """As `_sums`, with all derivatives, those by the weights too."""
     return (table[entries] * weights[..., None]).sum(1)
 
 

@@ -60,7 +60,7 @@ class Encoding(nn.Module):
         n_input_dims: Dimensions of a point.
         encoding_config: `otype` (HashGrid, DenseGrid, Frequency, SphericalHarmonics) and its settings, as in
             tinycudann's documentation.
-        seed: Of the initial parameters.
+        seed: Seed of the initial parameters.
         dtype: Of the output; that of the computation by default.
 
     Raises:
@@ -102,7 +102,7 @@ class Network(nn.Module):
         n_output_dims: Outputs.
         network_config: `otype` (FullyFusedMLP, CutlassMLP, VanillaMLP: all the same here), `activation`,
             `output_activation`, `n_neurons`, `n_hidden_layers`.
-        seed: Of the initial parameters.
+        seed: Seed of the initial parameters.
 
     Raises:
         ValueError: The type or an activation is unknown.

@@ -27,14 +27,23 @@ def renders(system, particles=2, size=16):
     return system.render_all(next(iter(batch.train_dataset)))
 
 
-def test_training_fits_every_particle_to_its_own_target_and_writes_everything(tmp_path):
-    system = image_system(tmp_path, particles=3, progress_every=20)
-    run = trainer(tmp_path, 150, val_check_interval=50)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of three particles, tested; the system and its folder."""
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("trained")
+    system = image_system(folder, particles=3, progress_every=20)
+    run = trainer(folder, 150, val_check_interval=50)
     run.fit(system, datamodule=image_data(3))
     run.test(system, datamodule=image_data(3, eval_height=32, eval_width=24), verbose=False)
+    return system, folder
+
+
+def test_training_fits_every_particle_to_its_own_target_and_writes_everything(trained):
+    system, folder = trained
     error = (renders(system, 3) - target(torch.arange(3), 16, 16)).square().mean((1, 2, 3)).sqrt()
     assert (error < 0.05).all(), error
-    save = tmp_path / "save"
+    save = folder / "save"
     assert {path.name for path in save.glob("*.png")} == {
         "it50-val.png",
         "it100-val.png",
@@ -47,21 +56,17 @@ def test_training_fits_every_particle_to_its_own_target_and_writes_everything(tm
     frames = json.loads((save / "progress" / "frames.json").read_text())
     assert [frame["step"] for frame in frames] == [0, 20, 40, 60, 80, 100, 120, 140, 150]
     assert frames[1]["bandwidth"] == pytest.approx(6 / 21)
-    written = rows(tmp_path)
+    written = rows(folder)
     assert float(written[149]["train/nfe"]) == 150
     assert float(written[149]["train/loss_pull"]) < 0.02 * float(written[0]["train/loss_pull"])
     assert "train/images" not in written[0]
 
 
-def test_path_png_shows_the_start_and_the_result(tmp_path):
-    system = image_system(tmp_path, particles=2, progress_every=10)
-    run = trainer(tmp_path, 60)
-    run.fit(system, datamodule=image_data(2))
-    run.test(system, datamodule=image_data(2), verbose=False)
-    picture = np.asarray(Image.open(tmp_path / "save" / "path.png").convert("RGB")).astype(int)
+def test_path_png_shows_the_start_and_the_result(trained):
+    picture = np.asarray(Image.open(trained[1] / "save" / "path.png").convert("RGB")).astype(int)
     height, width, _ = picture.shape
     assert width > 7 * 100
-    assert height > 2 * 100
+    assert height > 3 * 100
     # the start is grey, and no grey is left in the result
     grey = (np.abs(picture - 127).max(-1) < 25).mean(0)
     assert grey[: width // 7].max() > 0.4

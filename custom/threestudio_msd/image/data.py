@@ -56,7 +56,7 @@ def pixel_centres(height: int, width: int) -> Tensor:
 
 
 def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
-    """What a system and a guidance are given: where to render, which particles, from where (the front).
+    """Make the input of a system and a guidance: coordinates, particles, and cameras at the front.
 
     Args:
         height: Pixels.
@@ -78,9 +78,9 @@ def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
 
 
 class ImageIterableDataset(IterableDataset, Updateable):
-    """Without end: all particles, or a group of `batch_size` at a time in turn.
+    """Yields all particles, or groups of `batch_size` in turn, without end.
 
-    Where processes share the work, each has its part of every group, always the same.
+    If several processes share the work, each has a fixed part of every group.
     """
 
     def __init__(self, cfg: ImageDataModuleConfig) -> None:
@@ -127,8 +127,4 @@ class ImageDataModule(LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         return DataLoader(self.eval_dataset, batch_size=None)
 
-    def test_dataloader(self) -> DataLoader:
-        return DataLoader(self.eval_dataset, batch_size=None)
-
-    def predict_dataloader(self) -> DataLoader:
-        return DataLoader(self.eval_dataset, batch_size=None)
+    test_dataloader = predict_dataloader = val_dataloader

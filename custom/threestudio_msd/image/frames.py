@@ -63,7 +63,7 @@ def enlarged(images: Tensor, least: int) -> Tensor:
 
 
 class FrameList:
-    """The list of a run's frames, in a file that is whole at any time: a resumed run goes on with it.
+    """The list of a run's frames, in a file that is whole at any time; a resumed run continues it.
 
     Args:
         path: The JSON file; its folder exists.
@@ -73,7 +73,7 @@ class FrameList:
         self.path = Path(path)
 
     def read(self) -> list[Frame]:
-        """The frames so far, by step; none where there is no file yet."""
+        """Read the frames so far, by step; an empty list if there is no file yet."""
         if not self.path.is_file():
             return []
         return [Frame(**frame) for frame in json.loads(self.path.read_text(encoding="utf-8"))]

@@ -92,7 +92,7 @@ class ImageSystem(BaseSystem):
         check_image_experiment(settings, cls.Config)
 
     def on_fit_start(self) -> None:
-        """Check once more what threestudio's own launcher does not; see `check_experiment`."""
+        """Check the numbers of particles again, which threestudio's own launcher does not."""
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
         require_every_particle(
             data.n_particles, particles, data.batch_size, self.trainer.accumulate_grad_batches
@@ -109,9 +109,7 @@ class ImageSystem(BaseSystem):
         rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
         out = self.guidance(rgb, self.prompt_utils, **batch)
         loss = require_finite(f"loss at step {step}", self.weighted_loss(out), NAN_HINT)
-        calls = (
-            out.get("nfe", 0.0) / self.trainer.accumulate_grad_batches
-        )  # a particle is in one batch of those only
+        calls = out.get("nfe", 0.0) / self.trainer.accumulate_grad_batches  # each of them has other particles
         logged = self._log_scalars({**out, "loss": loss, "nfe": calls}, len(rgb))
         self.bandwidth = logged.get("bandwidth")
         if step % self.cfg.progress_every == 0:
@@ -163,14 +161,14 @@ class ImageSystem(BaseSystem):
                 require_finite(f"gradient of {name} at step {self.true_global_step}", gradient, NAN_HINT)
 
     def on_train_end(self) -> None:
-        """Keep the last frame, and, where the guidance stopped early, the state it stopped at."""
+        """Save the last frame and, if the guidance stopped early, the state that it stopped at."""
         self._save_last_frame(self.trainer.train_dataloader.dataset)
         callback = self.trainer.checkpoint_callback
         if self.finished and callback is not None and callback.dirpath:
             self.trainer.save_checkpoint(os.path.join(callback.dirpath, "last.ckpt"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the guidance needs to go on beside its parameters, if it says so."""
+        """Add the state of a guidance that has one beside its parameters."""
         if hasattr(self.guidance, "checkpoint_state"):
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
@@ -185,7 +183,7 @@ class ImageSystem(BaseSystem):
         self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
 
     def on_validation_epoch_end(self) -> None:
-        """Nothing is left to do; threestudio asks every system for this."""
+        """Do nothing; threestudio requires the method of every system."""
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
         """Save every particle as one picture; one process does."""
@@ -195,7 +193,7 @@ class ImageSystem(BaseSystem):
             self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
-        """Make the picture of the path and the video, where frames were kept."""
+        """Make the picture of the path and the video, if frames were saved."""
         frames = self._frames().read() if self.trainer.is_global_zero else []
         if not frames:
             return

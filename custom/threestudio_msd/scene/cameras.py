@@ -44,9 +44,9 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
 class CameraIterableDataset(RandomCameraIterableDataset):
     """Without end: the cameras in turn, each batch spread evenly around the scene.
 
-    Each batch is what the host's random cameras are, with `index [B]`, which cameras these are. `first` says
-    which batch of the run is the first one, when they are asked for. Where processes share the work, each has
-    its part of every batch, always the same.
+    A batch has the keys of the host's random cameras and `index [B]`, the cameras' numbers. `first` returns
+    the number of the first batch, 0 unless a run is resumed. If several processes share the work, each has a
+    fixed part of every batch.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
@@ -72,7 +72,7 @@ class CameraIterableDataset(RandomCameraIterableDataset):
 
 
 def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
-    """All cameras as one batch of the host's random ones, from `cfg.seed` alone."""
+    """Draw all cameras as one batch of the host's random ones, from `cfg.seed` alone."""
     settings = {**cfg, "batch_size": cfg.n_cameras, "batch_uniform_azimuth": True}
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
@@ -99,6 +99,6 @@ class CameraDataModule(RandomCameraDataModule):
             self.train_dataset = CameraIterableDataset(self.cfg, self._batches_done)
 
     def _batches_done(self) -> int:
-        """A resumed run goes on with the cameras that are due."""
+        """Count the batches before this one; a resumed run continues with the next cameras."""
         trainer = self.trainer
         return 0 if trainer is None else trainer.global_step * trainer.accumulate_grad_batches

@@ -284,5 +284,4 @@ class RandomCameraDataModule(LightningDataModule):
     def test_dataloader(self) -> DataLoader:
         return self._loader(self.test_dataset, 1)
 
-    def predict_dataloader(self) -> DataLoader:
-        return self._loader(self.test_dataset, 1)
+    predict_dataloader = test_dataloader

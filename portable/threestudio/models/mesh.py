@@ -31,7 +31,7 @@ class Mesh:
 
     @property
     def v_nrm(self) -> Tensor:
-        """Unit normals of vertices `[V, 3]`, of their triangles by area; where there are none, +z."""
+        """Unit normals of vertices `[V, 3]`: their triangles' mean by area, +z if they have no area."""
         if self.smooth_normals is not None:
             return self.smooth_normals
         corners = self.v_pos[self.t_pos_idx]

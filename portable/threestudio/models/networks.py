@@ -101,7 +101,7 @@ def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
     1].
 
     Raises:
-        ConfigError: There is none of this name, or a setting is missing or wrong.
+        ConfigError: The name is unknown, or a setting is missing or wrong.
     """
     settings = config_to_primitive(config)
     build = ENCODINGS.get(settings.get("otype"), TCNNEncoding)
@@ -152,7 +152,7 @@ def get_mlp(n_input_dims: int, n_output_dims: int, config: Any) -> nn.Module:
     """The network that `config.otype` names: VanillaMLP, or one of tinycudann's.
 
     Raises:
-        ConfigError: There is none of this name, or a setting is missing or wrong.
+        ConfigError: The name is unknown, or a setting is missing or wrong.
     """
     settings = config_to_primitive(config)
     build = VanillaMLP if settings.get("otype") == "VanillaMLP" else TCNNNetwork

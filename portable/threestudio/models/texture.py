@@ -69,7 +69,7 @@ def paint(mesh: Mesh, size: int, colour: Callable[[Tensor], Tensor]) -> Tensor:
 
 
 def covered(uv: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Which pixels' middles triangles cover.
+    """Find the pixels whose middles are covered by triangles.
 
     Args:
         uv: Places of vertices, from the lower left, `[V, 2]` in [0, 1].
@@ -97,7 +97,7 @@ def covered(uv: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def barycentric(points: Tensor, corners: Tensor) -> Tensor:
-    """Of points `[F, N, 2]` in triangles `[F, 3, 2]`: `[F, N, 3]`; outside of all triangles without area."""
+    """Locate points `[F, N, 2]` in triangles `[F, 3, 2]`: weights `[F, N, 3]`, -1 without area."""
     a, b, c = corners[:, None].unbind(2)
 
     def area(p: Tensor, q: Tensor, r: Tensor) -> Tensor:

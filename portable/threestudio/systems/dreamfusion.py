@@ -13,9 +13,7 @@ from torch import Tensor
 
 
 class SceneSystem(BaseLift3DSystem):
-    """What DreamFusion's and ProlificDreamer's systems share: losses of the guidance and of the scene,
-    pictures.
-    """
+    """Base of DreamFusion's and ProlificDreamer's systems: losses, pictures and the video."""
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         return self.renderer(**batch)
@@ -70,7 +68,7 @@ class SceneSystem(BaseLift3DSystem):
         return (out["weights"].detach() * away).sum() / (out["opacity"] > 0).sum().clamp(min=1)
 
     def save_view(self, filename: str, batch: dict[str, Any], name: str) -> None:
-        """Render one view and save colour, normal (where there is one) and opacity side by side."""
+        """Render one view and save colour, normal (if it has one) and opacity side by side."""
         out = self(batch)
         row = [{"type": "rgb", "img": out[key][0]} for key in ("comp_rgb", "comp_normal") if key in out]
         row.append({"type": "grayscale", "img": out["opacity"][0, :, :, 0], "kwargs": {"data_range": (0, 1)}})

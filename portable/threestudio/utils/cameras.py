@@ -19,7 +19,7 @@ def get_ray_directions(
         H: Pixels.
         W: Pixels.
         focal: Focal length in pixels, one or (x, y).
-        principal: Where the axis meets the image, (x, y) in pixels; the middle by default.
+        principal: Principal point, (x, y) in pixels; the middle by default.
         use_pixel_centers: Whether rays go through pixels' centres, or through their upper left corners.
     """
     fx, fy = (focal, focal) if isinstance(focal, (int, float)) else focal
@@ -83,7 +83,7 @@ def get_mvp_matrix(c2w: Float[Tensor, "B 4 4"], proj_mtx: Float[Tensor, "B 4 4"]
 def camera_position(
     elevation: Float[Tensor, " B"], azimuth: Float[Tensor, " B"], distance: Float[Tensor, " B"]
 ) -> Float[Tensor, "B 3"]:
-    """Where a camera stands: angles in radians, azimuth from +x to +y."""
+    """Place a camera: angles in radians, azimuth from +x to +y."""
     return distance[:, None] * torch.stack(
         [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()], -1
     )

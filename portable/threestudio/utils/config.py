@@ -29,7 +29,7 @@ def schedule_knots(value: Any) -> list[tuple[int | float, float]]:
             Integer steps are optimiser steps, float steps are epochs.
 
     Raises:
-        ConfigError: The value is none of these, or its steps decrease.
+        ConfigError: The value has another form, or its steps decrease.
 
     Example:
         >>> schedule_knots([10, 1.0, 0.5, 20, 0.1, 50])

@@ -20,7 +20,7 @@ def get_rank() -> int:
 
 
 def get_device() -> torch.device:
-    """This process's GPU, or the CPU where there is none."""
+    """This process's GPU, or the CPU if there is no GPU."""
     if not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", get_rank() % torch.cuda.device_count())

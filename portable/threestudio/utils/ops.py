@@ -74,7 +74,7 @@ def get_activation(name: str | None) -> Callable[[Tensor], Tensor]:
     """An activation by name: threestudio's own, or any of `torch.nn.functional`; None is the identity.
 
     Raises:
-        ConfigError: There is none of this name.
+        ConfigError: The name is unknown.
     """
     key = "none" if name is None else name.lower()
     function = _ACTIVATIONS.get(key) or getattr(F, key, None)

@@ -1,4 +1,4 @@
-"""What backgrounds share."""
+"""Bases of backgrounds."""
 
 import random
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What exporters share."""
+"""The base of exporters."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,4 +1,4 @@
-"""What geometries share: a bounding box, normals from a density, and meshes of level sets."""
+"""Bases of geometries: a bounding box, normals from a density, and meshes of level sets."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class BaseGeometry(BaseModule):
     """Anything with a shape."""
 
     def export(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        """What a material needs at points of the surface."""
+        """Return the inputs of a material at points of the surface."""
         return {}
 
 

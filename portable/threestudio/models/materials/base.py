@@ -1,4 +1,4 @@
-"""What materials share."""
+"""The base of materials."""
 
 from typing import Any
 

@@ -295,7 +295,7 @@ class PromptProcessor(BaseObject):
         }
 
     def cache_path(self, prompt: str) -> str:
-        """Where a prompt's embedding is kept: named by a hash of model, revision, its state, and prompt."""
+        """Name the file of a prompt's embedding, by a hash of model, revision, its state, and prompt."""
         key = [self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.text_encoder_stamp(), prompt]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return os.path.join(CACHE_DIR, f"{digest}.safetensors")

@@ -1,4 +1,4 @@
-"""What renderers share."""
+"""Bases of renderers."""
 
 from dataclasses import dataclass
 from typing import Any

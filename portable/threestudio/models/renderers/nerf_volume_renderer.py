@@ -20,7 +20,7 @@ class Samples:
 
     Attributes:
         ray: Each sample's ray, `[N]`, ascending.
-        start: Where its step begins, world units along the ray, `[N]`.
+        start: The begin of its step, world units along the ray, `[N]`.
         step: Length of a step, world units.
     """
 
@@ -30,15 +30,15 @@ class Samples:
 
     @property
     def middle(self) -> Tensor:
-        """Where it is evaluated, `[N, 1]`."""
+        """The places at which samples are evaluated, along their rays, `[N, 1]`."""
         return self.start[:, None] + 0.5 * self.step
 
     def positions(self, rays_o: Tensor, rays_d: Tensor) -> Tensor:
-        """In the world, `[N, 3]`."""
+        """The same places in the world, `[N, 3]`."""
         return torch.addcmul(rays_o[self.ray], rays_d[self.ray], self.middle)
 
     def keep(self, kept: Tensor) -> "Samples":
-        """Those of the N that `kept` says."""
+        """Select samples by a mask `[N]`."""
         return Samples(self.ray[kept], self.start[kept], self.step)
 
     def weights(self, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +55,7 @@ class Samples:
 
 
 def box_ends(rays_o: Tensor, rays_d: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Where rays enter and leave a box about the origin, `[R]` each; the other way round if they miss it."""
+    """Find where rays enter and leave a box about the origin, `[R]` each; leave < enter if they miss it."""
     inverse = 1 / torch.where(rays_d.abs() < 1e-9, 1e-9, rays_d)
     walls = torch.stack([(-radius - rays_o) * inverse, (radius - rays_o) * inverse])
     return walls.amin(0).amax(-1), walls.amax(0).amin(-1)
@@ -74,10 +74,10 @@ def march(
     """Step along rays between two ends.
 
     Args:
-        ends: Where each ray's middles of steps begin and end, `[R]` each.
+        ends: Limits of the middles of each ray's steps, `[R]` each.
         step: Length of a step, world units.
-        near: Where rays begin.
-        far: Where they end.
+        near: The begin of all rays.
+        far: Their end.
         jitter: How far each ray's steps are moved, in steps, `[R]`; None: not at all.
     """
     enter, leave = ends[0].clamp(min=near), ends[1].clamp(max=far)
@@ -91,7 +91,7 @@ def march(
 
 
 def within(points: Tensor, occupied: Tensor, radius: float) -> Tensor:
-    """Which points `[N, 3]` lie in occupied cells `[n, n, n]` of a box of half side `radius`."""
+    """Tell which points `[N, 3]` lie in occupied cells `[n, n, n]` of a box of half side `radius`."""
     size = torch.tensor(occupied.shape, device=points.device)
     cell = ((points / radius + 1) / 2 * size).long().clamp(min=0).minimum(size - 1)
     return occupied[cell[:, 0], cell[:, 1], cell[:, 2]]
@@ -253,7 +253,7 @@ class NeRFVolumeRenderer(VolumeRenderer):
 
     @staticmethod
     def _per_sample(samples: Samples, weights: Tensor, dirs: Tensor) -> dict[str, Tensor]:
-        """What losses read of the N samples, in threestudio's names."""
+        """Name the N samples' values as threestudio's losses do."""
         return {
             "weights": weights[:, None],
             "t_points": samples.middle,
