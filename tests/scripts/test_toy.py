@@ -20,6 +20,6 @@ def test_an_unknown_command_is_refused_with_the_choices(load_script, capsys):
 
 @pytest.mark.slow
 def test_everything_quick_makes_a_page(tmp_path):
-    result = run("all", "--quick", "--out", str(tmp_path), "--json", str(tmp_path / "cells.json"))
+    result = run("all", "--quick", "--out", str(tmp_path), "--json", str(tmp_path / "toy.json"))
     assert result.returncode == 0, result.stderr
     assert (tmp_path / "toy.html").read_text().count("data:image/") >= 7

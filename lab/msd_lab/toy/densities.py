@@ -64,7 +64,6 @@ class GaussianMixture:
         return torch.cat([self._terms(z, s)[0].logsumexp(1) for z, s in self._chunks(x, sigma)])
 
     def score(self, x: Points, sigma: Level = 0.0) -> Points:
-        """Gradient of the log-density."""
         rows = []
         for z, s in self._chunks(x, sigma):
             logits, scaled = self._terms(z, s)
@@ -79,7 +78,6 @@ class GaussianMixture:
     __call__ = denoise
 
     def sample(self, count: int, generator: torch.Generator, sigma: float = 0.0) -> Points:
-        """Draw `count` points."""
         which = torch.multinomial(self.weights, count, replacement=True, generator=generator)
         noise = torch.randn(count, self.means.shape[1], generator=generator)
         scaled = noise * (self.variances[which] + sigma**2).sqrt()
@@ -92,7 +90,6 @@ class GaussianMixture:
         return mean, (self.weights @ (within + (self.means - mean).square())).sqrt()
 
     def precisions(self) -> Float[Tensor, "K d d"]:
-        """Inverse covariances."""
         return torch.einsum("kij,ki,kil->kjl", self.axes, 1 / self.variances, self.axes)
 
     def grid(self, size: int) -> Points:

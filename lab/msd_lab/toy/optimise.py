@@ -113,7 +113,6 @@ class OnlinePhi:
         self.optimiser = torch.optim.Adam(self.network.parameters(), lr=lr)
 
     def denoise(self, z: Points, sigma: Level) -> Points:
-        """D(z, sigma) of the points' distribution."""
         return self.network.denoise(z, sigma).detach()
 
     def step(self, y: Points, noise: Noise) -> None:

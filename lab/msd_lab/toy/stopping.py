@@ -76,5 +76,4 @@ def figures(nll: Tensor, taken: Tensor, steps: int) -> dict[str, float]:
 
 
 def mean_of(values: Tensor) -> float:
-    """The mean of numbers or truth values."""
     return float(values.float().mean())
