@@ -1,14 +1,17 @@
 """Packaging: the extension `custom/threestudio_msd` and the laboratory `lab/msd_lab`."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 LIGHTNING = "pytorch-lightning>=2.4,!=2.6.2,!=2.6.3"  # those two were malicious releases
 
+SOURCE = Path(__file__).with_name("custom") / "threestudio_msd" / "__init__.py"
+
 setup(
     name="threestudio-msd",
-    version="0.1.0",
+    version=re.search('__version__ = "(.+)"', SOURCE.read_text(encoding="utf-8"))[1],
     description="Mean-shift distillation for threestudio: score distillation whose zeros are the modes.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
@@ -17,7 +20,7 @@ setup(
     package_dir={"": "custom", "msd_lab": "lab/msd_lab"},
     packages=[*find_packages("custom"), *find_packages("lab")],
     include_package_data=True,
-    package_data={"threestudio_msd": ["assets/**/*"], "msd_lab": ["assets/**/*", "configs/*"]},
+    package_data={"threestudio_msd": ["py.typed", "assets/**/*"], "msd_lab": ["assets/**/*", "configs/*"]},
     install_requires=[
         "torch>=2.4",
         LIGHTNING,
@@ -52,6 +55,7 @@ setup(
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "ruff>=0.8",
+            "mypy>=1.15",
             "beartype>=0.19",
             "typeguard>=4",
         ],

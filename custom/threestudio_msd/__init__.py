@@ -1,22 +1,21 @@
 """Mean-shift distillation for threestudio.
 
 Importing this package after `import threestudio`, as threestudio's launcher does,
-registers its modules
-there. Without a threestudio nothing is registered and nothing heavy is imported:
-`distillation` alone needs torch only.
+registers its modules there. Without a threestudio nothing is registered and nothing
+heavy is imported: `distillation` alone needs torch only.
 """
 
 import sys
 from types import ModuleType
 
-__all__ = ["register"]
+__all__ = ["__version__", "register"]
+__version__ = "0.1.0"
 
 OLDEST_HOST = (0, 2, 3)
 
 
 def register() -> None:
-    """Register guidance modules, prompt processors, data and systems with the
-    threestudio at hand.
+    """Register guidance, prompt processors, data and systems with the imported threestudio.
 
     Raises:
         UserError: It is too old.
@@ -28,7 +27,7 @@ def register() -> None:
 
 
 def require_version(host: ModuleType) -> None:
-    """Check that a threestudio has what this package builds on.
+    """Check that a threestudio is new enough.
 
     Raises:
         UserError: It is too old.
