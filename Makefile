@@ -6,7 +6,7 @@
 # make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
 # make test   the test suite
 # make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
-# make lint   ruff
+# make lint   ruff, and mypy on the extension
 # make dist   sdist and wheel in dist/, each installed into a folder and imported from there
 # Each sets up what it needs in .venv, once for every state of the lock file.
 
@@ -51,6 +51,7 @@ torture: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 dist: $(READY)
 	rm -rf build dist

@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
 from numbers import Real
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from .errors import UserError, did_you_mean
 
@@ -69,17 +69,17 @@ class Range:
 ANY_NUMBER = Range()
 
 
-def number(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> Any:
+def number(default: Any = MISSING, *, infinite: bool = False, **bounds: Any) -> Any:
     """A field that holds a number; the bounds are those of `Range`."""
     return dataclasses.field(default=default, metadata={"range": Range(infinite=infinite, **bounds)})
 
 
-def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: float) -> Any:
+def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: Any) -> Any:
     """A field that holds two numbers, the first at most the second."""
     return number(default, infinite=infinite, **bounds)
 
 
-def scheduled(default: Any = MISSING, **bounds: float) -> Any:
+def scheduled(default: Any = MISSING, **bounds: Any) -> Any:
     """A field that holds a number or a scheduled scalar of threestudio, `[start, v0,
     v1, end, v2, end2, ...]`.
 
@@ -146,12 +146,22 @@ def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -
         FieldError: If the value does not fit.
     """
     if "scheduled" in metadata:
-        if value is None and metadata["optional"]:
-            return None
-        return _check_scheduled(name, metadata["range"], value)
-    kinds = _kinds(hint)
-    if _is_checked(kinds) and not any(_fits(kind, metadata, value) for kind in kinds):
-        expected = _expected(kinds, metadata)
+        if value is not None or not metadata["optional"]:
+            _check_scheduled(name, metadata["range"], value)
+        return
+    hints = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+    kinds = {kind: _kind(kind) for kind in hints}
+    known = [kind for kind in kinds.values() if kind is not None]
+    if len(known) < len(kinds):
+        return
+    options, bounds = metadata.get("options"), metadata.get("range", ANY_NUMBER)
+    if options is not None:
+        fits, names = type(value) in kinds and value in (*options, None), [f"one of {listed(options)}"]
+    else:
+        fits = any(kind.fits(value, bounds) for kind in known)
+        names = [f"{kind.name} {bounds}".strip() for kind in known if kind.name != "null"]
+    if not fits:
+        expected = " or ".join([*names, *["null"] * (NoneType in kinds)])
         raise FieldError(f"{name}: expected {expected}, got {shown(value)}{_nearest(metadata, value)}")
 
 
@@ -196,7 +206,7 @@ def _is_schedule(value: Any, bounds: Range) -> bool:
     """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2, ...]`,
     steps ascending.
     """
-    numbers = value if isinstance(value, Sequence) and not isinstance(value, str) else []
+    numbers = value if _is_list(value) else []
     if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
         return False
     numbers = [0, *numbers] if len(numbers) == 3 else list(numbers)
@@ -212,85 +222,52 @@ instances.
 """
 
 
-def _kinds(hint: Any) -> tuple[Any, ...]:
-    """The alternatives of a union, or the type itself."""
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+class Kind(NamedTuple):
+    """What a message calls an annotation, and the test of a value within bounds."""
+
+    name: str
+    fits: Callable[[Any, Range], bool]
 
 
-def _fits(kind: Any, metadata: Mapping[str, Any], value: Any) -> bool:
-    if kind is NoneType:
-        return value is None
-    if _is_choice(kind):
-        return isinstance(value, str) and value in get_args(kind)
-    if "options" in metadata:
-        return type(value) is kind and value in metadata["options"]
-    if kind in (int, float):
-        return _is_number(value, kind) and value in metadata.get("range", ANY_NUMBER)
-    if _is_listed(kind):
-        listing = isinstance(value, Sequence) and not isinstance(value, str)
-        return listing and all(_fits(get_args(kind)[0], metadata, item) for item in value)
-    if get_origin(kind) is tuple:
-        count = len(get_args(kind))
-        numbers = _is_tuple(value, count) and all(_fits(float, metadata, v) for v in value)
-        return numbers and (count != 2 or value[0] <= value[1])
-    return isinstance(value, NATIVE[kind])
+def _kind(hint: Any) -> Kind | None:
+    """Describe an annotation; None for one that is not checked, as threestudio has some."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return Kind(listed(args), lambda value, _: isinstance(value, str) and value in args)
+    if origin is list and args[0] in ITEMS:
+        fits = KINDS[args[0]].fits
+        return Kind(
+            f"a list of {ITEMS[args[0]]}",
+            lambda value, bounds: _is_list(value) and all(fits(item, bounds) for item in value),
+        )
+    if origin is tuple and args and Ellipsis not in args:
+        name = "two ascending numbers" if len(args) == 2 else f"{len(args)} numbers"
+        return Kind(name, lambda value, bounds: _is_tuple(value, len(args), bounds))
+    return KINDS.get(hint)
 
 
 def _is_number(value: Any, kind: type) -> bool:
     return isinstance(value, int if kind is int else Real) and not isinstance(value, bool)
 
 
-def _is_tuple(value: Any, count: int) -> bool:
-    return not isinstance(value, (str, bytes, Mapping)) and hasattr(value, "__len__") and len(value) == count
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _is_choice(kind: Any) -> bool:
-    return get_origin(kind) is Literal
+def _is_tuple(value: Any, count: int, bounds: Range) -> bool:
+    """Whether a value holds so many numbers; two must ascend. NumPy's arrays count too."""
+    if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__") or len(value) != count:
+        return False
+    numbers = all(_is_number(number, float) and number in bounds for number in value)
+    return numbers and (count != 2 or value[0] <= value[1])
 
 
-def _is_listed(kind: Any) -> bool:
-    """Whether a kind is a list of numbers, texts or truth values."""
-    return get_origin(kind) is list and all(item in ITEMS for item in get_args(kind))
-
-
-def _is_sized(kind: Any) -> bool:
-    """Whether a kind is a tuple of so many numbers; threestudio has some of any length."""
-    return get_origin(kind) is tuple and bool(get_args(kind)) and Ellipsis not in get_args(kind)
-
-
-def _is_checked(kinds: tuple[Any, ...]) -> bool:
-    """Whether these are kinds that a value can be checked against."""
-    return all(kind in NAMES or _is_sized(kind) or _is_listed(kind) or _is_choice(kind) for kind in kinds)
-
-
-def _expected(kinds: tuple[Any, ...], metadata: Mapping[str, Any]) -> str:
-    """What a message says is expected."""
-    if "options" in metadata:
-        words = [f"one of {listed(metadata['options'])}"]
-    else:
-        bounds = str(metadata.get("range", ""))
-        words = [f"{_name(kind)} {bounds}".strip() for kind in kinds if kind is not NoneType]
-    return " or ".join([*words, *["null"] * (NoneType in kinds)])
-
-
-def _name(kind: Any) -> str:
-    if _is_choice(kind):
-        return listed(get_args(kind))
-    if _is_listed(kind):
-        return f"a list of {ITEMS[get_args(kind)[0]]}"
-    if get_origin(kind) is not tuple:
-        return NAMES[kind]
-    count = len(get_args(kind))
-    return "two ascending numbers" if count == 2 else f"{count} numbers"
-
-
-NATIVE = {bool: bool, str: str, dict: Mapping}
-NAMES = {
-    int: "an integer",
-    float: "a number",
-    bool: "true or false",
-    str: "text",
-    dict: "a mapping",
-    NoneType: "null",
+KINDS: dict[Any, Kind] = {
+    int: Kind("an integer", lambda value, bounds: _is_number(value, int) and value in bounds),
+    float: Kind("a number", lambda value, bounds: _is_number(value, float) and value in bounds),
+    bool: Kind("true or false", lambda value, _: isinstance(value, bool)),
+    str: Kind("text", lambda value, _: isinstance(value, str)),
+    dict: Kind("a mapping", lambda value, _: isinstance(value, Mapping)),
+    NoneType: Kind("null", lambda value, _: value is None),
 }
 ITEMS = {int: "integers", float: "numbers", str: "texts", bool: "truth values"}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..fields import pair
 from ..papers import YU
 from .protocols import Batch, Level, Prior
-from .timed import Residual, TimedEstimator
+from .timed import TimedEstimator
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,6 @@ class CSD(TimedEstimator):
     paper = YU
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
 
-    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> Residual:
+    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> tuple[Batch, Batch | None]:
         # eps_cond - eps_uncond = (z - D_cond)/sigma - (z - D_uncond)/sigma
-        return Residual(-prior.direction(z, sigma), None)
+        return -prior.direction(z, sigma), None

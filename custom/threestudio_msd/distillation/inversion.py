@@ -81,7 +81,7 @@ def invert(
         z = states[-1]
         eps = limited((z - denoiser(z, asked)) / expand(asked, z), limit)
         z = z + expand(high - low, z) * eps
-        if eta > 0:
+        if noise is not None and eta > 0:
             z = z + eta * expand(_ancestral_std(low, high), z) * noise(z)
         states.append(z)
     return Inversion(reached, torch.stack(states))

@@ -15,6 +15,7 @@ Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
@@ -52,7 +53,7 @@ def require_length(interval: tuple[float, float]) -> None:
         raise FieldError(f"kernel_interval: expected two ascending numbers, got {[low, high]}")
 
 
-def require_acting(sampler: ProductSampler, schedule: Schedule) -> None:
+def require_acting(sampler: Any, schedule: Schedule) -> None:
     """Check that a sampler's kernel acts at some noise level of a model; else the
     bandwidth has no effect.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..fields import pair
 from ..papers import POOLE
 from .protocols import Batch, Level, Prior
-from .timed import Residual, TimedEstimator
+from .timed import TimedEstimator
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,6 @@ class SDS(TimedEstimator):
     paper = POOLE
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
 
-    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> Residual:
+    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> tuple[Batch, Batch]:
         denoised = prior.denoiser(z, sigma)
-        return Residual(y - denoised, denoised)  # eps_hat - n = (z - D)/sigma - (z - y)/sigma
+        return y - denoised, denoised  # eps_hat - n = (z - D)/sigma - (z - y)/sigma

@@ -4,27 +4,12 @@ difference.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar
 
 from ..fields import Checked
 from .noise import uniform_sigma
 from .protocols import Batch, Estimate, Estimator, Level, Noise, Prior, State
 from .tensors import expand
-
-
-class Residual(NamedTuple):
-    """How far two denoised images of a noisy render are apart.
-
-    Attributes:
-        difference: Reference minus denoised, in units of the render, `[B, ...]`.
-        denoised: The prior's clean estimate, for plots; None where there is no single
-            one.
-        nfe: Evaluations of a denoiser that one sample took.
-    """
-
-    difference: Batch
-    denoised: Batch | None
-    nfe: int = 1
 
 
 class TimedEstimator(Checked, Estimator):
@@ -36,9 +21,15 @@ class TimedEstimator(Checked, Estimator):
     """
 
     time_range: tuple[float, float]
+    nfe: ClassVar[int] = 1
 
-    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> Residual:
-        """Compare denoised images of z, the render y noised to the level sigma `[B]`."""
+    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> tuple[Batch, Batch | None]:
+        """Compare two denoised images of z, the render y noised to the level sigma, `[B]`.
+
+        Returns:
+            Reference minus denoised, r, `[B, ...]`; and the prior's clean estimate, for
+            plots, None where there is no single one.
+        """
         raise NotImplementedError
 
     def __call__(
@@ -46,9 +37,9 @@ class TimedEstimator(Checked, Estimator):
     ) -> Estimate:
         sigma = uniform_sigma(noise, y, prior.schedule, self.time_range)
         z = y + expand(sigma, y) * noise(y)
-        difference, denoised, nfe = self.residual(y, z, sigma, prior)
+        difference, denoised = self.residual(y, z, sigma, prior)
         gradient = expand(sds_weight(sigma) / sigma, y) * difference
-        return Estimate(y - gradient, gradient, nfe, sigma, z, denoised)
+        return Estimate(y - gradient, gradient, self.nfe, sigma, z, denoised)
 
 
 def sds_weight(sigma: Level) -> Level:

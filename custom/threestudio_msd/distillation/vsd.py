@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ..fields import pair
 from ..papers import WANG
 from .protocols import Batch, Denoiser, Level, Prior
-from .timed import Residual, TimedEstimator
+from .timed import TimedEstimator
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,10 @@ class VSD(TimedEstimator):
     """
 
     paper = WANG
+    nfe = 2
     phi: Denoiser
     time_range: tuple[float, float] = pair((0.02, 0.98), least=0, most=1)
 
-    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> Residual:
+    def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> tuple[Batch, Batch]:
         denoised = prior.denoiser(z, sigma)
-        return Residual(self.phi(z, sigma) - denoised, denoised, nfe=2)
+        return self.phi(z, sigma) - denoised, denoised

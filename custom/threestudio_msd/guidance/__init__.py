@@ -2,12 +2,9 @@
 registers them.
 """
 
-from .csd import CSDGuidance
-from .ism import ISMGuidance
 from .msd import MSDGuidance
 from .prompts import PipelinePromptProcessor
-from .sdi import SDIGuidance
-from .sds import SDSGuidance
+from .timed import CSDGuidance, ISMGuidance, SDIGuidance, SDSGuidance
 from .vsd import VSDGuidance
 
 __all__ = [

@@ -17,7 +17,6 @@ import threestudio
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from omegaconf import OmegaConf
 from threestudio.utils.base import BaseObject
 from threestudio.utils.misc import C
 from torch import Tensor
@@ -107,7 +106,6 @@ class LatentGuidance(HostCalls):
             """Whether the method depends on the progress of the optimisation."""
             return False
 
-    cfg: Config
     name: str
     paper: ClassVar[Paper]
     source_scale: ClassVar[float]
@@ -272,7 +270,7 @@ class LatentGuidance(HostCalls):
                 f"rgb_as_latents: expected {channels} channels, as "
                 f"{self.cfg.pretrained_model_name_or_path} has, got {rgb.shape[-1]}"
             )
-        return resized(rgb.permute(0, 3, 1, 2), tuple(size))
+        return resized(rgb.permute(0, 3, 1, 2), size)
 
     def images(self, rgb: Renders) -> Float[Tensor, "B 3 h w"]:
         """Resize renders `[B, H, W, 3]` to images `[B, 3, h, w]` at the model's
@@ -338,52 +336,6 @@ class LatentGuidance(HostCalls):
         theirs = state.get("name", "msd" if "kept" in state else cls.name)  # early checkpoints have no name
         if theirs != cls.name:
             raise UserError(f"was made with {theirs}-guidance, not {cls.name}-guidance")
-
-
-class TimedGuidance(LatentGuidance):
-    """Base of the guidance modules whose estimator draws or follows a diffusion time in
-    a range.
-    """
-
-    @dataclass
-    class Config(LatentGuidance.Config):
-        # range of diffusion times, in parts of the training timesteps; numbers or scheduled scalars
-        min_step_percent: Any = scheduled(0.02, least=0, most=1)
-        max_step_percent: Any = scheduled(0.98, least=0, most=1)
-
-        def __post_init__(self) -> None:
-            super().__post_init__()
-            for step in sorted({*steps_of(self.min_step_percent), *steps_of(self.max_step_percent)}):
-                least, most = (value_at(v, step) for v in (self.min_step_percent, self.max_step_percent))
-                if least > most:
-                    when = "" if step == 0 else f" at step {step:g}"
-                    raise FieldError(
-                        f"min_step_percent: expected at most max_step_percent, {most:g}, got {least:g}{when}"
-                    )
-
-    @property
-    def time_range(self) -> tuple[float, float]:
-        """Least and greatest diffusion time at the present step."""
-        return self.now(self.cfg.min_step_percent), self.now(self.cfg.max_step_percent)
-
-
-def steps_of(scalar: Any) -> list[float]:
-    """List the steps between which a scheduled scalar is linear.
-
-    >>> steps_of([0.98, 0.5, 1500]), steps_of(0.02)
-    ([0, 1500], [0])
-    """
-    if isinstance(scalar, Real):
-        return [0]
-    numbers = [0, *scalar] if len(scalar) == 3 else list(scalar)
-    return [numbers[0], *numbers[3::2]]
-
-
-def value_at(scalar: Any, step: float) -> float:
-    """Evaluate a scheduled scalar at a step; a plain list too, which threestudio's `C`
-    may refuse.
-    """
-    return C(OmegaConf.create(list(scalar)) if isinstance(scalar, list | tuple) else scalar, step, step)
 
 
 def half_square(x: Batch, target: Batch) -> Float[Tensor, ""]:

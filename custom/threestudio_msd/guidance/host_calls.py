@@ -5,7 +5,7 @@ images of latents.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -24,13 +24,15 @@ from ..distillation import Estimate
 from ..distillation.protocols import PerSample
 from ..errors import UserError
 from ..fields import FieldError
-from ..priors import PretrainedModel
 from ..priors.folder import check_model
 from .keys import adopt
 from .view import Renders, View
 
 TIME_RANGE = {"min_step_percent": 0.02, "max_step_percent": 0.98}
 """Settings that image-condition-dreamfusion-system reads from every guidance."""
+
+Mixed: Any = object
+"""Stands for the guidance and host class that the calls are mixed with."""
 
 PROMPT = (
     "append system.prompt_processor_type=stable-diffusion-prompt-processor "
@@ -73,27 +75,17 @@ def without_autocast(call: Callable[..., Any]) -> Callable[..., Any]:
     return guarded
 
 
-class HostCalls:
+class HostCalls(Mixed):
     """The calls of threestudio's systems; mixed into `LatentGuidance`, which does the
     work.
     """
 
     cfg: Any
-    name: str
-    nfe: float
-    evaluations: int
-    model: PretrainedModel
-    encode: Callable[..., Any]
-    distil: Callable[..., Any]
-    prior: Callable[..., Any]
-    estimate_anew: Callable[..., Any]
-    report: Callable[..., Any]
-    warn_if_not_restored: Callable[[], None]
 
     def __init__(self, cfg: dict | DictConfig | None = None, *args: Any, **kwargs: Any) -> None:
         system = cfg._get_parent() if isinstance(cfg, DictConfig) else None
         self._prompt: tuple[Any, Any] = None, None
-        if isinstance(system, DictConfig) and "guidance_type" in system:
+        if isinstance(cfg, DictConfig) and isinstance(system, DictConfig) and "guidance_type" in system:
             check_system(type(self), system, str(cfg._key()))
             self._prompt = system.get("prompt_processor_type"), system.get("prompt_processor")
         try:
@@ -233,7 +225,7 @@ class HostCalls:
         return {"edit_images": images.permute(0, 2, 3, 1)}
 
     @torch.no_grad()
-    def preview(self, latents: Tensor, view: View, size: tuple[int, int]) -> dict[str, Tensor]:
+    def preview(self, latents: Tensor, view: View, size: Sequence[int]) -> dict[str, Tensor]:
         """Preview an estimate; state and NFE are unchanged.
 
         Returns:
@@ -314,7 +306,7 @@ class HostCalls:
         return self.model.decode(resized(latents.float(), size))
 
 
-def resized(images: Float[Tensor, "B C H W"], size: tuple[int, int]) -> Float[Tensor, "B C h w"]:
+def resized(images: Float[Tensor, "B C H W"], size: Sequence[int]) -> Float[Tensor, "B C h w"]:
     """Resize images `[B, C, H, W]` bilinearly to (height, width), as threestudio does."""
-    same = images.shape[-2:] == size
+    same = tuple(images.shape[-2:]) == tuple(size)
     return images if same else F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)

@@ -46,7 +46,7 @@ MEANINGLESS = frozenset(
 the name.
 """
 
-PARTS = {"sampler": SAMPLERS, "bandwidth": SCHEDULES}
+PARTS: dict[str, Mapping[str, type]] = {"sampler": SAMPLERS, "bandwidth": SCHEDULES}
 """Blocks whose other keys depend on their `type`: the parts by type."""
 
 
@@ -113,7 +113,8 @@ def plain(settings: Any) -> dict[str, Any]:
     """Copy a mapping or config node as plain data; threestudio hands out lists that are
     not lists.
     """
-    return dict(OmegaConf.to_container(settings) if OmegaConf.is_config(settings) else settings or {})
+    found: Any = OmegaConf.to_container(settings) if OmegaConf.is_config(settings) else settings
+    return dict(found or {})
 
 
 def field_names(settings: type) -> set[str]:

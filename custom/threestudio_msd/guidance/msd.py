@@ -68,7 +68,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
             """
             return falls_until_the_end(self.bandwidth) or self.last_fit > 0
 
-    cfg: Config
+    estimator: MSD
     name = "msd"
     paper = MSD.paper
 
@@ -81,17 +81,10 @@ class MSDGuidance(LatentGuidance, BaseObject):
             UserError: Cameras never repeat, and a setting is about repeating ones.
         """
         super().check_experiment(experiment)
-        settings = experiment.get("system", {}).get("guidance") or {}
-        caching = {
-            "refresh_every": settings.get("refresh_every", 1) > 1,
-            "fixed_noise": settings.get("fixed_noise", False),
-            "last_fit": settings.get("last_fit", 0) > 0,
-            "bandwidth.type": (settings.get("bandwidth") or {}).get("type") == "adaptive",
-        }
-        if experiment.get("data_type") == RANDOM_CAMERAS and any(caching.values()):
-            key = next(key for key, caches in caching.items() if caches)
+        caching = caching_keys(experiment.get("system", {}).get("guidance") or {})
+        if experiment.get("data_type") == RANDOM_CAMERAS and caching:
             raise UserError(
-                f"system.guidance.{key}: belongs to cameras that come again, and those of "
+                f"system.guidance.{caching[0]}: belongs to cameras that come again, and those of "
                 f"{RANDOM_CAMERAS} do not; use msd-camera-datamodule"
             )
 
@@ -137,9 +130,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
             UserError: A setting is about repeating particles, and the batch has no
                 index of them.
         """
-        initial, cfg = self.estimator.init(latents), self.cfg
         if view.index is None:
-            if initial or cfg.fixed_noise or cfg.refresh_every > 1 or cfg.last_fit > 0:
+            if self.estimator.init(latents) or caching_keys(vars(self.cfg)):
                 raise UserError(
                     "system.guidance: refresh_every > 1, last_fit, fixed_noise and the adaptive bandwidth "
                     "belong to particles or cameras that come again: the batch has no index that says which "
@@ -147,7 +139,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
                 )
             return super().estimate(latents, prior, view)
         keys = view.index.tolist()
-        final_fit = cfg.last_fit > 0 and self.step >= self.scheduled_steps
+        final_fit = self.cfg.last_fit > 0 and self.step >= self.scheduled_steps
         stale = self.targets.stale(keys, final_fit)
         if stale:
             y, some, names = latents[stale], view.rows(stale), [keys[row] for row in stale]
@@ -209,6 +201,17 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         super().load_checkpoint_state(state)
         self.targets.restore(state, self.device)
+
+
+def caching_keys(settings: Mapping[str, Any]) -> list[str]:
+    """List the settings that cache something of particles or cameras that come again."""
+    caching = {
+        "refresh_every": settings.get("refresh_every", 1) > 1,
+        "fixed_noise": settings.get("fixed_noise", False),
+        "last_fit": settings.get("last_fit", 0) > 0,
+        "bandwidth.type": (settings.get("bandwidth") or {}).get("type") == "adaptive",
+    }
+    return [key for key, caches in caching.items() if caches]
 
 
 def falls_until_the_end(bandwidth: Mapping[str, Any]) -> bool:

@@ -29,13 +29,14 @@ class PipelinePromptProcessor(PromptProcessor):
     class Config(PromptProcessor.Config):
         """No settings of its own."""
 
-    cfg: Config
+    cfg: Any
 
     @classmethod
     def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
         """Check the model; see `priors.folder.check_model`."""
         settings = experiment["system"].get("prompt_processor") or {}
-        model = settings.get("pretrained_model_name_or_path", cls.Config.pretrained_model_name_or_path)
+        default = cls.Config.pretrained_model_name_or_path
+        model: Any = settings.get("pretrained_model_name_or_path", default)
         check_model("system.prompt_processor", model, settings.get("revision"), text=True)
 
     def prepare_text_embeddings(self) -> None:

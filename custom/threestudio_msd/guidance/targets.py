@@ -116,7 +116,8 @@ class TargetCache:
             decoded = decode(torch.stack([self.entries[key].latents for key in new]))
             for key, images in zip(new, decoded, strict=True):
                 self.entries[key] = replace(self.entries[key], images=images)
-        return torch.stack([self.entries[key].images for key in keys])
+        entries = [self.entries[key] for key in keys]
+        return torch.stack([entry.images for entry in entries if entry.images is not None])
 
     def all_converged(self, fitted: int) -> bool:
         """Tell whether every particle has converged, and its last target was fitted for

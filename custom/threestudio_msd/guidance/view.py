@@ -72,5 +72,7 @@ class View:
 
     def rows(self, rows: list[int]) -> View:
         """Select some rows."""
-        chosen = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        chosen: dict[str, Any] = {
+            name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
         return replace(self, **chosen)

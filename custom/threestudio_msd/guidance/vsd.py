@@ -15,7 +15,7 @@ from ..distillation.protocols import Batch
 from ..fields import FieldError, choice, number, scheduled
 from ..priors import CFG, Condition, PriorError, VPDenoiser
 from ..priors.lora import LoRANetwork
-from .base import TimedGuidance
+from .timed import TimedGuidance
 from .view import View
 
 CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
@@ -60,7 +60,6 @@ class VSDGuidance(TimedGuidance, BaseModule):
                     "enable_vae_slicing, enable_vae_tiling and a smaller batch save memory too"
                 )
 
-    cfg: Config
     name = "vsd"
     paper = VSD.paper
 

@@ -66,7 +66,7 @@ class CFG(GuidedPrior):
     scale: float
 
     @property
-    def schedule(self) -> Schedule:
+    def schedule(self) -> Schedule:  # type: ignore[override]
         return self.model.schedule
 
     @cached_property

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..distillation.protocols import Batch
 
@@ -37,7 +37,7 @@ class LatentCodec:
         vae: A diffusers AutoencoderKL.
     """
 
-    vae: nn.Module
+    vae: Any
 
     def encode(self, images: Images) -> Batch:
         latents = self.unscaled((images * 2 - 1).to(self.vae.dtype))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -36,7 +37,7 @@ class ConditionalDenoiser(ABC):
         evaluations: Rows evaluated so far, those of every guidance branch counted.
     """
 
-    schedule: Schedule
+    schedule: Any
 
     def __init__(self, network: Callable[..., Tensor], dtype: torch.dtype = torch.float32) -> None:
         self.network = network

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import did_you_mean
 from ..fields import FieldError, check_fields
@@ -46,9 +46,9 @@ class Parts:
         options: Instance of `Family.options`; None for their defaults.
     """
 
-    backbone: nn.Module
+    backbone: Any
     scheduler: Any
-    vae: nn.Module | None = None
+    vae: Any = None
     options: Any = None
 
 
@@ -104,7 +104,7 @@ class Family:
             raise FieldError(f"model_options.{error} ({self.name})") from error
         return self.options(**values)
 
-    def diffusers(self, name: str) -> type:
+    def diffusers(self, name: str) -> Any:
         """Import a class of diffusers; importing diffusers takes a second, so it happens only here.
 
         Raises:

@@ -59,7 +59,7 @@ class ModelFolder:
     def bytes(self) -> int | None:
         """Size of the weights; None where the hub does not say."""
         sizes = [self.source.sizes[name] for name in self.weight_files]
-        return None if None in sizes else sum(sizes)
+        return None if None in sizes else sum(filter(None, sizes))
 
     @property
     def is_here(self) -> bool:
@@ -82,7 +82,7 @@ class ModelFolder:
                 check_weights(folder, name)
         return folder
 
-    def load(self, part: str, cls: type, dtype: torch.dtype) -> nn.Module:
+    def load(self, part: str, cls: Any, dtype: torch.dtype) -> nn.Module:
         """Load a part with weights.
 
         Raises:
@@ -309,7 +309,7 @@ def check_weights(folder: Path, name: str) -> None:
         pass  # opening raises if a tensor's bytes are missing
 
 
-def load_module(cls: type, path: Path, dtype: torch.dtype, variant: str | None = None) -> nn.Module:
+def load_module(cls: Any, path: Path, dtype: torch.dtype, variant: str | None = None) -> nn.Module:
     """Load a module from the folder that its class wrote.
 
     Raises:
@@ -331,7 +331,7 @@ def load_module(cls: type, path: Path, dtype: torch.dtype, variant: str | None =
     return module
 
 
-def load_single(model: str, cls: type, dtype: torch.dtype) -> nn.Module:
+def load_single(model: str, cls: Any, dtype: torch.dtype) -> Any:
     """Load a module that is a model of its own on the hub, or a folder with its files only.
 
     Raises:

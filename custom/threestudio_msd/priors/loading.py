@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
 from ..distillation.protocols import Batch
 from ..errors import did_you_mean
@@ -37,7 +36,7 @@ class PretrainedModel:
 
     denoiser: ConditionalDenoiser
     codec: Codec
-    backbone: nn.Module
+    backbone: Any
     resolution: int
     condition: Callable[[Embeddings], Condition]
 
@@ -114,7 +113,7 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
     )
 
 
-def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> nn.Module | None:
+def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> Any:
     family = folder.family
     if tiny_vae is None:
         return folder.load(family.vae, family.diffusers("AutoencoderKL"), dtype) if family.vae else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -38,7 +39,7 @@ class LoRANetwork(nn.Module):
     """
 
     def __init__(
-        self, unet: nn.Module, call: Callable[..., Tensor], rank: int = 4, camera: bool = False, seed: int = 0
+        self, unet: Any, call: Callable[..., Tensor], rank: int = 4, camera: bool = False, seed: int = 0
     ) -> None:
         # peft and diffusers take seconds to import
         try:
@@ -58,7 +59,7 @@ class LoRANetwork(nn.Module):
                 "phi",
             )
             width = unet.time_embedding.linear_2.out_features
-            self.camera_embedding = (
+            self.camera_embedding: Any = (
                 TimestepEmbedding(CAMERA_NUMBERS, width).to(unet.device) if camera else None
             )
         cast_training_params(unet)  # adapters are trained in float32 on a UNet of any precision

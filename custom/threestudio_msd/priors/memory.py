@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -76,7 +77,7 @@ def compile_network(model: PretrainedModel) -> None:
     model.backbone.compile()
 
 
-def autoencoder(model: PretrainedModel) -> nn.Module | None:
+def autoencoder(model: PretrainedModel) -> Any:
     return getattr(model.codec, "vae", None)
 
 

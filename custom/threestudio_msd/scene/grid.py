@@ -142,4 +142,4 @@ class MultiscaleGrid(BaseImplicitGeometry):
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         radius = torch.stack([x, y, z]).norm(dim=0)
         occupied = self._raw_density(self.lattice()[0, 0], radius).sigmoid()
-        return sum(occupied.diff(dim=dim).abs().sum() for dim in range(3))
+        return torch.stack([occupied.diff(dim=dim).abs().sum() for dim in range(3)]).sum()

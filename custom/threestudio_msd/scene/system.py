@@ -15,8 +15,12 @@ from ..processes import collected
 NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale; the last checkpoint is intact."
 
 
+Mixed: Any = object
+"""Stands for the system that the mixin is mixed with."""
+
+
 @threestudio.register("msd-scene")
-class SceneMixin:
+class SceneMixin(Mixed):
     """Adds to a text-to-3D system: total variation, a stop at NaN, and the guidance's state in checkpoints.
 
     It stands in front of the system's class, so that `super()` is the system: `find("X:msd-scene")` derives

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...fields import number
 from ..calls import Pooled, Tokens, flow_schedule, hidden_states_and_pooled, with_pooled
@@ -26,7 +26,7 @@ class Options:
 
 
 def call_flux(
-    transformer: nn.Module,
+    transformer: Any,
     guidance: float,
     sample: Float[Tensor, "B c h w"],
     time: Levels,
@@ -40,7 +40,7 @@ def call_flux(
     from diffusers import FluxPipeline
 
     rows, channels, height, width = sample.shape
-    place = {"device": sample.device, "dtype": sample.dtype}
+    place: Any = {"device": sample.device, "dtype": sample.dtype}
     guided = transformer.config.guidance_embeds
     with sample.device:  # made there, not copied there, for which the host would wait
         positions = FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place)
