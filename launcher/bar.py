@@ -10,6 +10,15 @@ from tqdm.auto import tqdm
 SHOWN = ("train/loss", "train/bandwidth", "train/shift_norm")
 
 
+def figure(value: float) -> str:
+    """Writes a number as people read it.
+
+    >>> figure(1540.2), figure(0.01234)
+    ('1,540', '0.0123')
+    """
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.3g}"
+
+
 class RunProgressBar(ProgressBar):
     """Steps of the whole run, rate, time left, and the scalars that matter; in a log file every ten seconds.
 
@@ -26,7 +35,6 @@ class RunProgressBar(ProgressBar):
         self._enabled = False
 
     def enable(self) -> None:
-        """Show the bar."""
         self._enabled = True
 
     def _open(self, what: str, total: float, done: int = 0) -> None:
@@ -40,17 +48,17 @@ class RunProgressBar(ProgressBar):
             file=sys.stderr,
         )
 
-    def _close(self) -> None:
+    def _close(self, *args: Any) -> None:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
+    on_train_end = on_test_end = on_exception = _close
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Open the bar at the step that the run starts or resumes from."""
         self._open("train", trainer.max_steps, trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        """Move to the step reached."""
         self._bar.set_postfix(self._scalars(trainer, pl_module), refresh=False)
         self._bar.update(trainer.global_step - self._bar.n)
 
@@ -58,24 +66,10 @@ class RunProgressBar(ProgressBar):
         metrics = {key: value for key, value in trainer.callback_metrics.items() if key.startswith(SHOWN)}
         metrics.update(self.get_metrics(trainer, pl_module))
         metrics.pop("v_num", None)
-        return {key.removeprefix("train/"): f"{float(value):.3g}" for key, value in metrics.items()}
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Close the bar."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Close the bar."""
-        self._close()
+        return {key.removeprefix("train/"): figure(float(value)) for key, value in metrics.items()}
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Open a bar for the test."""
         self._open("test", sum(trainer.num_test_batches))
 
     def on_test_batch_end(self, *args: Any, **kwargs: Any) -> None:
-        """One further."""
         self._bar.update()
-
-    def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Close the bar."""
-        self._close()

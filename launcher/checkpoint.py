@@ -59,7 +59,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return super().load_checkpoint(path, map_location=map_location, weights_only=True)
 
     def remove_checkpoint(self, path: Any) -> None:
-        """Remove it, and its checksum."""
         checksum_file(path).unlink(missing_ok=True)
         super().remove_checkpoint(path)
 
@@ -93,7 +92,6 @@ class StepSeed(Callback):
         self.seed, self.rank = seed, rank
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
-        """Seed."""
         key = (self.seed % 2**32, self.rank, trainer.current_epoch, batch_idx)
         state = int(np.random.SeedSequence(key).generate_state(1, np.uint32)[0])
         random.seed(state)
@@ -135,15 +133,10 @@ class MonitoredMetric(Callback):
         self._name = name
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: Any, loss: Any) -> None:
-        """Look at what the first batch has logged; metrics of validation come later."""
         if not self._name.startswith("val"):
-            self._require(trainer)
+            self.on_validation_end(trainer, pl_module)
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Look at what validation has logged."""
-        self._require(trainer)
-
-    def _require(self, trainer: pl.Trainer) -> None:
         if self._name not in trainer.callback_metrics and not trainer.sanity_checking:
             near = did_you_mean(self._name, trainer.callback_metrics)
             logged = f"; logged: {listed(sorted(trainer.callback_metrics))}"
@@ -161,7 +154,6 @@ class ConfiguredRates(Callback):
         self._args, self._groups = optimizer.get("args", {}), optimizer.get("params") or {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Set them; a scheduler's rates are its own."""
         if trainer.lr_scheduler_configs:
             return
         for optimizer in trainer.optimizers:
@@ -199,7 +191,6 @@ class LastCheckpoint(Callback):
         return self._asked is not None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Take over the signals, where Python allows it."""
         if threading.current_thread() is threading.main_thread():
             for signum in (signal.SIGINT, signal.SIGTERM):
                 self._previous[signum] = signal.signal(signum, self._ask)
@@ -209,35 +200,26 @@ class LastCheckpoint(Callback):
         self._give_back()
         rank_zero_info("\nStopping after this step; a second signal (Ctrl-C) stops at once.")
 
-    def _give_back(self) -> None:
+    def _give_back(self, *args: Any) -> None:
         while self._previous:
             signal.signal(*self._previous.popitem())
 
+    on_train_end = on_exception = _give_back
+
     def on_save_checkpoint(self, trainer: pl.Trainer, pl_module: Any, checkpoint: dict[str, Any]) -> None:
-        """Add the settings, and have the curves up to here on disk before it."""
         checkpoint[SETTINGS] = self._settings
         for logger in trainer.loggers:
             logger.save()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Save."""
         if self._after_validation and trainer.state.fn == "fit" and not trainer.sanity_checking:
             trainer.save_checkpoint(self.path, weights_only=False)  # the whole state
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        """Save and stop, if asked to; processes agree on the step."""
         if trainer.strategy.reduce_boolean_decision(self._asked is not None, all=False):
             trainer.save_checkpoint(self.path, weights_only=False)  # the whole state
             self.stopped = self._asked or signal.SIGINT
             raise KeyboardInterrupt
-
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Give the signals back."""
-        self._give_back()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Give the signals back."""
-        self._give_back()
 
     def standing(self) -> str:
         """What a run that fails can say of its checkpoints."""

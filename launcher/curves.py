@@ -41,7 +41,6 @@ class ResumedCSVLogger(CSVLogger):
     @property
     @rank_zero_experiment
     def experiment(self) -> Any:
-        """What writes the file."""
         if self._experiment is None:
             writer = _Appending(self.log_dir)
             writer.keep_until(self._step)

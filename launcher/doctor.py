@@ -8,7 +8,6 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 from threestudio_msd.errors import UserError
@@ -57,7 +56,6 @@ class Package:
 
     @property
     def command(self) -> str:
-        """What installs it."""
         return self.install or f"pip install '{self.name}>={self.least}'"
 
 
@@ -102,32 +100,22 @@ def examine(config: str, overrides: list[str]) -> Iterator[Finding]:
         described = find_host()
         real = not described.startswith("portable")
         yield from map(of_package, REAL_HOST if real else ())
-        threestudio = import_host(described)
+        import_host(described)
         import_extensions()
     except UserError as error:
         yield Finding(f"host: {error}", "see the message", stops=True)
         return
+    from launcher.checks.config import read_settings  # torch and omegaconf may have been missing
+
     yield Finding(f"host: {described}")
     yield of_device()
     try:
-        settings = checked(config, overrides, threestudio)
+        settings = read_settings(config, overrides)
     except UserError as error:
         yield Finding(f"{config}: {error}", "change the setting, as the message says", stops=True)
         return
     yield Finding(f"{config}: its settings are right")
     yield from of_settings(settings)
-
-
-def checked(config: str, overrides: list[str], threestudio: ModuleType) -> dict[str, Any]:
-    """The config's settings, checked as a run checks them."""
-    from launcher.checks.config import check
-    from launcher.config import read_plain
-    from launcher.resume import check_resumed
-
-    settings = read_plain(config, overrides, n_gpus=1)
-    check(settings, threestudio)
-    check_resumed(settings)
-    return settings
 
 
 def of_package(package: Package) -> Finding:
@@ -150,7 +138,6 @@ def numbers(version: str) -> tuple[int, ...]:
 
 
 def of_device() -> Finding:
-    """What computes."""
     import torch
 
     if torch.cuda.is_available():

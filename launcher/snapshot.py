@@ -32,7 +32,6 @@ class CodeSnapshot(Callback):
         self._config, self._folder, self._outputs = Path(config), folder, Path(outputs).resolve()
 
     def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
-        """Copy them, in the first process."""
         if not trainer.is_global_zero:
             return
         config = self._config.resolve()

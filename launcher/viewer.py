@@ -99,7 +99,6 @@ class Viewer(Callback):
             self._page = self._open(start_of(trainer.datamodule), can_hold)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, *args: Any) -> None:
-        """Show how things stand; wait as long as the page says pause."""
         page = self._page
         if page is None:
             return
@@ -128,18 +127,12 @@ class Viewer(Callback):
         now = time.monotonic()
         self._free_from = now + (now - start) * (1 / SHARE - 1)
 
-    def on_train_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        """Close the page."""
-        self._close()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: Any, exception: BaseException) -> None:
-        """Close the page."""
-        self._close()
-
-    def _close(self) -> None:
+    def _close(self, *args: Any) -> None:
         if self._page is not None:
             self._page.close()
             self._page = None
+
+    on_train_end = on_exception = _close
 
 
 def start_of(data: Any) -> tuple[float, float, float]:
@@ -275,26 +268,21 @@ class ViserPage:
 
     @property
     def paused(self) -> bool:
-        """See `Page`."""
         return self._paused.value
 
     @property
     def shown(self) -> str:
-        """See `Page`."""
         return self._shown.value
 
     @property
     def height(self) -> int:
-        """See `Page`."""
         return int(self._height.value)
 
     @property
     def held(self) -> float | None:
-        """See `Page`."""
         return float(self._bandwidth.value) if self._hold.value else None
 
     def looks(self) -> dict[int, Look]:
-        """See `Page`."""
         cameras = {name: client.camera for name, client in self._server.get_clients().items()}
         return {
             name: Look(tuple(camera.wxyz), tuple(camera.position), float(camera.fov), float(camera.aspect))
@@ -302,17 +290,14 @@ class ViserPage:
         }
 
     def show(self, client: int, picture: np.ndarray) -> None:
-        """See `Page`; a browser that has left is passed over."""
         browser = self._server.get_clients().get(client)
         if browser is not None:
             browser.scene.set_background_image(picture, format="jpeg")
 
     def tell(self, figures: dict[str, float]) -> None:
-        """See `Page`."""
         self._text.content = "  \n".join(f"{name}: **{value:.4g}**" for name, value in figures.items())
         if not self._hold.value and "bandwidth" in figures:
             self._bandwidth.value = min(max(round(figures["bandwidth"], 1), 0.1), WIDEST)
 
     def close(self) -> None:
-        """See `Page`."""
         self._server.stop()

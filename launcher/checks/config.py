@@ -96,17 +96,22 @@ def _check_training(plain: dict[str, Any]) -> None:
 
 
 def read_checked(path: str, overrides: list[str]) -> DictConfig:
-    """Reads a config as `launcher.config.read` does, and checks it as a run does.
+    """Reads a config as `launcher.config.read` does, and checks it; see `read_settings`."""
+    return as_config(read_settings(path, overrides))
+
+
+def read_settings(path: str, overrides: list[str]) -> dict[str, Any]:
+    """Reads a config as plain data, and checks it with its checkpoints as a run does.
 
     Raises:
         UserError: A key or a value is wrong.
     """
     import threestudio
 
-    settings = read_plain(path, overrides)
+    settings = read_plain(path, overrides, n_gpus=1)
     check(settings, threestudio)
     check_resumed(settings)
-    return as_config(settings)
+    return settings
 
 
 def check_action(action: Namespace, plain: dict[str, Any], threestudio: ModuleType) -> None:

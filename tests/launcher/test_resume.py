@@ -9,7 +9,7 @@ import torch
 
 from launcher import UserError
 from launcher.folder import in_own_folder
-from launcher.resume import find_misfit
+from launcher.resume import _require_same, find_misfit
 
 from .dummy import FOLDER, curve, error, only_dummy, outcome, run
 
@@ -134,3 +134,48 @@ def test_misfits():
     assert find_misfit(weight, weight) is None
     assert find_misfit(weight, {}) == "it has no w"
     assert find_misfit(weight, {"w": torch.ones(3)}) == "w is [3], expected [2]"
+
+
+SCENE = {
+    "system": {
+        "geometry_type": "implicit-volume",
+        "geometry": {"radius": 1.0},
+        "renderer_type": "nerf-volume-renderer",
+        "renderer": {"num_samples_per_ray": 64},
+        "background_type": "solid-color-background",
+    },
+}
+
+
+def with_part(part, **settings):
+    system = SCENE["system"]
+    return {"system": {**system, part: {**system.get(part, {}), **settings}}}
+
+
+@pytest.mark.parametrize(
+    ("part", "setting", "value"),
+    [
+        ("geometry", "isosurface_threshold", 11.5),
+        ("geometry", "isosurface_resolution", 65),
+        ("renderer", "num_samples_per_ray", 128),
+        ("renderer", "eval_chunk_size", 100),
+        ("background", "color", [0.5, 0.5, 0.5]),
+    ],
+)
+def test_settings_of_the_view_may_differ_where_nothing_is_trained(part, setting, value):
+    ours = with_part(part, **{setting: value})
+    _require_same("a.ckpt", SCENE, ours, changed=False, trains=False)
+    with pytest.raises(UserError, match=rf"^system\.{part}\.{setting}: a\.ckpt was made with"):
+        _require_same("a.ckpt", SCENE, ours, changed=False, trains=True)
+
+
+@pytest.mark.parametrize("trains", [True, False])
+def test_a_setting_written_at_its_default_is_no_other_setting(trains):
+    ours = with_part("geometry", n_feature_dims=3, density_bias="blob_magic3d")
+    _require_same("a.ckpt", SCENE, ours, changed=False, trains=trains)
+
+
+@pytest.mark.parametrize(("setting", "value"), [("radius", 2.0), ("n_feature_dims", 4)])
+def test_another_model_is_refused_where_nothing_is_trained(setting, value):
+    with pytest.raises(UserError, match=rf"^system\.geometry\.{setting}: a\.ckpt was made with"):
+        _require_same("a.ckpt", SCENE, with_part("geometry", **{setting: value}), changed=False, trains=False)

@@ -20,6 +20,7 @@ from PIL import Image
 from threestudio_msd.errors import UserError
 
 import launch
+from launcher.checks.config import check_action
 from launcher.viewer import Look, Viewer, ViserPage, batch_of, camera_to_world, picture, start_of
 
 FRONT = Look((0.5, -0.5, -0.5, 0.5), (2.0, 0.0, 0.0), math.radians(50), 1.5)  # at +x, looks at the origin
@@ -195,6 +196,25 @@ def test_the_port_may_be_left_out(words, port):
     args, overrides = launch.parse_args(["--config", "x.yaml", "--train", *words])
     assert args.viewer == port
     assert overrides == [word for word in words if "=" in word]
+
+
+@pytest.mark.parametrize("port", ["0", "70000", "-1", "8080.5", "http"])
+def test_a_port_that_is_none_is_named(port, capsys):
+    with pytest.raises(SystemExit) as caught:
+        launch.parse_args(["--config", "x.yaml", "--train", "--viewer", port, "a=1"])
+    assert caught.value.code == 2
+    assert f"argument --viewer: expected a port from 1 to 65535, got {port}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("system", "told"),
+    [("msd-image-system", "has no scene that rays render"), ("dreamfusion-system", "--viewer needs viser: ")],
+)
+def test_a_viewer_without_a_scene_or_its_package_is_told_before_a_run(system, told, monkeypatch):
+    monkeypatch.setattr("launcher.checks.config.is_importable", lambda module: False)
+    action = SimpleNamespace(export=False, validate=False, test=False, viewer=8080)
+    with pytest.raises(UserError, match=told):
+        check_action(action, {"system_type": system}, threestudio)
 
 
 def test_it_is_refused_without_training(capsys):

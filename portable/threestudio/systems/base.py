@@ -204,6 +204,7 @@ class BaseLift3DSystem(BaseSystem):
         """
         if self.exporter.cfg.save_video:
             self.on_test_epoch_end()
+        threestudio.info("Extracting and texturing the mesh ...")
         for out in self.exporter():
             save = getattr(self, f"save_{out.save_type}", None)
             if save is None:
