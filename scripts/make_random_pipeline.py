@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import alias  # noqa: F401  (puts the packages of this checkout on the path)
 
 from launcher.script import with_host
 

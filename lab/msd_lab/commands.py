@@ -219,6 +219,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "toy": Command("msd_lab.toy.commands"),
     "bench": Command("msd_lab.bench.command"),
+    "pictures": Command("msd_lab.pictures.__main__"),
 }
 
 
