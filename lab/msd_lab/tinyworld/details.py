@@ -21,8 +21,10 @@ class Detail:
 
     Attributes:
         name: Its name, such as ``"door"``.
-        materials: Its materials, out of [`MATERIALS`][msd_lab.tinyworld.shapes.MATERIALS].
-        where: Maps points ``[..., 3]`` of these materials to whether they belong to it; all by default.
+        materials: Its materials, out of
+            [`MATERIALS`][msd_lab.tinyworld.shapes.MATERIALS].
+        where: Maps points ``[..., 3]`` of these materials to whether they belong to it;
+            all by default.
     """
 
     name: str

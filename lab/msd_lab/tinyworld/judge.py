@@ -2,16 +2,17 @@
 
 They predict the object or nothing, its colour, the view, the camera and the details.
 
-They are trained apart from the prior, on true renders and on images of nothing in the world, never on
-generated images. They differ in architecture, seed and augmentation, so that no method is tuned to one
-network's blind spots. Each ships with its accuracy on fresh images, which is printed with every figure that
-rests on it.
+They are trained apart from the prior, on true renders and on images of nothing in the
+world, never on generated images. They differ in architecture, seed and augmentation, so
+that no method is tuned to one network's blind spots. Each ships with its accuracy on
+fresh images, which is printed with every figure that rests on it.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,13 @@ class Convolutions(nn.Sequential):
     """3 x 3 convolutions with batch normalisation, four times halved; quadrants keep some of the layout."""
 
     def __init__(self, width: int) -> None:
-        layers: list[nn.Module] = []
-        last = 3
-        for w in (width, 2 * width, 4 * width, 6 * width):
-            for stride, size in ((2, last), (1, w)):
-                layers += [nn.Conv2d(size, w, 3, stride, 1, bias=False), nn.BatchNorm2d(w), nn.SiLU()]
-            last = w
-        super().__init__(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten())
-        self.size = 4 * last
+        widths = [width * times for times in (1, 1, 2, 2, 4, 4, 6, 6)]
+        layers = [
+            (nn.Conv2d(size, w, 3, 2 - i % 2, 1, bias=False), nn.BatchNorm2d(w), nn.SiLU())
+            for i, (size, w) in enumerate(pairwise((3, *widths)))
+        ]
+        super().__init__(*chain(*layers), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+        self.size = 4 * widths[-1]
 
 
 class Block(nn.Module):
@@ -98,7 +98,8 @@ class Judge(nn.Module):
         features: Size of the embedding.
 
     Attributes:
-        record: Its configuration file: accuracy, details one by one, errors on negatives, training.
+        record: Its configuration file: accuracy, details one by one, errors on
+            negatives, training.
     """
 
     def __init__(self, trunk: str, width: int, features: int = 128) -> None:
@@ -158,8 +159,8 @@ class Judge(nn.Module):
         """Predict the camera's azimuth in (-180, 180] and elevation, degrees, two ``[n]``.
 
         Args:
-            images: ``[n, h, w, 3]`` in [0, 1]. The azimuth of a round body is arbitrary where no detail of it
-                is in sight.
+            images: ``[n, h, w, 3]`` in [0, 1]. The azimuth of a round body is arbitrary
+                where no detail of it is in sight.
         """
         return camera_angles(self(images)["camera"])
 
@@ -169,7 +170,8 @@ class Judge(nn.Module):
 
         Args:
             images: ``[n, h, w, 3]`` in [0, 1].
-            objects: The images' objects; see [`DETAILS`][msd_lab.tinyworld.details.DETAILS].
+            objects: The images' objects; see
+                [`DETAILS`][msd_lab.tinyworld.details.DETAILS].
         """
         own = torch.tensor([OBJECTS.index(name) for name in objects])
         return self(images)["details"][torch.arange(len(own)), own] > 0

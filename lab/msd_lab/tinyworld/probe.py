@@ -1,7 +1,7 @@
 """The probe: a linear classifier of the tiny world on features learned from ImageNet.
 
-The judges learn from true renders alone and may share blind spots. The features here are
-those of EfficientNet-Lite0 (Tan and Le 2019), whose weights the package index has.
+The judges learn from true renders alone and may share blind spots. The features here
+are those of EfficientNet-Lite0 (Tan and Le 2019), whose weights the package index has.
 """
 
 from __future__ import annotations
@@ -64,7 +64,8 @@ class Probe:
 
     Attributes:
         backbone: Computes the features.
-        heads: Weight and bias of ``object`` and ``colour``: ``object.weight`` ``[12, 1280]`` and so on.
+        heads: Weight and bias of ``object`` and ``colour``: ``object.weight`` ``[12,
+            1280]`` and so on.
         accuracy: Fractions of fresh renders classified right, by head.
     """
 

@@ -1,7 +1,7 @@
 """Renders of the tiny world: sphere tracing once per camera, then cheap shading in any colour and light.
 
-Cameras follow threestudio: the camera stands at ``distance * (cos el cos az, cos el sin az, sin el)``, z is
-up, it looks at the origin, and azimuth 0 sees the front (+x).
+Cameras follow threestudio: the camera stands at ``distance * (cos el cos az, cos el sin
+az, sin el)``, z is up, it looks at the origin, and azimuth 0 sees the front (+x).
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def sample_cameras(n: int, generator: torch.Generator, view: str | None = None) 
     Args:
         n: How many.
         generator: The source of randomness.
-        view: Draw only cameras of this view (see [`view_name`][msd_lab.tinyworld.world.view_name]).
+        view: Draw only cameras of this view (see
+            [`view_name`][msd_lab.tinyworld.world.view_name]).
 
     Raises:
         ValueError: No camera has such a view.
@@ -137,7 +138,8 @@ def trace(name: str, cameras: Cameras, size: int = RESOLUTION * SUPERSAMPLING, s
         steps: The most steps a ray may take.
 
     Returns:
-        The geometry of ``n`` images; its normals and positions are 0 where a ray misses.
+        The geometry of ``n`` images; its normals and positions are 0 where a ray
+        misses.
     """
     directions = cameras.rays(size).reshape(-1, 3)
     origins = cameras.position.repeat_interleave(size * size, 0)
@@ -250,8 +252,8 @@ def true_renders(prompt: str | tuple[str, str] | Caption, n: int, seed: int = 0)
     """Render what a prompt describes: the truth that generated images are measured against.
 
     Args:
-        prompt: A prompt, an (object, colour) pair, or a caption. A view in it restricts the cameras; without
-            one, all views come equally often.
+        prompt: A prompt, an (object, colour) pair, or a caption. A view in it restricts
+            the cameras; without one, all views come equally often.
         n: How many images.
         seed: Draws the cameras, the light and the background.
 

@@ -1,9 +1,9 @@
 """The objects of the tiny world as signed distance fields.
 
-Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z and
-faces +x. It maps points ``p`` ``[N, 3]``, and ``m``, the same with the left half folded onto
-the right (so that one part stands for two), to a list of parts ``(distance [N], material)``.
-Primitives follow Quilez's catalogue of distance functions.
+Every shape lies within a ball of radius [`RADIUS`][] about the origin, stands along +z
+and faces +x. It maps points ``p`` ``[N, 3]``, and ``m``, the same with the left half
+folded onto the right (so that one part stands for two), to a list of parts ``(distance
+[N], material)``. Primitives follow Quilez's catalogue of distance functions.
 """
 
 from __future__ import annotations

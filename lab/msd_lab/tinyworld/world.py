@@ -1,7 +1,8 @@
 """What the tiny world holds, and how a prompt names it.
 
-The world is every coloured object of [`OBJECTS`][] x [`COLOURS`][], seen from all round. Captions are written
-as threestudio's prompt processor writes them: ``"a red mug"``, with its view ``"a red mug, side view"``.
+The world is every coloured object of [`OBJECTS`][] x [`COLOURS`][], seen from all
+round. Captions are written as threestudio's prompt processor writes them: ``"a red
+mug"``, with its view ``"a red mug, side view"``.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ class Prediction:
     """What a classifier reads in each of ``n`` images: lists of length ``n``.
 
     Attributes:
-        object: Names of [`OBJECTS`][], or ``"nothing"``; colour and view then mean little.
+        object: Names of [`OBJECTS`][], or ``"nothing"``; colour and view then mean
+            little.
         colour: Names of [`COLOURS`][].
         view: Names of [`VIEWS`][]; None from a classifier that reads no view.
     """
@@ -111,14 +113,15 @@ def parse_prompt(prompt: str) -> Caption:
     """Read the object, the colour and the view out of a prompt.
 
     Args:
-        prompt: Any text that names exactly one object and exactly one colour of the world.
+        prompt: Any text that names exactly one object and exactly one colour of the
+            world.
 
     Returns:
         The caption; its view is ``None`` where the prompt names none.
 
     Raises:
-        ValueError: The prompt does not name exactly one object and one colour; the message lists the world's
-            words and, for a misspelt word, the nearest one.
+        ValueError: The prompt does not name exactly one object and one colour; the
+            message lists the world's words and, for a misspelt word, the nearest one.
 
     Example:
         >>> parse_prompt("a DSLR photo of a blue house, front view")

@@ -17,7 +17,6 @@ from .data import Images, chosen, uniform
 from .loop import TrainConfig, fit, fit_rounds, quick_precision
 
 KL_WEIGHT = 1e-4
-EDGE_WEIGHT = 1.0
 SQUARED_WEIGHT = 4.0
 CHROMA_WEIGHT = 12.0
 LATENT_NOISE = 0.15  # largest deviation that the decoder learns to remove, in deviations of the latents
@@ -49,8 +48,8 @@ def new_autoencoder(channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
 def _recolour(images: Tensor, generator: torch.Generator) -> Tensor:
     """Change each image's contrast, saturation and tint, up to clipping.
 
-    A normalised encoder may not distinguish a washed-out or a garish image from the right one; distillation
-    then drifts there.
+    A normalised encoder may not distinguish a washed-out or a garish image from the
+    right one; distillation then drifts there.
     """
     b = len(images)
     shapes, limits = ((b, 1, 1, 1), (b, 1, 1, 1), (b, 3, 1, 1)), (1.2, 1.2, 0.3)
@@ -85,8 +84,8 @@ def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
         generator: The source of randomness.
 
     Returns:
-        The input, and the target to reconstruct (the input without its noise); about two in three are left
-        as they are.
+        The input, and the target to reconstruct (the input without its noise); about
+        two in three are left as they are.
     """
     b, size = len(images), images.shape[-2:]
     flat = torch.rand(b, 3, 1, 1, generator=generator).expand_as(images)
@@ -105,8 +104,8 @@ def perturb(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]
 def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
     """Add L1 of pixels and of their differences at two scales, and squares for the colours.
 
-    The differences keep small details. Objects differ in colour, which an autoencoder learns
-    last, so its part of the square weighs more.
+    The differences keep small details. Objects differ in colour, which an autoencoder
+    learns last, so its part of the square weighs more.
     """
     error = images - target
     chroma = error - error.mean(1, keepdim=True)
@@ -116,7 +115,7 @@ def reconstruction_loss(images: Tensor, target: Tensor) -> Tensor:
     for scale in (1, 2):
         a, b = (F.avg_pool2d(x, scale) for x in (images, target))
         edges = sum((a.diff(dim=dim) - b.diff(dim=dim)).abs().mean() for dim in (-1, -2))
-        loss = loss + EDGE_WEIGHT * edges / 2
+        loss = loss + edges / 2
     return loss
 
 
@@ -127,8 +126,8 @@ def train_autoencoder(
 
     Args:
         images: True renders.
-        rounds: Steps and rates of one training after the other; each starts from the averaged weights of the
-            last (warm restarts), with its own seed.
+        rounds: Steps and rates of one training after the other; each starts from the
+            averaged weights of the last (warm restarts), with its own seed.
         states: Folder of the rounds' states, to resume from.
         channels: Widths of the levels.
     """
@@ -154,8 +153,9 @@ def train_autoencoder(
 def train_decoder(vae: AutoencoderKL, images: Images, config: TrainConfig, checkpoint: Path) -> None:
     """Continue the decoder's training in place, on noisy latents: it learns to remove a denoiser's errors.
 
-    The encoder, and so the latents, stay as they are. Half of the latents get no noise; that of the others
-    has a deviation up to `LATENT_NOISE` in scaled latents, drawn for each image.
+    The encoder, and so the latents, stay as they are. Half of the latents get no noise;
+    that of the others has a deviation up to `LATENT_NOISE` in scaled latents, drawn for
+    each image.
 
     Args:
         vae: The trained autoencoder.

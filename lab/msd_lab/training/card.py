@@ -41,7 +41,8 @@ def prior_tables(figures: Figures) -> str:
     """Write the prior's tables as Markdown.
 
     Args:
-        figures: The result of [`measure_prior`][msd_lab.training.measures.measure_prior], and ``judges``:
+        figures: The result of
+            [`measure_prior`][msd_lab.training.measures.measure_prior], and ``judges``:
             each judge's record by name.
     """
     tables = (views, objects, distances, pairs, details, pictures)
@@ -52,7 +53,8 @@ def details_kept(figures: Figures, guidance_scale: float) -> str:
     """Write the share of right objects and colours, by kind of images and classifier.
 
     Args:
-        figures: The result of [`measure_details_kept`][msd_lab.training.measures.measure_details_kept].
+        figures: The result of
+            [`measure_details_kept`][msd_lab.training.measures.measure_details_kept].
         guidance_scale: That of the ways back.
     """
     first = next(iter(figures.values()))
@@ -154,21 +156,21 @@ def pictures(figures: Figures) -> str:
 
 def judges(figures: Figures) -> str:
     found = [record["accuracy"] for record in figures["judges"].values()]
-    rows = [
-        [f"{head} right", *(percent(own[head]) for own in found)]
-        for head in ("object", "colour", "view", "details")
-    ]
-    labels = {
-        "azimuth": "azimuth, median error",
-        "elevation": "elevation, median error",
-        "azimuth_untold": "azimuth of round bodies that show no detail",
+    right, median = percent(RIGHT_GOAL, 0), f"{CAMERA_GOAL:g}°"
+    figures_of = {
+        "object": ("object right", percent, right),
+        "colour": ("colour right", percent, right),
+        "view": ("view right", percent, ""),
+        "details": ("details right", percent, ""),
+        "azimuth": ("azimuth, median error", degrees, median),
+        "elevation": ("elevation, median error", degrees, median),
+        "azimuth_untold": ("azimuth of round bodies that show no detail", degrees, ""),
     }
-    for key, label in labels.items():
-        rows.append([label, *(UNKNOWN if own[key] is None else f"{own[key]:.1f}°" for own in found)])
-    goals = [percent(RIGHT_GOAL, 0)] * 2 + [""] * 2 + [f"{CAMERA_GOAL:g}°"] * 2 + [""]
+    rows = [
+        [label, *(text(own[key]) for own in found), goal] for key, (label, text, goal) in figures_of.items()
+    ]
     head = ["", *(f"judge {name}" for name in figures["judges"]), "goal"]
-    table = Table(head, [[*row, goal] for row, goal in zip(rows, goals, strict=True)])
-    return f"On {found[0]['renders']} fresh true renders:\n\n{table.markdown()}"
+    return f"On {found[0]['renders']} fresh true renders:\n\n{Table(head, rows).markdown()}"
 
 
 def negatives(figures: Figures) -> str:
@@ -198,3 +200,7 @@ def percent(share: float | None, digits: int = 1) -> str:
     ('98.8 %', '5 %', '–')
     """
     return UNKNOWN if share is None else f"{100 * share:.{digits}f} %"
+
+
+def degrees(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.1f}°"

@@ -82,7 +82,8 @@ class JudgeRound:
         mixed: Mixtures in a batch.
         blurs: Blurs in a batch.
         painted: Other negatives in a batch.
-        bank: Number of those painted for the round, of a kind whose part in [`PARTS`][] is 1.
+        bank: Number of those painted for the round, of a kind whose part in [`PARTS`][]
+            is 1.
     """
 
     training: TrainConfig
@@ -123,10 +124,12 @@ def train_judge(images: Images, config: JudgeConfig, states: Path) -> Judge:
     """
     torch.manual_seed(config.seed)
     judge = Judge(config.trunk, config.width, config.features).to(memory_format=torch.channels_last)
-    trainings = [replace(part.training, seed=config.seed + 500 * k) for k, part in enumerate(config.rounds)]
-    parts = [replace(part, training=own) for part, own in zip(config.rounds, trainings, strict=True)]
+    seeded = [
+        replace(part, training=replace(part.training, seed=config.seed + 500 * k))
+        for k, part in enumerate(config.rounds)
+    ]
     augment = AUGMENTATIONS[config.augmentation]
-    rounds = ((part.training, _round_loss(judge, images, augment, part)) for part in parts)
+    rounds = ((part.training, _round_loss(judge, images, augment, part)) for part in seeded)
     fit_rounds(f"judge of {config.trunk}", judge, rounds, states)
     return judge
 
@@ -185,9 +188,10 @@ def measure_judge(judge: Judge, images: Images) -> dict[str, Any]:
     """Measure a judge on true renders that it was not trained on.
 
     Returns:
-        ``accuracy``: fractions right by head and of ``details``; ``azimuth`` and ``elevation``, median errors
-        in degrees where the form shows them, ``azimuth_untold`` where a round body shows no detail;
-        ``renders``, the number of images. ``details``: fractions right by object and detail.
+        ``accuracy``: fractions right by head and of ``details``; ``azimuth`` and
+        ``elevation``, median errors in degrees where the form shows them,
+        ``azimuth_untold`` where a round body shows no detail; ``renders``, the number
+        of images. ``details``: fractions right by object and detail.
     """
     parts = [judge(images[slice(i, i + 256)].float.permute(0, 2, 3, 1)) for i in range(0, len(images), 256)]
     logits = {head: torch.cat([part[head] for part in parts]) for head in parts[0]}

@@ -58,7 +58,8 @@ class Images(Rows):
         view: Index into [`VIEWS`][msd_lab.tinyworld.world.VIEWS], int64 ``[n]``.
         azimuth: The camera's, degrees, ``[n]``.
         elevation: The camera's, degrees, ``[n]``.
-        details: See [`seen_details`][msd_lab.tinyworld.details.seen_details], int8 ``[n, 2]``.
+        details: See [`seen_details`][msd_lab.tinyworld.details.seen_details], int8
+            ``[n, 2]``.
     """
 
     rgb: Tensor

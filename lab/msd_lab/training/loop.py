@@ -67,24 +67,26 @@ def fit(
     loss: Loss,
     config: TrainConfig,
     checkpoint: Path,
-    on_save: Callable[[int], object] | None = None,
+    on_save: Callable[[], object] | None = None,
 ) -> None:
     """Train a module in place; it ends with its averaged weights, in evaluation mode.
 
-    Every step draws from a generator seeded by the step, so a run resumed from `checkpoint` gives the same
-    weights as an uninterrupted one.
+    Every step draws from a generator seeded by the step, so a run resumed from
+    `checkpoint` gives the same weights as an uninterrupted one.
 
     Args:
         name: Heads the progress bar and the messages.
         module: Everything to train.
         loss: Maps a step's generator to the loss.
         config: Rates and counts.
-        checkpoint: File of the state, written every ``config.save_every`` steps; read if it exists.
-        on_save: Called with the number of steps after each save, while the module holds its averaged weights,
-            in evaluation mode.
+        checkpoint: File of the state, written every ``config.save_every`` steps; read
+            if it exists.
+        on_save: Called after each save, while the module holds its averaged weights, in
+            evaluation mode.
 
     Raises:
-        FloatingPointError: The loss is not finite; the last checkpoint is left as it was.
+        FloatingPointError: The loss is not finite; the last checkpoint is left as it
+            was.
     """
     weights = list(module.parameters())
     optimiser = torch.optim.AdamW(
@@ -101,26 +103,26 @@ def fit(
         module.train()
         optimiser.param_groups[0]["lr"] = learning_rate(config, step)
         value = loss(torch.Generator().manual_seed(config.seed * 1_000_003 + step))
+        bar.set_postfix_str(f"loss {value.item():.4f}", refresh=False)
         if not torch.isfinite(value):
             raise FloatingPointError(
                 f"{name}: the loss is {value.item()} at step {step}; {checkpoint} is untouched"
             )
         _update(optimiser, value, weights, config.clip)
         power_average(average, weights, step + 1, config.gamma)
-        bar.set_postfix_str(f"loss {value.item():.4f}", refresh=False)
         if (step + 1) % config.save_every == 0 or step + 1 == config.steps:
             networks = {"module": module.state_dict(), "optimiser": optimiser.state_dict()}
             save_state({**networks, "average": average, "step": step + 1}, checkpoint)
             if on_save is not None:
                 _swap(weights, average)
                 module.eval()
-                on_save(step + 1)
+                on_save()
                 _swap(weights, average)
     _swap(weights, average)
     module.eval()
 
 
-def _update(optimiser: torch.optim.Optimizer, loss: Tensor, weights: Sequence[Tensor], clip: float) -> None:
+def _update(optimiser: torch.optim.Optimizer, loss: Tensor, weights: list[Tensor], clip: float) -> None:
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     nn.utils.clip_grad_norm_(weights, clip)
@@ -139,7 +141,7 @@ def fit_rounds(
     module: nn.Module,
     rounds: Iterable[tuple[TrainConfig, Loss]],
     states: Path,
-    on_save: Callable[[int], object] | None = None,
+    on_save: Callable[[], object] | None = None,
 ) -> None:
     """Call [`fit`][] for each round, from the averaged weights of the last: warm restarts.
 

@@ -59,7 +59,8 @@ class Measures:
         fresh_views: Fresh cameras for each object that measure judges and autoencoder.
         negatives: Fresh images of each kind of nothing.
         trips: Steps of DDIM inversion and back.
-        per_start: Samples, and true renders taken to noise and back, of each (object, colour).
+        per_start: Samples, and true renders taken to noise and back, of each (object,
+            colour).
         starts: Timesteps that true renders are taken to and back from.
         starts_scale: Guidance scale on the way back.
     """
@@ -81,7 +82,8 @@ def accuracy(classifier: Judge | Probe, images: Tensor, captions: Sequence[Capti
     """Classify images ``[n, h, w, 3]`` in [0, 1] and compare with their captions.
 
     Returns:
-        Fractions right by ``object``, ``colour`` and ``both``, and the number of ``images``.
+        Fractions right by ``object``, ``colour`` and ``both``, and the number of
+        ``images``.
     """
     right = classifier.classify(images).right(captions)
     return {name: fmean(hits) for name, hits in right.items()} | {"images": len(captions)}

@@ -1,7 +1,7 @@
 """Images of nothing in the tiny world, in its colours and light: what a judge must not take for an object.
 
-Plain solids by their closed forms, soft blobs, noise, flat fields, renders blurred beyond recognition, and
-mixtures of two objects.
+Plain solids by their closed forms, soft blobs, noise, flat fields, renders blurred
+beyond recognition, and mixtures of two objects.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def _enter(kind: str, o: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
         d: Directions ``[..., 3]``.
 
     Returns:
-        Distances ``[...]``, infinite where a ray misses, and normals ``[..., 3]`` in its own axes.
+        Distances ``[...]``, infinite where a ray misses, and normals ``[..., 3]`` in
+        its own axes.
     """
     if kind in ("ball", "ellipsoid"):
         t, _ = _roots((d * d).sum(-1), (o * d).sum(-1), (o * o).sum(-1) - 1)

@@ -44,8 +44,10 @@ class PriorRound:
 
     Attributes:
         training: Steps and rates.
-        min_snr_gamma: Signal-to-noise ratio above which a timestep's error of the noise weighs less.
-        skew: Timesteps are drawn as ``u ** skew`` of all, with uniform ``u``: above 1, more of little noise.
+        min_snr_gamma: Signal-to-noise ratio above which a timestep's error of the noise
+            weighs less.
+        skew: Timesteps are drawn as ``u ** skew`` of all, with uniform ``u``: above 1,
+            more of little noise.
     """
 
     training: TrainConfig
@@ -98,8 +100,8 @@ class TinyPrior(nn.Module):
 def write_caption(seen: Caption, generator: torch.Generator) -> str:
     """Write a caption as users write it and threestudio extends it.
 
-    One in eight names nothing, for guidance: most of these are empty, some a negative prompt's list of flaws.
-    Four of five others name the view.
+    One in eight names nothing, for guidance: most of these are empty, some a negative
+    prompt's list of flaws. Four of five others name the view.
 
     Args:
         seen: The object, its colour and the view.
@@ -150,16 +152,16 @@ def train_prior(
 ) -> None:
     """Train the denoiser and the text encoder on the autoencoder's latents of captioned renders.
 
-    The loss is the noise's squared error under min-SNR weights (Hang et al. 2023, "Efficient Diffusion
-    Training via Min-SNR Weighting Strategy"). The pipeline folder is written anew, with averaged weights, at
-    every save.
+    The loss is the noise's squared error under min-SNR weights (Hang et al. 2023,
+    "Efficient Diffusion Training via Min-SNR Weighting Strategy"). The pipeline folder
+    is written anew, with averaged weights, at every save.
 
     Args:
         vae: The trained autoencoder.
         images: Labelled true renders, without the held-out pairs.
         folder: The pipeline's folder.
-        rounds: One training after the other; each starts from the averaged weights of the last (warm
-            restarts), with its own seed.
+        rounds: One training after the other; each starts from the averaged weights of
+            the last (warm restarts), with its own seed.
         states: Folder of the rounds' states, to resume from.
         sizes: Sizes of the networks.
     """
@@ -168,9 +170,7 @@ def train_prior(
     prior = TinyPrior(sizes, tokenizer)
     prior.unet.to(memory_format=torch.channels_last)
 
-    def save(step: int | None = None) -> None:
-        save_prior(folder, vae, prior, tokenizer)
-
+    save = partial(save_prior, folder, vae, prior, tokenizer)
     loss = _prior_loss(prior, tokenizer, vae, images)
     parts = (replace(part.training, seed=part.training.seed + k) for k, part in enumerate(rounds))
     losses = (partial(loss, part) for part in rounds)

@@ -148,10 +148,10 @@ class Training:
 
     Args:
         recipe: The recipe.
-        out: Folder of the results: ``tiny-prior/``, ``judge/``, ``second-judge/``, ``figures.json``,
-            ``sample_sheet.png``, and the tables of ``README.md``.
-        cache: Folder of renders and resumable states, each under a name made from its settings and version;
-            those of others are left alone.
+        out: Folder of the results: ``tiny-prior/``, ``judge/``, ``second-judge/``,
+            ``figures.json``, ``sample_sheet.png``, and the tables of ``README.md``.
+        cache: Folder of renders and resumable states, each under a name made from its
+            settings and version; those of others are left alone.
     """
 
     def __init__(self, recipe: Recipe, out: Path, cache: Path) -> None:
