@@ -217,6 +217,26 @@ COMMANDS: Mapping[str, Command] = {
             solver={"choices": ("ddim", "heun", "dpmpp-2m"), "default": "ddim"},
         ),
     ),
+    "train": Command(
+        "msd_lab.training.command",
+        options(
+            "out",
+            stage={
+                "choices": ("data", "judges", "vae", "unet", "sheet", "probe", "sdedit", "all"),
+                "default": "all",
+                "help": "one stage, or all but the last two, which need the extra `probe`",
+            },
+            seed={**NUMBER, "default": 0},
+            out={"required": False, "default": ROOT / "custom" / "threestudio_msd" / "assets"},
+            cache={
+                "type": Path,
+                "default": Path(".cache/tinyworld"),
+                "help": "folder of renders and checkpoints",
+            },
+            quick={"action": "store_true", "help": "a smoke run of seconds; needs its own --out"},
+        ),
+        host=False,
+    ),
     "toy": Command("msd_lab.toy.commands"),
     "bench": Command("msd_lab.bench.command"),
     "pictures": Command("msd_lab.pictures.__main__"),
