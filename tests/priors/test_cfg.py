@@ -6,7 +6,7 @@ import pytest
 import torch
 from mixtures import triangle
 from threestudio_msd.distillation import KarrasSchedule, PairPrior
-from threestudio_msd.priors import CFG, PerpNeg, evaluate, perpendicular
+from threestudio_msd.priors import CFG, PerpNeg, cfg, evaluate, perpendicular
 
 
 class Shifted:
@@ -64,6 +64,21 @@ def test_conditions_are_repeated_for_several_draws_a_sample(denoiser):
     (whole,) = evaluate(denoiser, z, sigma, cond)
     (second,) = evaluate(denoiser, z[3:], sigma, {"shift": cond["shift"][1:]})
     assert torch.allclose(whole[3:], second, atol=1e-5)
+
+
+def test_conditions_are_batched_once_for_each_prior(denoiser, monkeypatch):
+    calls, batched = [], cfg.batched
+    monkeypatch.setattr(cfg, "batched", lambda conditions: calls.append(1) or batched(conditions))
+    z, sigma = state(6)
+    for values in ((0.3, 0.0), (0.6, 0.1)):
+        cond, empty = shifts(*values)
+        prior = CFG(denoiser, cond, empty, 3.0)
+        found = [prior.denoiser(z[:rows], sigma) for rows in (2, 6, 2)]
+        alone = [denoiser(z, sigma, {"shift": torch.full((6, 2), v)}) for v in values]
+        expected = alone[1] + 3.0 * (alone[0] - alone[1])
+        assert torch.allclose(found[1], expected, atol=1e-5)
+        assert torch.allclose(found[0], expected[:2], atol=1e-5) and torch.equal(found[0], found[2])
+    assert len(calls) == 2
 
 
 def perp_neg(denoiser, cond, empty, negative, weight: float, scale: float = 5.0) -> PerpNeg:

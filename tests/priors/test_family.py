@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import shutil
 from pathlib import Path
 
 import pytest
-from threestudio_msd.priors import FAMILIES, PriorError
-from threestudio_msd.priors.family import family_of
+from threestudio_msd.priors import FAMILIES, PriorError, families
+from threestudio_msd.priors.family import Families, family_of
 
 import launch
 from launcher import host
@@ -30,6 +31,19 @@ def test_bundled_families_are_in_the_table():
     names = {family.name for family in FAMILIES.values()}
     assert {"Stable Diffusion 1 and 2", "Stable Diffusion XL", "Stable Diffusion 3"} < names
     assert {"DeepFloyd IF", "Flux.1"} < names
+
+
+def test_a_bundled_family_is_imported_only_when_asked_for(monkeypatch):
+    table = Families({"FluxPipeline": "flux"})
+    monkeypatch.setattr(importlib, "import_module", lambda name: table.update(FluxPipeline=Path(name)))
+    assert "FluxPipeline" in table and list(table) == ["FluxPipeline"]
+    assert table.data == {"FluxPipeline": "flux"}
+    assert table["FluxPipeline"] == Path("threestudio_msd.priors.families.flux")
+
+
+def test_every_file_of_families_is_in_their_table():
+    files = {path.stem for path in Path(families.__file__).parent.glob("[!_]*.py")}
+    assert set(families.MODULES.values()) == files
 
 
 def test_an_unknown_pipeline_is_named_with_the_known_and_the_nearest():
