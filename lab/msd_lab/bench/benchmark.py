@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import threestudio
 import torch
 from threestudio_msd.assets_path import TINY_PRIOR, asset
 from threestudio_msd.distillation import MSD, Constant, Posterior, SampleNoise
@@ -108,8 +109,6 @@ def guidance_branches(model: PretrainedModel) -> Pair:
 
 
 def particles(model: PretrainedModel) -> Pair:
-    import threestudio
-
     one, many = (threestudio.find("msd-image-mlp")({"n_particles": n}) for n in (1, 16))
     points = torch.rand(64 * 64, 2)
     return (
@@ -136,8 +135,6 @@ def chunks(model: PretrainedModel) -> Pair:
 
 
 def refresh(model: PretrainedModel) -> Pair:
-    import threestudio
-
     rgb, embeddings = torch.rand(8, 64, 64, 3).requires_grad_(), Embeddings(model)
 
     def steps(refresh_every: int) -> Work:
@@ -156,8 +153,6 @@ def refresh(model: PretrainedModel) -> Pair:
 
 
 def scenes(model: PretrainedModel) -> Pair:
-    import threestudio
-
     cameras = sample_cameras(4, torch.Generator().manual_seed(0))
     rays_d, position = cameras.rays(64), cameras.position
     rays = {"rays_o": position[:, None, None].expand_as(rays_d), "rays_d": rays_d}

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import threestudio
 import torch
 from threestudio_msd.assets_path import TINY_PRIOR, asset
 from torch import Tensor, nn
@@ -38,8 +39,6 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any], bool]
 
 def overheads(rounds: int, batches: Sequence[int]) -> Iterator[Record]:
     """Time guidance calls of every method and batch beside their bare calls of network and autoencoder."""
-    import threestudio
-
     for name, settings in METHODS.items():
         guidance = threestudio.find(name)({"pretrained_model_name_or_path": asset(TINY_PRIOR), **settings})
         for batch in batches:
@@ -93,8 +92,6 @@ def beside_threestudio(rounds: int) -> Iterator[Record]:
     The pipeline is of Stable Diffusion's architecture, narrow, with latents of 64 x 64, at which
     threestudio's modules always work. The portable host has no modules to compare with: nothing is yielded.
     """
-    import threestudio
-
     if not all(theirs in threestudio.__modules__ for theirs, *_ in PEERS.values()):
         print("beside threestudio: left out, THREESTUDIO_ROOT names no checkout")
         return
@@ -106,8 +103,6 @@ def beside_threestudio(rounds: int) -> Iterator[Record]:
 
 def beside_peer(method: str, model: dict[str, str], rounds: int) -> Record:
     """Time threestudio's module and ours; `per_call` is our time a network call, in theirs."""
-    import threestudio
-
     theirs, ours, settings, batch = PEERS[method]
     peer = threestudio.find(theirs)({**model, "half_precision_weights": False, **settings})
     own = threestudio.find(ours)({**model, **METHODS[ours]})

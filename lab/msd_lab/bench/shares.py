@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 
+import threestudio
 import torch
 from threestudio_msd.assets_path import TINY_PRIOR, asset
 from threestudio_msd.priors import load_model
@@ -93,8 +94,6 @@ def shares_of(
         measure: `flop`, or `median_of(...)`.
         device: Where the model is.
     """
-    import threestudio
-
     mlp, points = threestudio.find("msd-image-mlp")(IMAGE), torch.rand(POINTS, 2)
     images = torch.rand(1, 3, model.resolution, model.resolution, device=device).requires_grad_()
     latents = torch.zeros(1, *model.latent_shape, device=device)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import threestudio
 import torch
 from omegaconf import DictConfig
 from torch import Tensor
@@ -49,8 +50,6 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
         config: An experiment's configuration, resolved; its `refresh_every` should divide the steps.
         steps: Of a window.
     """
-    import threestudio
-
     windows, on_gpu = Windows(steps), torch.cuda.is_available()
     system = threestudio.find(config.system_type)(config.system)
     with tempfile.TemporaryDirectory() as folder:
