@@ -7,17 +7,9 @@ import sys
 import numpy as np
 import pytest
 import torch
-from msd_lab.bench.random_pipelines import save_random_clip
 from msd_lab.measure.features import CLIPFeatures, InceptionFeatures, JudgeFeatures, read_features
 from msd_lab.tinyworld.judge import Judge, save_judge
 from threestudio_msd.errors import UserError
-
-
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("clip") / "clip"
-    save_random_clip(folder)
-    return str(folder)
 
 
 def test_clip_similarity_is_the_cosine_times_100(clip):

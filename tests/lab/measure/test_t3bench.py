@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 import trimesh
-from msd_lab.bench.random_pipelines import save_random_clip
 from msd_lab.measure import t3bench
 from msd_lab.measure.features import CLIPFeatures
 from msd_lab.measure.t3bench import cameras_at, corners, normalised, smoothed, t3_scores
@@ -63,11 +62,9 @@ def test_the_side_that_shows_the_prompt_decides(box, monkeypatch):
     assert nothing == pytest.approx({"t3": 0.3, "t3_mean": 0.3})
 
 
-def test_a_named_model_scores_the_views(box, tmp_path, monkeypatch):
+def test_a_named_model_scores_the_views(box, clip, monkeypatch):
     monkeypatch.setattr(t3bench, "POINTS_PER_PIXEL", 2)
     monkeypatch.setattr(t3bench, "SUBDIVISIONS", 0)
-    save_random_clip(tmp_path / "clip")
-    clip = CLIPFeatures(str(tmp_path / "clip"))
-    found = t3_scores(box, scorer(clip, "a red box"), size=8)
+    found = t3_scores(box, scorer(CLIPFeatures(clip), "a red box"), size=8)
     assert -100 <= found["t3_mean"] <= 100
     assert np.isfinite(found["t3"])
