@@ -1,4 +1,6 @@
-"""Checks of settings that concern more than one block of an experiment, and of the memory that they need."""
+"""Checks of settings that concern more than one block of an experiment, and of the
+memory that they need.
+"""
 
 from __future__ import annotations
 
@@ -102,8 +104,9 @@ def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") ->
         key: The module's block among them; magic123-system has a `guidance_3d` too.
 
     Raises:
-        UserError: A loss has no weight, the module's own parameters have no optimiser, or the system asks for
-            samples or edits that the module cannot give; with the override that mends it.
+        UserError: A loss has no weight, the module's own parameters have no optimiser,
+            or the system asks for samples or edits that the module cannot give; with
+            the override that mends it.
     """
     read = {name: system.get(name) for name in READ_OF_SYSTEMS}
     _check_system(
@@ -158,8 +161,10 @@ def require_losses(weights: Mapping[str, Any], guidance: type, further: Iterable
 
     Args:
         weights: The block `system.loss`, `lambda_NAME` each.
-        guidance: Its classmethod `losses` gives the names; a class without one is not checked.
-        further: Losses that a system has beside the guidance's, with a weight or without.
+        guidance: Its classmethod `losses` gives the names; a class without one is not
+            checked.
+        further: Losses that a system has beside the guidance's, with a weight or
+            without.
 
     Raises:
         UserError: A loss or a weight stands alone.
@@ -228,7 +233,8 @@ def require_every_particle(data: int, geometry: int, batch_size: int | None, bat
 
 
 def require_memory(needed: float, sizes: str) -> None:
-    """Check that a number of bytes fits into the GPU's memory, or the machine's if there is no GPU.
+    """Check that a number of bytes fits into the GPU's memory, or the machine's if
+    there is no GPU.
 
     Args:
         needed: Bytes.
@@ -245,13 +251,15 @@ def require_memory(needed: float, sizes: str) -> None:
 
 
 def image_memory(data: Mapping[str, Any], at_once: int, per_pixel: int, parameters: int) -> int:
-    """Bytes that images need at least, in training and evaluation, beside the pretrained model.
+    """Bytes that images need at least, in training and evaluation, beside the
+    pretrained model.
 
     Args:
         data: The block `data`.
         at_once: Particles rendered at once.
         per_pixel: Numbers kept for the gradient, a pixel and particle.
-        parameters: Of one particle; an optimiser keeps their gradient and two averages of it.
+        parameters: Of one particle; an optimiser keeps their gradient and two averages
+            of it.
     """
     particles = data.get("n_particles", 1)
     results = data.get("eval_height", 64) * data.get("eval_width", 64)
@@ -261,7 +269,8 @@ def image_memory(data: Mapping[str, Any], at_once: int, per_pixel: int, paramete
 
 
 def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
-    """Bytes that a scene needs at least, in training and evaluation, beside the pretrained model.
+    """Bytes that a scene needs at least, in training and evaluation, beside the
+    pretrained model.
 
     Args:
         data: The block `data`.
@@ -281,7 +290,9 @@ def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
 
 
 def lattice_parameters(geometry: Mapping[str, Any]) -> float:
-    """Parameters of a geometry's lattices, dense or hashed; those of its networks are few."""
+    """Parameters of a geometry's lattices, dense or hashed; those of its networks are
+    few.
+    """
     dense = 4 * sum(size**3 for size in geometry.get("sizes", ()))
     dense += 4 * math.prod(geometry.get("grid_size") or (0,))
     hashed = geometry.get("pos_encoding_config") or {}
@@ -294,7 +305,9 @@ def lattice_parameters(geometry: Mapping[str, Any]) -> float:
 
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:
-    """Warn of a prompt from outside the tiny world, if its prior is used; see `unknown_prompt`."""
+    """Warn of a prompt from outside the tiny world, if its prior is used; see
+    `unknown_prompt`.
+    """
     model, prompt = (prompt_processor.get(key) for key in ("pretrained_model_name_or_path", "prompt"))
     warning = unknown_prompt(prompt or "", str(model))
     if warning:

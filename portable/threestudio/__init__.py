@@ -1,7 +1,7 @@
 """A portable subset of threestudio's API: pip packages only, CPU or GPU.
 
-Names, signatures and config keys are threestudio's, so an extension runs on either host without knowing which
-it got.
+Names, signatures and config keys are threestudio's, so an extension runs on either host
+without knowing which it got.
 """
 
 import logging
@@ -45,10 +45,12 @@ def register(name: str) -> Callable[[T], T]:
 
 
 def find(name: str) -> type:
-    """The class registered under `name`; `"main:mixin_a,mixin_b"` builds `main` with the mixins in front.
+    """The class registered under `name`; `"main:mixin_a,mixin_b"` builds `main` with
+    the mixins in front.
 
     Raises:
-        KeyError: A name is not registered; the launcher finds that earlier, and says what is.
+        KeyError: A name is not registered; the launcher finds that earlier, and says
+            what is.
     """
     main, _, mixins = name.partition(":")
     bases = tuple(__modules__[part] for part in [*filter(None, mixins.split(",")), main])

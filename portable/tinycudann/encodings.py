@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 
 class Frequency(nn.Module):
-    """sin(2^k pi x), cos(2^k pi x) for k < n_frequencies, input by input (NeRF, arXiv 2003.08934)."""
+    """sin(2^k pi x), cos(2^k pi x) for k < n_frequencies, input by input (NeRF, arXiv
+    2003.08934).
+    """
 
     def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
         super().__init__()
@@ -24,7 +26,8 @@ class Frequency(nn.Module):
 
 
 class SphericalHarmonics(nn.Module):
-    """Real spherical harmonics Y_lm, l < degree, m = -l..l, of directions mapped from [-1, 1] to [0, 1].
+    """Real spherical harmonics Y_lm, l < degree, m = -l..l, of directions mapped from
+    [-1, 1] to [0, 1].
 
     Raises:
         ValueError: There are not three input dimensions.
@@ -57,7 +60,9 @@ class SphericalHarmonics(nn.Module):
         )
 
     def _legendre(self, z: Tensor) -> dict[tuple[int, int], Tensor]:
-        """P_l^m(z) / (1 - z^2)^(m/2), with the Condon-Shortley phase, by the usual recurrence in l."""
+        """P_l^m(z) / (1 - z^2)^(m/2), with the Condon-Shortley phase, by the usual
+        recurrence in l.
+        """
         p: dict[tuple[int, int], Tensor] = {}
         for m in range(self.degree):
             p[m, m] = (-1) ** m * math.prod(range(1, 2 * m, 2)) * torch.ones_like(z)

@@ -1,4 +1,6 @@
-"""Multiresolution feature grids (Müller et al. 2022, arXiv 2201.05989), dense or hashed."""
+"""Multiresolution feature grids (Müller et al. 2022, arXiv 2201.05989), dense or
+hashed.
+"""
 
 import itertools
 import math
@@ -13,14 +15,15 @@ UINT32 = 2**32 - 1
 
 
 class Grid(nn.Module):
-    """Features of every level, interpolated at the input and joined: [N, D] in [0, 1] to [N, n_levels F].
+    """Features of every level, interpolated at the input and joined: [N, D] in [0, 1]
+    to [N, n_levels F].
 
-    Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x + 1/2 between the
-    grid's corners.
+    Level l has scale s = base_resolution per_level_scale^l - 1; the input x lies at s x
+    + 1/2 between the grid's corners.
 
     Raises:
-        ValueError: The type or the interpolation is unknown, or there are more input dimensions than hash
-            primes (7).
+        ValueError: The type or the interpolation is unknown, or there are more input
+            dimensions than hash primes (7).
     """
 
     def __init__(self, n_input_dims: int, config: dict[str, Any], generator: torch.Generator) -> None:
@@ -53,7 +56,9 @@ class Grid(nn.Module):
         return scales, resolutions, sizes
 
     def forward(self, x: Tensor) -> Tensor:
-        """Look up all levels at once; several times faster where no derivative by the input is asked for."""
+        """Look up all levels at once; several times faster where no derivative by the
+        input is asked for.
+        """
         offsets = itertools.accumulate(self.sizes, initial=0)
         levels = zip(offsets, self.sizes, self.scales, self.resolutions, strict=False)
         found = [
@@ -68,7 +73,9 @@ class Grid(nn.Module):
     def _corners(
         self, x: Tensor, size: int, scale: float, resolution: int, offset: int
     ) -> tuple[Tensor, Tensor]:
-        """Find the entries that surround each point at a level, and their weights: two `[N, 2^D]`."""
+        """Find the entries that surround each point at a level, and their weights: two
+        `[N, 2^D]`.
+        """
         position = x * scale + 0.5
         cell = position.floor()
         t = position - cell
@@ -100,7 +107,9 @@ def _sums(table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:
 
 
 class _SumsOnCPU(torch.autograd.Function):
-    """The same; PyTorch's own derivative sorts all entries first on a CPU, which takes most of a step."""
+    """The same; PyTorch's own derivative sorts all entries first on a CPU, which takes
+    most of a step.
+    """
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, entries: Tensor, weights: Tensor) -> Tensor:

@@ -58,8 +58,8 @@ class Encoding(nn.Module):
 
     Args:
         n_input_dims: Dimensions of a point.
-        encoding_config: `otype` (HashGrid, DenseGrid, Frequency, SphericalHarmonics) and its settings, as in
-            tinycudann's documentation.
+        encoding_config: `otype` (HashGrid, DenseGrid, Frequency, SphericalHarmonics)
+            and its settings, as in tinycudann's documentation.
         seed: Seed of the initial parameters.
         dtype: Of the output; that of the computation by default.
 
@@ -100,8 +100,8 @@ class Network(nn.Module):
     Args:
         n_input_dims: Inputs.
         n_output_dims: Outputs.
-        network_config: `otype` (FullyFusedMLP, CutlassMLP, VanillaMLP: all the same here), `activation`,
-            `output_activation`, `n_neurons`, `n_hidden_layers`.
+        network_config: `otype` (FullyFusedMLP, CutlassMLP, VanillaMLP: all the same
+            here), `activation`, `output_activation`, `n_neurons`, `n_hidden_layers`.
         seed: Seed of the initial parameters.
 
     Raises:

@@ -1,4 +1,6 @@
-"""Text to 2D: coordinate MLPs, many at once, and what trains them. Importing this registers all."""
+"""Text to 2D: coordinate MLPs, many at once, and what trains them. Importing this
+registers all.
+"""
 
 from .data import ImageDataModule
 from .encodings import FourierEncoding, HashGridEncoding

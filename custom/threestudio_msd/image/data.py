@@ -49,14 +49,17 @@ class ImageDataModuleConfig:
 
 
 def pixel_centres(height: int, width: int) -> Tensor:
-    """(x, y) in [0, 1]^2 of all pixels' centres, row by row from the top left: `[height * width, 2]`."""
+    """(x, y) in [0, 1]^2 of all pixels' centres, row by row from the top left:
+    `[height * width, 2]`.
+    """
     y = (torch.arange(height) + 0.5) / height
     x = (torch.arange(width) + 0.5) / width
     return torch.stack(torch.meshgrid(x, y, indexing="xy"), -1).reshape(-1, 2)
 
 
 def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
-    """Make the input of a system and a guidance: coordinates, particles, and cameras at the front.
+    """Make the input of a system and a guidance: coordinates, particles, and cameras at
+    the front.
 
     Args:
         height: Pixels.
@@ -64,8 +67,8 @@ def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
         index: Which particles, `[B]`.
 
     Returns:
-        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`, `azimuth`, `camera_distances`,
-        zeros `[B]`.
+        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`,
+        `azimuth`, `camera_distances`, zeros `[B]`.
     """
     cameras = {name: torch.zeros(len(index)) for name in ("elevation", "azimuth", "camera_distances")}
     return {

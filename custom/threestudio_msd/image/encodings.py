@@ -1,7 +1,8 @@
-"""Encodings of 2D coordinates for many particles at once: `[N, 2]` to `[P, N, n_output_dims]`.
+"""Encodings of 2D coordinates for many particles at once: `[N, 2]` to
+`[P, N, n_output_dims]`.
 
-Every particle has its own encoding, drawn from its own generator, so that it is the same whatever the number
-of particles.
+Every particle has its own encoding, drawn from its own generator, so that it is the
+same whatever the number of particles.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ def select(stacked: Tensor, index: Tensor | None) -> Tensor:
 
 @threestudio.register("msd-fourier-encoding")
 class FourierEncoding(BaseModule):
-    """Fourier features [cos 2 pi B v, sin 2 pi B v], B ~ N(0, scale^2) (Tancik et al., arXiv 2006.10739)."""
+    """Fourier features [cos 2 pi B v, sin 2 pi B v], B ~ N(0, scale^2) (Tancik et al.,
+    arXiv 2006.10739).
+    """
 
     @dataclass
     class Config(BaseModule.Config):
@@ -52,7 +55,9 @@ class FourierEncoding(BaseModule):
         self.n_output_dims, _ = self.size(self.cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
-        """Encode `[N, 2]` for the particles `index` (all by default): `[P, N, n_output_dims]`."""
+        """Encode `[N, 2]` for the particles `index` (all by default):
+        `[P, N, n_output_dims]`.
+        """
         angles = 2 * math.pi * select(self.frequencies, index).repeat(1, 1, 2)
         quarter_turns = torch.tensor([math.pi / 2, 0.0], device=angles.device).repeat_interleave(
             self.cfg.n_frequencies
@@ -63,10 +68,12 @@ class FourierEncoding(BaseModule):
 
 @threestudio.register("msd-hashgrid-encoding")
 class HashGridEncoding(BaseModule):
-    """Multiresolution hash grid in 2D (Müller et al., arXiv 2201.05989), with tinycudann's names of settings.
+    """Multiresolution hash grid in 2D (Müller et al., arXiv 2201.05989), with
+    tinycudann's names of settings.
 
-    All particles are looked up at the same vertices with the same weights, so one weighted look-up of rows
-    that hold all particles' features side by side serves them all.
+    All particles are looked up at the same vertices with the same weights, so one
+    weighted look-up of rows that hold all particles' features side by side serves them
+    all.
     """
 
     @dataclass
@@ -100,7 +107,9 @@ class HashGridEncoding(BaseModule):
         self.n_output_dims, _ = self.size(cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
-        """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default): `[P, N, n_output_dims]`."""
+        """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default):
+        `[P, N, n_output_dims]`.
+        """
         entries, weights = self.lookup(coordinates)
         tables = select(self.tables, index).transpose(0, 1)  # [entry, particle, feature]
         bags = F.embedding_bag(
@@ -112,7 +121,9 @@ class HashGridEncoding(BaseModule):
         return features.permute(2, 1, 0, 3).flatten(2)
 
     def lookup(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """The entries of each point's features and their bilinear weights: two tensors `[level, N, 4]`."""
+        """The entries of each point's features and their bilinear weights: two tensors
+        `[level, N, 4]`.
+        """
         corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=coordinates.device)
         entries, weights, offset = [], [], 0
         for resolution, size in zip(self.resolutions, self.sizes, strict=True):

@@ -1,4 +1,6 @@
-"""The path of an optimisation: frames kept on disk along the way, and one picture that shows them."""
+"""The path of an optimisation: frames kept on disk along the way, and one picture that
+shows them.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +36,17 @@ class Frame:
 
 
 def grid_columns(count: int) -> int:
-    """Columns of a grid of `count` pictures: about twice as wide as high, without gaps where possible."""
+    """Columns of a grid of `count` pictures: about twice as wide as high, without gaps
+    where possible.
+    """
     widest = math.ceil(math.sqrt(2 * count))
     return next((columns for columns in range(widest, math.isqrt(count), -1) if count % columns == 0), widest)
 
 
 def tile(images: Tensor) -> Tensor:
-    """Pictures `[P, H, W, 3]` in rows of `grid_columns`: `[rows * H, columns * W, 3]`, gaps white."""
+    """Pictures `[P, H, W, 3]` in rows of `grid_columns`: `[rows * H, columns * W, 3]`,
+    gaps white.
+    """
     columns = grid_columns(len(images))
     gap = images.new_ones(-len(images) % columns, *images.shape[1:])
     rows = torch.cat([images, gap]).unflatten(0, (-1, columns))
@@ -48,7 +54,9 @@ def tile(images: Tensor) -> Tensor:
 
 
 def untile(picture: np.ndarray, count: int) -> np.ndarray:
-    """The pictures that `tile` put together: `[rows * H, columns * W, 3]` to `[count, H, W, 3]`."""
+    """The pictures that `tile` put together: `[rows * H, columns * W, 3]` to
+    `[count, H, W, 3]`.
+    """
     columns = grid_columns(count)
     rows = -(-count // columns)
     height, width = picture.shape[0] // rows, picture.shape[1] // columns
@@ -57,13 +65,16 @@ def untile(picture: np.ndarray, count: int) -> np.ndarray:
 
 
 def enlarged(images: Tensor, least: int) -> Tensor:
-    """Images `[P, H, W, 3]` with every pixel repeated until they are at least about `least` wide."""
+    """Images `[P, H, W, 3]` with every pixel repeated until they are at least about
+    `least` wide.
+    """
     factor = max(1, round(least / images.shape[2]))
     return images.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 class FrameList:
-    """The list of a run's frames, in a file that is whole at any time; a resumed run continues it.
+    """The list of a run's frames, in a file that is whole at any time; a resumed run
+    continues it.
 
     Args:
         path: The JSON file; its folder exists.
@@ -79,7 +90,9 @@ class FrameList:
         return [Frame(**frame) for frame in json.loads(self.path.read_text(encoding="utf-8"))]
 
     def add(self, frame: Frame) -> None:
-        """Add a frame; it replaces all that are at its step or after it, which a resumed run passes again."""
+        """Add a frame; it replaces all that are at its step or after it, which a
+        resumed run passes again.
+        """
         frames = [kept for kept in self.read() if kept.step < frame.step] + [frame]
         save_text(json.dumps([asdict(kept) for kept in frames]), self.path)
 
@@ -90,14 +103,17 @@ def read_tiles(path: str, count: int) -> np.ndarray:
 
 
 def spread(frames: list[Frame], most: int) -> list[Frame]:
-    """At most `most` frames, the first and the last among them, as evenly as they come."""
+    """At most `most` frames, the first and the last among them, as evenly as they
+    come.
+    """
     if len(frames) <= most:
         return frames
     return [frames[round(i * (len(frames) - 1) / (most - 1))] for i in range(most)]
 
 
 def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: str) -> None:
-    """Draw one row a particle and one column a frame: the start, the path and the result.
+    """Draw one row a particle and one column a frame: the start, the path and the
+    result.
 
     Args:
         path: The PNG to write; it appears whole or not at all.

@@ -35,16 +35,19 @@ class ParticleLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(rows), 1, outputs))
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        """`[P, N, inputs]` to `[P, N, outputs]`, by the layers of the particles `index` (all by default)."""
+        """`[P, N, inputs]` to `[P, N, outputs]`, by the layers of the particles `index`
+        (all by default).
+        """
         return torch.baddbmm(select(self.bias, index), x, select(self.weight, index))
 
 
 @threestudio.register("msd-image-mlp")
 class ImageMLP(BaseModule):
-    """`n_particles` images, each an independent network from coordinates in [0, 1]^2 to RGB in [0, 1].
+    """`n_particles` images, each an independent network from coordinates in [0, 1]^2 to
+    RGB in [0, 1].
 
-    Particle i is initialised from (seed, i) alone, so it is the same network whatever the number of
-    particles.
+    Particle i is initialised from (seed, i) alone, so it is the same network whatever
+    the number of particles.
 
     Example:
         >>> import threestudio, threestudio_msd, torch
@@ -83,7 +86,9 @@ class ImageMLP(BaseModule):
 
     @staticmethod
     def size(cfg: Config) -> tuple[int, int]:
-        """Numbers kept for the gradient, a pixel and particle; and parameters of a particle."""
+        """Numbers kept for the gradient, a pixel and particle; and parameters of a
+        particle.
+        """
         encoding = threestudio.find(cfg.encoding_type)
         features, held = encoding.size(encoding.Config(**cfg.encoding))
         weights = (features + (cfg.depth - 1) * cfg.width + 3) * cfg.width

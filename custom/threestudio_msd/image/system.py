@@ -32,9 +32,9 @@ NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale"
 class ImageSystem(BaseSystem):
     """Optimises images, many particles at once, so that a guidance's loss falls.
 
-    Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and after training
-    `itSTEP-test/I.png`, one a particle, `itSTEP-test.mp4`, the frames as a video, and `path.png`: start, path
-    and result of every particle.
+    Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and
+    after training `itSTEP-test/I.png`, one a particle, `itSTEP-test.mp4`, the frames as
+    a video, and `path.png`: start, path and result of every particle.
     """
 
     @dataclass
@@ -72,7 +72,8 @@ class ImageSystem(BaseSystem):
         return colours.unflatten(1, (batch["height"], batch["width"]))
 
     def render_all(self, batch: dict[str, Any]) -> Tensor:
-        """Render every particle, one by one to save memory, without gradient: `[P, H, W, 3]`.
+        """Render every particle, one by one to save memory, without gradient:
+        `[P, H, W, 3]`.
 
         Raises:
             NonFiniteError: If an image holds NaN or Inf.
@@ -92,7 +93,9 @@ class ImageSystem(BaseSystem):
         check_image_experiment(settings, cls.Config)
 
     def on_fit_start(self) -> None:
-        """Check the numbers of particles again, which threestudio's own launcher does not."""
+        """Check the numbers of particles again, which threestudio's own launcher does
+        not.
+        """
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
         require_every_particle(
             data.n_particles, particles, data.batch_size, self.trainer.accumulate_grad_batches
@@ -123,7 +126,8 @@ class ImageSystem(BaseSystem):
         return loss * self.geometry.cfg.n_particles
 
     def weighted_loss(self, out: dict[str, Any]) -> Tensor:
-        """Sum the losses `loss_x` of a guidance's output, each times the scheduled scalar `loss.lambda_x`.
+        """Sum the losses `loss_x` of a guidance's output, each times the scheduled
+        scalar `loss.lambda_x`.
 
         Raises:
             UserError: If there is no loss or a loss has no weight.
@@ -135,7 +139,9 @@ class ImageSystem(BaseSystem):
         return sum(value * self.C(self.cfg.loss[f"lambda_{name}"]) for name, value in losses.items())
 
     def _log_scalars(self, out: dict[str, Any], batch_size: int) -> dict[str, float]:
-        """Log the numbers among what a guidance returns, averaged over all processes, and return them."""
+        """Log the numbers among what a guidance returns, averaged over all processes,
+        and return them.
+        """
         scalars = {
             name: float(value.detach() if isinstance(value, Tensor) else value)
             for name, value in out.items()
@@ -147,7 +153,8 @@ class ImageSystem(BaseSystem):
         return logged
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stop before a gradient of NaN or Inf spoils the weights, and the next checkpoint with them.
+        """Stop before a gradient of NaN or Inf spoils the weights, and the next
+        checkpoint with them.
 
         Raises:
             NonFiniteError: Naming the parameter.
@@ -161,7 +168,9 @@ class ImageSystem(BaseSystem):
                 require_finite(f"gradient of {name} at step {self.true_global_step}", gradient, NAN_HINT)
 
     def on_train_end(self) -> None:
-        """Save the last frame and, if the guidance stopped early, the state that it stopped at."""
+        """Save the last frame and, if the guidance stopped early, the state that it
+        stopped at.
+        """
         self._save_last_frame(self.trainer.train_dataloader.dataset)
         callback = self.trainer.checkpoint_callback
         if self.finished and callback is not None and callback.dirpath:

@@ -53,7 +53,8 @@ class Typeface:
 
 
 def typeface_for(text: str, size: float, style: str = "regular") -> Typeface:
-    """Find fonts that draw a text: the usual one and, where it lacks characters, the best one installed.
+    """Find fonts that draw a text: the usual one and, where it lacks characters, the
+    best one installed.
 
     Warns if no installed font has a character, which is then drawn as a box.
 
@@ -80,7 +81,9 @@ def typeface_for(text: str, size: float, style: str = "regular") -> Typeface:
 
 @cache
 def font_files() -> tuple[Path, ...]:
-    """List the system's font files, and before them those that come with matplotlib, if it is installed."""
+    """List the system's font files, and before them those that come with matplotlib, if
+    it is installed.
+    """
     package = find_spec("matplotlib")
     bundled = [Path(package.origin).parent / "mpl-data/fonts/ttf"] if package and package.origin else []
     folders = [*bundled, *(Path(folder).expanduser() for folder in FOLDERS)]
@@ -104,7 +107,8 @@ def has_glyph(font: FreeTypeFont, character: str) -> bool:
 
 
 def fit_title(text: str, width: float, size: float) -> tuple[str, Typeface]:
-    """Fit a bold line into a width: as it is, or in smaller letters on up to three lines.
+    """Fit a bold line into a width: as it is, or in smaller letters on up to three
+    lines.
 
     Args:
         text: Any text; white space becomes single blanks.

@@ -1,4 +1,5 @@
-"""Text to 3D, what threestudio does not have: cameras that come again, a grid that converges fast.
+"""Text to 3D, what threestudio does not have: cameras that come again, a grid that
+converges fast.
 
 Importing this registers them.
 """

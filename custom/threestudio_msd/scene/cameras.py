@@ -1,4 +1,6 @@
-"""`msd-camera-datamodule`: a fixed set of cameras, visited in turn, so that each keeps its target."""
+"""`msd-camera-datamodule`: a fixed set of cameras, visited in turn, so that each keeps
+its target.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ from ..processes import share
 
 @dataclass
 class CameraDataModuleConfig(RandomCameraDataModuleConfig):
-    """Settings of `msd-camera-datamodule`, beside those of `random-camera-datamodule`."""
+    """Settings of `msd-camera-datamodule`, beside those of
+    `random-camera-datamodule`.
+    """
 
     # how many cameras there are, a multiple of batch_size; their azimuths are spread evenly
     n_cameras: int = 24
@@ -44,9 +48,9 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
 class CameraIterableDataset(RandomCameraIterableDataset):
     """Without end: the cameras in turn, each batch spread evenly around the scene.
 
-    A batch has the keys of the host's random cameras and `index [B]`, the cameras' numbers. `first` returns
-    the number of the first batch, 0 unless a run is resumed. If several processes share the work, each has a
-    fixed part of every batch.
+    A batch has the keys of the host's random cameras and `index [B]`, the cameras'
+    numbers. `first` returns the number of the first batch, 0 unless a run is resumed.
+    If several processes share the work, each has a fixed part of every batch.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
@@ -58,7 +62,9 @@ class CameraIterableDataset(RandomCameraIterableDataset):
         return ({"step": step} for step in count(self.first()))
 
     def collate(self, batch: dict[str, int]) -> dict[str, Any]:
-        """The cameras of one step: with G groups, those of index g, g + G, g + 2 G, ..."""
+        """The cameras of one step: with G groups, those of index g, g + G, g + 2 G,
+        ...
+        """
         groups = self.cfg.n_cameras // self.cfg.batch_size
         rows, mine = (
             slice(batch["step"] % groups, None, groups),
@@ -72,7 +78,9 @@ class CameraIterableDataset(RandomCameraIterableDataset):
 
 
 def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
-    """Draw all cameras as one batch of the host's random ones, from `cfg.seed` alone."""
+    """Draw all cameras as one batch of the host's random ones, from `cfg.seed`
+    alone.
+    """
     settings = {**cfg, "batch_size": cfg.n_cameras, "batch_uniform_azimuth": True}
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
@@ -85,7 +93,9 @@ def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
 
 @threestudio.register("msd-camera-datamodule")
 class CameraDataModule(RandomCameraDataModule):
-    """Kept cameras to train on; validation and test as in `random-camera-datamodule`."""
+    """Kept cameras to train on; validation and test as in
+    `random-camera-datamodule`.
+    """
 
     cfg: CameraDataModuleConfig
 
@@ -99,6 +109,8 @@ class CameraDataModule(RandomCameraDataModule):
             self.train_dataset = CameraIterableDataset(self.cfg, self._batches_done)
 
     def _batches_done(self) -> int:
-        """Count the batches before this one; a resumed run continues with the next cameras."""
+        """Count the batches before this one; a resumed run continues with the next
+        cameras.
+        """
         trainer = self.trainer
         return 0 if trainer is None else trainer.global_step * trainer.accumulate_grad_batches

@@ -1,4 +1,6 @@
-"""`msd-multiscale-grid`: density and colour as a sum of dense lattices, quick to converge."""
+"""`msd-multiscale-grid`: density and colour as a sum of dense lattices, quick to
+converge.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +22,11 @@ EXPORTED_TOGETHER = 2**15  # points
 
 @threestudio.register("msd-multiscale-grid")
 class MultiscaleGrid(BaseImplicitGeometry):
-    """Lattices of several sizes over one box, summed: coarse ones move large parts, fine ones add detail.
+    """Lattices of several sizes over one box, summed: coarse ones move large parts,
+    fine ones add detail.
 
-    The density is sharpness softplus(raw + scale (1 - r / std)) inside a ball, and zero outside; the features
-    are raw colours, for `no-material`.
+    The density is sharpness softplus(raw + scale (1 - r / std)) inside a ball, and zero
+    outside; the features are raw colours, for `no-material`.
     """
 
     @dataclass
@@ -60,7 +63,9 @@ class MultiscaleGrid(BaseImplicitGeometry):
         )
 
     def lattice(self) -> Tensor:
-        """The sum of the lattices, at the finest one's points: `[1, 4, n, n, n]` (z, y, x), density first."""
+        """The sum of the lattices, at the finest one's points: `[1, 4, n, n, n]` (z, y,
+        x), density first.
+        """
         finest = self.grids[-1]
         return finest + sum(
             F.interpolate(grid, finest.shape[2:], mode="trilinear", align_corners=True)
@@ -74,7 +79,9 @@ class MultiscaleGrid(BaseImplicitGeometry):
 
     @property
     def ball_radius(self) -> float:
-        """Further from the origin there is nothing, which a renderer need not look at."""
+        """Further from the origin there is nothing, which a renderer need not look
+        at.
+        """
         return self.cfg.radius
 
     def _raw_density(self, raw: Tensor, radius: Tensor) -> Tensor:
@@ -95,7 +102,9 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return torch.cat([density, raw[:, 1:]], -1)
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """Density `[..., 1]`, features `[..., 3]`, and normals where asked for, at points `[..., 3]`."""
+        """Density `[..., 1]`, features `[..., 3]`, and normals where asked for, at
+        points `[..., 3]`.
+        """
         values = self._field(points.reshape(-1, 3)).unflatten(0, points.shape[:-1])
         output = {"density": values[..., :1], "features": values[..., 1:]}
         if output_normal:
@@ -122,8 +131,8 @@ class MultiscaleGrid(BaseImplicitGeometry):
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:
         """Features of surface points `[N, 3]` as they are seen from outside, `[N, 3]`.
 
-        A surface is some cells of growing density, whose colours a renderer mixes: those along the normal,
-        each weighed by the light that it sends out.
+        A surface is some cells of growing density, whose colours a renderer mixes:
+        those along the normal, each weighed by the light that it sends out.
         """
         return {"features": chunk_batch(self._seen, EXPORTED_TOGETHER, points)}
 
@@ -136,7 +145,9 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return (light * field["features"]).sum(1) / light.sum(1).clamp(min=1e-6)
 
     def total_variation(self) -> Tensor:
-        """Sum over the lattice of |differences| of sigmoid(raw density): about the surface in cells."""
+        """Sum over the lattice of |differences| of sigmoid(raw density): about the
+        surface in cells.
+        """
         n, r = self.cfg.sizes[-1], self.cfg.radius
         axis = torch.linspace(-r, r, n, device=self.bbox.device)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")

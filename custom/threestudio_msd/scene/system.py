@@ -1,4 +1,6 @@
-"""`msd-scene`: a mixin for threestudio's text-to-3D systems, `dreamfusion-system:msd-scene`."""
+"""`msd-scene`: a mixin for threestudio's text-to-3D systems,
+`dreamfusion-system:msd-scene`.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ Mixed: Any = object
 
 @threestudio.register("msd-scene")
 class SceneMixin(Mixed):
-    """Adds to a text-to-3D system: total variation, a stop at NaN, and the guidance's state in checkpoints.
+    """Adds to a text-to-3D system: total variation, a stop at NaN, and the guidance's
+    state in checkpoints.
 
-    It stands in front of the system's class, so that `super()` is the system: `find("X:msd-scene")` derives
-    from `SceneMixin` and then from X. The scheduled scalar `loss.lambda_tv` weighs total variation, which
-    costs nothing if that is 0 or missing.
+    It stands in front of the system's class, so that `super()` is the system:
+    `find("X:msd-scene")` derives from `SceneMixin` and then from X. The scheduled
+    scalar `loss.lambda_tv` weighs total variation, which costs nothing if that is 0 or
+    missing.
     """
 
     @classmethod
@@ -63,7 +67,9 @@ class SceneMixin(Mixed):
         return value
 
     def on_fit_start(self) -> None:
-        """Give the guidance back what a checkpoint kept for it: some systems only make it here."""
+        """Give the guidance back what a checkpoint kept for it: some systems only make
+        it here.
+        """
         super().on_fit_start()
         state = self.__dict__.pop("_guidance_state", None)
         if state is not None and hasattr(self.guidance, "load_checkpoint_state"):

@@ -1,5 +1,5 @@
-"""`random-camera-datamodule`: cameras and lights drawn anew at every step, and a turn around the scene for
-pictures.
+"""`random-camera-datamodule`: cameras and lights drawn anew at every step, and a turn
+around the scene for pictures.
 """
 
 import bisect
@@ -152,9 +152,11 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
             yield {}
 
     def collate(self, batch: Any) -> dict[str, Any]:
-        """New cameras, whatever the argument: rays, matrices, angles in degrees, lights.
+        """New cameras, whatever the argument: rays, matrices, angles in degrees,
+        lights.
 
-        Random numbers are drawn in threestudio's order, so equal seeds give equal cameras.
+        Random numbers are drawn in threestudio's order, so equal seeds give equal
+        cameras.
         """
         cfg, n = self.cfg, self.batch_size
         elevation = self._elevations()
@@ -180,8 +182,8 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
         }
 
     def _elevations(self) -> Tensor:
-        """Radians: half of the batches uniform in the angle (more near the poles), half uniform on the
-        sphere.
+        """Radians: half of the batches uniform in the angle (more near the poles), half
+        uniform on the sphere.
         """
         low, high = (math.radians(limit) for limit in self.elevation_range)
         if random.random() < 0.5:
@@ -211,7 +213,9 @@ class RandomCameraIterableDataset(IterableDataset, Updateable):
 
 
 class RandomCameraDataset(Dataset):
-    """Fixed cameras all round at one elevation, lit from the camera: `n_val_views` or `n_test_views`."""
+    """Fixed cameras all round at one elevation, lit from the camera: `n_val_views` or
+    `n_test_views`.
+    """
 
     def __init__(self, cfg: Any, split: str) -> None:
         super().__init__()

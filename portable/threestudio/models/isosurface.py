@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 
 class MarchingCubeCPUHelper(nn.Module):
-    """Marching cubes (PyMCubes) on a cubic lattice in [0, 1]^3 with `resolution` points a side."""
+    """Marching cubes (PyMCubes) on a cubic lattice in [0, 1]^3 with `resolution` points
+    a side.
+    """
 
     def __init__(self, resolution: int) -> None:
         super().__init__()
@@ -20,7 +22,9 @@ class MarchingCubeCPUHelper(nn.Module):
         return torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij"), -1).reshape(-1, 3)
 
     def forward(self, level: Tensor, deformation: Tensor | None = None) -> Mesh:
-        """The surface where `level [resolution^3, 1]` is zero, negative inside. It may have no triangles."""
+        """The surface where `level [resolution^3, 1]` is zero, negative inside. It may
+        have no triangles.
+        """
         import mcubes
 
         values = -level.detach().float().cpu().reshape([self.resolution] * 3).numpy()

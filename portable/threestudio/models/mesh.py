@@ -7,7 +7,8 @@ from torch import Tensor
 
 
 class Mesh:
-    """Vertices `v_pos [V, 3]`, triangles `t_pos_idx [F, 3]`, and what is known about them.
+    """Vertices `v_pos [V, 3]`, triangles `t_pos_idx [F, 3]`, and what is known about
+    them.
 
     Attributes:
         v_rgb: Colours of vertices in [0, 1], `[V, 3]`, or None.
@@ -31,7 +32,9 @@ class Mesh:
 
     @property
     def v_nrm(self) -> Tensor:
-        """Unit normals of vertices `[V, 3]`: their triangles' mean by area, +z if they have no area."""
+        """Unit normals of vertices `[V, 3]`: their triangles' mean by area, +z if they
+        have no area.
+        """
         if self.smooth_normals is not None:
             return self.smooth_normals
         corners = self.v_pos[self.t_pos_idx]
@@ -43,7 +46,9 @@ class Mesh:
         return F.normalize(torch.where((sums**2).sum(-1, keepdim=True) > 1e-20, sums, up), dim=-1)
 
     def remove_outlier(self, outlier_n_faces_threshold: int | float) -> "Mesh":
-        """The mesh without components of fewer triangles than a number, or than a part of the largest's."""
+        """The mesh without components of fewer triangles than a number, or than a part
+        of the largest's.
+        """
         if self.v_pos.requires_grad or not len(self.t_pos_idx):
             return self
         import trimesh

@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 
 class ProgressiveBandFrequency(nn.Module, Updateable):
-    """sin(2^k x), cos(2^k x), whose higher bands fade in over the first `n_masking_step` steps."""
+    """sin(2^k x), cos(2^k x), whose higher bands fade in over the first
+    `n_masking_step` steps.
+    """
 
     def __init__(self, in_channels: int, config: dict[str, Any]) -> None:
         super().__init__()
@@ -37,7 +39,9 @@ class ProgressiveBandFrequency(nn.Module, Updateable):
 
 
 class ProgressiveBandHashGrid(nn.Module, Updateable):
-    """A hash grid whose finer levels come in one by one, every `update_steps` steps from `start_step` on."""
+    """A hash grid whose finer levels come in one by one, every `update_steps` steps
+    from `start_step` on.
+    """
 
     def __init__(self, in_channels: int, config: dict[str, Any]) -> None:
         super().__init__()
@@ -63,7 +67,9 @@ class ProgressiveBandHashGrid(nn.Module, Updateable):
 
 
 class CompositeEncoding(nn.Module, Updateable):
-    """An encoding, with the point itself in [-1, 1] in front where `include_xyz` says so."""
+    """An encoding, with the point itself in [-1, 1] in front where `include_xyz` says
+    so.
+    """
 
     def __init__(self, encoding: nn.Module, include_xyz: bool = False) -> None:
         super().__init__()
@@ -97,8 +103,8 @@ ENCODINGS = {
 
 
 def get_encoding(n_input_dims: int, config: Any) -> CompositeEncoding:
-    """The encoding that `config.otype` names: threestudio's own, or any of tinycudann's; inputs lie in [0,
-    1].
+    """The encoding that `config.otype` names: threestudio's own, or any of
+    tinycudann's; inputs lie in [0, 1].
 
     Raises:
         ConfigError: The name is unknown, or a setting is missing or wrong.
@@ -119,7 +125,9 @@ def _named_errors(kind: str, settings: dict[str, Any]) -> Iterator[None]:
 
 
 class VanillaMLP(nn.Module):
-    """Linear layers without biases and ReLUs between them, in single precision also under autocast."""
+    """Linear layers without biases and ReLUs between them, in single precision also
+    under autocast.
+    """
 
     def __init__(self, dim_in: int, dim_out: int, config: dict[str, Any]) -> None:
         super().__init__()

@@ -1,4 +1,6 @@
-"""Textures: a mesh laid flat by xatlas, and a function of space written into every pixel of it."""
+"""Textures: a mesh laid flat by xatlas, and a function of space written into every
+pixel of it.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +12,8 @@ from torch import Tensor
 
 
 def unwrap(mesh: Mesh, chart_options: dict[str, Any], pack_options: dict[str, Any]) -> Mesh:
-    """The mesh with its seams cut, its vertices' places in the unit square as `uv [V, 2]`.
+    """The mesh with its seams cut, its vertices' places in the unit square as
+    `uv [V, 2]`.
 
     Raises:
         ConfigError: xatlas is not installed, or has no such option.
@@ -52,7 +55,8 @@ def paint(mesh: Mesh, size: int, colour: Callable[[Tensor], Tensor]) -> Tensor:
         colour: Points `[N, 3]` of the surface to colours `[N, 3]`.
 
     Returns:
-        `[size, size, 3]`, its first row at the top; between the charts the nearest one's colours.
+        `[size, size, 3]`, its first row at the top; between the charts the nearest
+        one's colours.
     """
     from scipy import ndimage  # takes .2 s to import; only textures need it
 
@@ -77,8 +81,8 @@ def covered(uv: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
         size: Pixels along a side.
 
     Returns:
-        Of each of N covered pixels: its number, row by row from the top, its triangle, and where in it,
-        barycentric, `[N, 3]`.
+        Of each of N covered pixels: its number, row by row from the top, its triangle,
+        and where in it, barycentric, `[N, 3]`.
     """
     corners = torch.stack([uv[:, 0], 1 - uv[:, 1]], -1)[faces] * size - 0.5  # in pixels' middles, [F, 3, 2]
     low, high = corners.amin(1).ceil().long(), corners.amax(1).floor().long()
@@ -97,7 +101,9 @@ def covered(uv: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tenso
 
 
 def barycentric(points: Tensor, corners: Tensor) -> Tensor:
-    """Locate points `[F, N, 2]` in triangles `[F, 3, 2]`: weights `[F, N, 3]`, -1 without area."""
+    """Locate points `[F, N, 2]` in triangles `[F, 3, 2]`: weights `[F, N, 3]`, -1
+    without area.
+    """
     a, b, c = corners[:, None].unbind(2)
 
     def area(p: Tensor, q: Tensor, r: Tensor) -> Tensor:

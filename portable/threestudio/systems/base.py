@@ -14,7 +14,9 @@ from threestudio.utils.saving import SaverMixin
 
 
 class BaseSystem(LightningModule, Updateable, SaverMixin):
-    """A Lightning module that is built from a config and tells everything it holds about each step."""
+    """A Lightning module that is built from a config and tells everything it holds
+    about each step.
+    """
 
     @dataclass
     class Config:
@@ -63,7 +65,9 @@ class BaseSystem(LightningModule, Updateable, SaverMixin):
         self.do_update_step(epoch, global_step, on_load_weights=True)
 
     def set_resume_status(self, current_epoch: int, global_step: int) -> None:
-        """Say which step is evaluated, where Lightning does not restore it (validation and test)."""
+        """Say which step is evaluated, where Lightning does not restore it (validation
+        and test).
+        """
         self._evaluated_at = (current_epoch, global_step)
 
     @property
@@ -140,7 +144,9 @@ class BaseSystem(LightningModule, Updateable, SaverMixin):
 
 
 class BaseLift3DSystem(BaseSystem):
-    """A system that lifts a 2D prior: geometry, material, background, renderer, and the prior's guidance."""
+    """A system that lifts a 2D prior: geometry, material, background, renderer, and the
+    prior's guidance.
+    """
 
     @dataclass
     class Config(BaseSystem.Config):

@@ -13,7 +13,9 @@ from torch import Tensor
 
 
 class SceneSystem(BaseLift3DSystem):
-    """Base of DreamFusion's and ProlificDreamer's systems: losses, pictures and the video."""
+    """Base of DreamFusion's and ProlificDreamer's systems: losses, pictures and the
+    video.
+    """
 
     def forward(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         return self.renderer(**batch)
@@ -39,7 +41,9 @@ class SceneSystem(BaseLift3DSystem):
         return self.cfg.loss[f"lambda_{name}"]
 
     def scene_loss(self, out: dict[str, Tensor]) -> Any:
-        """Regularisers of the render: orientation, sparsity, opaqueness, and, where given, z-variance."""
+        """Regularisers of the render: orientation, sparsity, opaqueness, and, where
+        given, z-variance.
+        """
         opacity = out["opacity"]
         clamped = opacity.clamp(1e-3, 1 - 1e-3)
         losses = {
@@ -68,7 +72,9 @@ class SceneSystem(BaseLift3DSystem):
         return (out["weights"].detach() * away).sum() / (out["opacity"] > 0).sum().clamp(min=1)
 
     def save_view(self, filename: str, batch: dict[str, Any], name: str) -> None:
-        """Render one view and save colour, normal (if it has one) and opacity side by side."""
+        """Render one view and save colour, normal (if it has one) and opacity side by
+        side.
+        """
         out = self(batch)
         row = [{"type": "rgb", "img": out[key][0]} for key in ("comp_rgb", "comp_normal") if key in out]
         row.append({"type": "grayscale", "img": out["opacity"][0, :, :, 0], "kwargs": {"data_range": (0, 1)}})

@@ -10,7 +10,9 @@ from torch import Tensor
 
 @threestudio.register("prolificdreamer-system")
 class ProlificDreamer(SceneSystem):
-    """Text to 3D; the guidance is part of the system, so that its own networks are trained and saved."""
+    """Text to 3D; the guidance is part of the system, so that its own networks are
+    trained and saved.
+    """
 
     @dataclass
     class Config(SceneSystem.Config):

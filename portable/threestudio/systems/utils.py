@@ -36,8 +36,8 @@ def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
     """The optimiser that a config describes.
 
     Args:
-        config: `name` (of torch.optim), `args`, and optionally `params`: arguments per module (dotted names),
-            in which case nothing else is optimised.
+        config: `name` (of torch.optim), `args`, and optionally `params`: arguments per
+            module (dotted names), in which case nothing else is optimised.
         model: Whose parameters.
 
     Raises:
@@ -58,9 +58,11 @@ def parse_optimizer(config: DictConfig, model: nn.Module) -> torch.optim.Optimiz
 
 
 def parse_scheduler_to_instance(config: DictConfig, optimizer: torch.optim.Optimizer) -> Any:
-    """The scheduler that a config describes: `name` (of torch.optim.lr_scheduler) and `args`.
+    """The scheduler that a config describes: `name` (of torch.optim.lr_scheduler) and
+    `args`.
 
-    `SequentialLR` (or `Sequential`) and `ChainedScheduler` hold further ones in `schedulers`.
+    `SequentialLR` (or `Sequential`) and `ChainedScheduler` hold further ones in
+    `schedulers`.
     """
     if config.name in ("SequentialLR", "Sequential", "ChainedScheduler"):
         parts = [parse_scheduler_to_instance(part, optimizer) for part in config.schedulers]
@@ -72,6 +74,8 @@ def parse_scheduler_to_instance(config: DictConfig, optimizer: torch.optim.Optim
 
 
 def parse_scheduler(config: DictConfig, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The scheduler in the form that Lightning takes, with its `interval`, "epoch" (default) or "step"."""
+    """The scheduler in the form that Lightning takes, with its `interval`, "epoch"
+    (default) or "step".
+    """
     interval = config.get("interval", "epoch")
     return {"scheduler": parse_scheduler_to_instance(config, optimizer), "interval": interval}

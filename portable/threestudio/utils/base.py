@@ -1,4 +1,6 @@
-"""Base classes: objects that are configured by a dataclass and told about every training step."""
+"""Base classes: objects that are configured by a dataclass and told about every
+training step.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +14,9 @@ from torch import nn
 
 
 class Updateable:
-    """An object that may change with the training step, along with the updateable objects that it holds."""
+    """An object that may change with the training step, along with the updateable
+    objects that it holds.
+    """
 
     def do_update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Tell the objects held, then this one, which step begins."""
@@ -37,7 +41,9 @@ class Updateable:
         )
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Hook before each batch. With `on_load_weights`, tensors may still be on different devices."""
+        """Hook before each batch. With `on_load_weights`, tensors may still be on
+        different devices.
+        """
 
     def update_step_end(self, epoch: int, global_step: int) -> None:
         """Hook after each batch."""
@@ -54,7 +60,9 @@ def update_end_if_possible(module: Any, epoch: int, global_step: int) -> None:
 
 
 class BaseObject(Updateable):
-    """A configured object that is not a network; `configure` takes the place of a constructor."""
+    """A configured object that is not a network; `configure` takes the place of a
+    constructor.
+    """
 
     @dataclass
     class Config:

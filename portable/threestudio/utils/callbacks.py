@@ -11,7 +11,9 @@ from threestudio.utils.config import dump_config
 
 
 class ConfigSnapshotCallback(Callback):
-    """Writes the parsed config and a copy of the file it came from into a folder when training starts."""
+    """Writes the parsed config and a copy of the file it came from into a folder when
+    training starts.
+    """
 
     def __init__(self, config_path: str, config: Any, save_root: str) -> None:
         self.config_path, self.config, self.save_root = config_path, config, save_root

@@ -1,4 +1,6 @@
-"""Cameras as matrices and rays: right-handed world with z up, camera with x right, y up, looking along -z."""
+"""Cameras as matrices and rays: right-handed world with z up, camera with x right, y
+up, looking along -z.
+"""
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,8 @@ def get_ray_directions(
         W: Pixels.
         focal: Focal length in pixels, one or (x, y).
         principal: Principal point, (x, y) in pixels; the middle by default.
-        use_pixel_centers: Whether rays go through pixels' centres, or through their upper left corners.
+        use_pixel_centers: Whether rays go through pixels' centres, or through their
+            upper left corners.
     """
     fx, fy = (focal, focal) if isinstance(focal, (int, float)) else focal
     cx, cy = (W / 2, H / 2) if principal is None else principal
@@ -40,7 +43,8 @@ def get_rays(
 
     Args:
         directions: In the camera's frame: `[N, 3]`, `[H, W, 3]` or `[B, H, W, 3]`.
-        c2w: Camera to world: one matrix, one for each of N rays, or one for each of B cameras.
+        c2w: Camera to world: one matrix, one for each of N rays, or one for each of B
+            cameras.
         keepdim: Whether to keep the shape, or to return `[rays, 3]`.
         noise_scale: Standard deviation of noise that is common to all rays.
         normalize: Whether directions become unit vectors.
@@ -60,7 +64,9 @@ def get_rays(
 def get_projection_matrix(
     fovy: Float[Tensor, " B"], aspect_wh: float, near: float, far: float
 ) -> Float[Tensor, "B 4 4"]:
-    """OpenGL's perspective projection with y downwards; `fovy` in radians, `aspect_wh` width over height."""
+    """OpenGL's perspective projection with y downwards; `fovy` in radians, `aspect_wh`
+    width over height.
+    """
     matrix = torch.zeros(len(fovy), 4, 4)
     cot = 1 / torch.tan(fovy / 2)
     matrix[:, 0, 0], matrix[:, 1, 1] = cot / aspect_wh, -cot
@@ -71,7 +77,9 @@ def get_projection_matrix(
 
 
 def get_mvp_matrix(c2w: Float[Tensor, "B 4 4"], proj_mtx: Float[Tensor, "B 4 4"]) -> Float[Tensor, "B 4 4"]:
-    """World to clip space: the projection after the inverse of a rigid camera-to-world matrix."""
+    """World to clip space: the projection after the inverse of a rigid camera-to-world
+    matrix.
+    """
     rotation = c2w[:, :3, :3].transpose(1, 2)
     w2c = torch.zeros_like(c2w)
     w2c[:, :3, :3] = rotation

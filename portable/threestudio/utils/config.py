@@ -1,4 +1,6 @@
-"""Experiment configuration: YAML and `key=value` overrides, as dataclasses; the launcher checks them."""
+"""Experiment configuration: YAML and `key=value` overrides, as dataclasses; the
+launcher checks them.
+"""
 
 import os
 import warnings
@@ -13,11 +15,15 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 
 class ConfigError(ValueError):
-    """A configuration that cannot be used; the message is one line and names the key."""
+    """A configuration that cannot be used; the message is one line and names the
+    key.
+    """
 
 
 def C_max(value: Any) -> float:
-    """The largest value that a scheduled scalar takes (see `threestudio.utils.misc.C`)."""
+    """The largest value that a scheduled scalar takes (see
+    `threestudio.utils.misc.C`).
+    """
     return max(v for _, v in schedule_knots(value))
 
 
@@ -25,8 +31,9 @@ def schedule_knots(value: Any) -> list[tuple[int | float, float]]:
     """The `(step, value)` knots of a scheduled scalar.
 
     Args:
-        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs `v, step` behind those four.
-            Integer steps are optimiser steps, float steps are epochs.
+        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs
+            `v, step` behind those four. Integer steps are optimiser steps, float steps
+            are epochs.
 
     Raises:
         ConfigError: The value has another form, or its steps decrease.
@@ -79,7 +86,9 @@ with warnings.catch_warnings():
 
 @dataclass
 class ExperimentConfig:
-    """One experiment; a run's folder is `exp_root_dir/name/tag@timestamp`. Nothing is created here."""
+    """One experiment; a run's folder is `exp_root_dir/name/tag@timestamp`. Nothing is
+    created here.
+    """
 
     name: str = "default"
     description: str = ""
@@ -125,7 +134,9 @@ class ExperimentConfig:
 
 
 def load_config(*yamls: str, cli_args: list | None = None, from_string: bool = False, **kwargs: Any) -> Any:
-    """Merge YAML files or strings, then `key=value` arguments, then keywords, to an `ExperimentConfig`."""
+    """Merge YAML files or strings, then `key=value` arguments, then keywords, to an
+    `ExperimentConfig`.
+    """
     files = [OmegaConf.create(text) if from_string else OmegaConf.load(text) for text in yamls]
     cfg = OmegaConf.merge(*files, OmegaConf.from_cli(cli_args or []), kwargs)
     OmegaConf.resolve(cfg)
@@ -133,14 +144,18 @@ def load_config(*yamls: str, cli_args: list | None = None, from_string: bool = F
 
 
 def parse_structured(fields: Any, cfg: Mapping | DictConfig | None = None) -> Any:
-    """`cfg` as an instance of the dataclass `fields`, wrapped so that types stay checked."""
+    """`cfg` as an instance of the dataclass `fields`, wrapped so that types stay
+    checked.
+    """
     # blocks stay as they are: what reads them next resolves them
     settings = {key: config_to_primitive(value, resolve=False) for key, value in (cfg or {}).items()}
     return OmegaConf.structured(fields(**settings))
 
 
 def config_to_primitive(config: Any, resolve: bool = True) -> Any:
-    """A config node as plain dicts and lists; what is no config node is returned as it is."""
+    """A config node as plain dicts and lists; what is no config node is returned as it
+    is.
+    """
     return OmegaConf.to_container(config, resolve=resolve) if OmegaConf.is_config(config) else config
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def atomic_path(path: str) -> Iterator[str]:
-    """A temporary path, with the same suffix, that takes `path`'s place when the block ends without an error.
+    """A temporary path, with the same suffix, that takes `path`'s place when the block
+    ends without an error.
 
     Raises:
         OSError: Such as a full disk; it names `path`.

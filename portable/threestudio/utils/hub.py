@@ -1,4 +1,6 @@
-"""Files of a model on the Hugging Face hub, without a long wait where it cannot be reached."""
+"""Files of a model on the Hugging Face hub, without a long wait where it cannot be
+reached.
+"""
 
 import threading
 from collections.abc import Callable
@@ -8,10 +10,12 @@ PATIENCE = 8.0  # seconds that the hub is given to answer; libraries' own limits
 
 
 def pretrained_folder(model: str, revision: str | None, patterns: list[str], ignored: list[str]) -> str:
-    """The folder of some of a model's files, downloaded, or the cache's where the hub cannot be reached.
+    """The folder of some of a model's files, downloaded, or the cache's where the hub
+    cannot be reached.
 
     Raises:
-        OSError: Neither the hub nor the cache has them; or what the hub refuses, as its own errors.
+        OSError: Neither the hub nor the cache has them; or what the hub refuses, as its
+            own errors.
     """
     from huggingface_hub import HfApi, constants, errors, snapshot_download
 

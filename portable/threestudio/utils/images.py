@@ -14,7 +14,8 @@ def _eight_bits(img: np.ndarray, data_range: Sequence[float]) -> np.ndarray:
 def rgb_picture(
     img: np.ndarray, data_format: str = "HWC", data_range: Sequence[float] = (0, 1)
 ) -> np.ndarray:
-    """Draw colours; more than three channels become pictures side by side, missing ones are black.
+    """Draw colours; more than three channels become pictures side by side, missing ones
+    are black.
 
     Args:
         img: `[H, W, C]`, or `[C, H, W]` if `data_format` is "CHW".
@@ -39,7 +40,8 @@ def grayscale_picture(
 
     Args:
         img: `[H, W]`.
-        data_range: Values that become black and white; None: the least and the greatest that occur.
+        data_range: Values that become black and white; None: the least and the greatest
+            that occur.
         cmap: None; threestudio's colour maps are not supported.
 
     Raises:

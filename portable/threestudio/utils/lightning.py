@@ -1,7 +1,9 @@
-"""`LightningModule` and `LightningDataModule` without importing Lightning, which takes seconds.
+"""`LightningModule` and `LightningDataModule` without importing Lightning, which takes
+seconds.
 
-A class that derives from one of these gets Lightning's own class of that name as a further base when it is
-first instantiated. Importing the host, and checking a config against its classes, stays quick.
+A class that derives from one of these gets Lightning's own class of that name as a
+further base when it is first instantiated. Importing the host, and checking a config
+against its classes, stays quick.
 """
 
 import functools

@@ -32,7 +32,8 @@ def load_module_weights(
     ignore_modules: list[str] | None = None,
     map_location: Any = None,
 ) -> tuple[dict, int, int]:
-    """Weights from a checkpoint, read as tensors only (nothing in the file is executed).
+    """Weights from a checkpoint, read as tensors only (nothing in the file is
+    executed).
 
     Args:
         path: A Lightning checkpoint.
@@ -66,8 +67,9 @@ def C(value: Any, epoch: int, global_step: int, interpolation: str = "linear") -
     """A scheduled scalar's value now.
 
     Args:
-        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs `v, step` behind those four,
-            which makes it piecewise. It is constant before the first step and after the last.
+        value: A number; `[v0, v1, end]`; `[start, v0, v1, end]`; or more pairs
+            `v, step` behind those four, which makes it piecewise. It is constant before
+            the first step and after the last.
         epoch: What float steps are compared with.
         global_step: What integer steps are compared with.
         interpolation: Between two knots, "linear" or "exp" (linear in the logarithm).
@@ -116,7 +118,8 @@ def barrier() -> None:
 
 
 def find_last_path(path: str | None) -> str | None:
-    """Replace `LAST` in a path by the latest folder (by name) that fits: `runs/a_cat@LAST/ckpts/last.ckpt`.
+    """Replace `LAST` in a path by the latest folder (by name) that fits:
+    `runs/a_cat@LAST/ckpts/last.ckpt`.
 
     Raises:
         FileNotFoundError: Nothing fits.

@@ -71,7 +71,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def get_activation(name: str | None) -> Callable[[Tensor], Tensor]:
-    """An activation by name: threestudio's own, or any of `torch.nn.functional`; None is the identity.
+    """An activation by name: threestudio's own, or any of `torch.nn.functional`; None
+    is the identity.
 
     Raises:
         ConfigError: The name is unknown.
@@ -84,8 +85,8 @@ def get_activation(name: str | None) -> Callable[[Tensor], Tensor]:
 
 
 def chunk_batch(func: Callable[..., Any], chunk_size: int, *args: Any, **kwargs: Any) -> Any:
-    """Call `func` on slices of at most `chunk_size` along dimension 0 of every tensor argument; join what it
-    returns.
+    """Call `func` on slices of at most `chunk_size` along dimension 0 of every tensor
+    argument; join what it returns.
 
     Args:
         func: Returns a tensor, or a tuple, list or dict of tensors and Nones.
@@ -128,7 +129,9 @@ def _join(parts: list[Any]) -> Any:
 
 
 def binary_cross_entropy(input: Tensor, target: Tensor) -> Float[Tensor, ""]:
-    """Binary cross-entropy in the inputs' own precision, for autocast regions where torch's will not run."""
+    """Binary cross-entropy in the inputs' own precision, for autocast regions where
+    torch's will not run.
+    """
     return -(target * torch.log(input) + (1 - target) * torch.log(1 - input)).mean()
 
 

@@ -21,10 +21,12 @@ VIDEO_OPTIONS: dict[str, Callable[[int], dict[str, Any]]] = {
 
 
 class SaverMixin:
-    """Writes pictures, videos and meshes below one folder, each file whole or not at all.
+    """Writes pictures, videos and meshes below one folder, each file whole or not at
+    all.
 
-    Arrays may be tensors or numpy arrays. File names are relative to the folder. Methods return the path
-    written. With a `name`, pictures are also sent to Weights & Biases where that is enabled, at `step`.
+    Arrays may be tensors or numpy arrays. File names are relative to the folder.
+    Methods return the path written. With a `name`, pictures are also sent to Weights &
+    Biases where that is enabled, at `step`.
     """
 
     _save_dir: str | None = None
@@ -84,7 +86,9 @@ class SaverMixin:
             self._wandb_logger = WandbLogger(project=wandb.project, name=wandb.name)
 
     def get_loggers(self) -> list[Any]:
-        """List the loggers that the config asks for, beside those that every run has."""
+        """List the loggers that the config asks for, beside those that every run
+        has.
+        """
         return [self._wandb_logger] if self._wandb_logger else []
 
     def save_rgb_image(
@@ -106,8 +110,8 @@ class SaverMixin:
 
         Args:
             filename: The PNG in the folder.
-            imgs: Items `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`; the keywords are those
-                of `rgb_picture` and `grayscale_picture`.
+            imgs: Items `{"type": "rgb" | "grayscale", "img": array, "kwargs": {...}}`;
+                the keywords are those of `rgb_picture` and `grayscale_picture`.
             name: Its name in Weights & Biases.
             step: Its step there.
         """
@@ -137,7 +141,8 @@ class SaverMixin:
         Args:
             filename: The video in the folder; the format is appended if it is missing.
             img_dir: The pictures' folder, relative to the save dir.
-            matcher: A regular expression whose first group is a picture's number, such as r"(\d+)\.png".
+            matcher: A regular expression whose first group is a picture's number, such
+                as r"(\d+)\.png".
             save_format: A key of `VIDEO_OPTIONS`.
             fps: Pictures per second.
             name: Its name in Weights & Biases.
@@ -165,8 +170,8 @@ class SaverMixin:
     ) -> str:
         """Save a `threestudio.models.mesh.Mesh` as the suffix says, .obj or .glb.
 
-        It has its texture, which lies beside an .obj with the .mtl that names it, or the colours of its
-        vertices.
+        It has its texture, which lies beside an .obj with the .mtl that names it, or
+        the colours of its vertices.
         """
         import trimesh
 

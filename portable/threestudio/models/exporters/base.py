@@ -10,7 +10,9 @@ from torch import nn
 
 @dataclass
 class ExporterOutput:
-    """A file to write: the system's `save_TYPE` is called with the name and the parameters."""
+    """A file to write: the system's `save_TYPE` is called with the name and the
+    parameters.
+    """
 
     save_name: str
     save_type: str

@@ -16,7 +16,9 @@ TEXTURED = ("obj-mtl", "glb")
 
 @threestudio.register("mesh-exporter")
 class MeshExporter(Exporter):
-    """Marching cubes, and the material's colour at every vertex or in every pixel of a texture."""
+    """Marching cubes, and the material's colour at every vertex or in every pixel of a
+    texture.
+    """
 
     @dataclass
     class Config(Exporter.Config):
@@ -67,6 +69,8 @@ class MeshExporter(Exporter):
         return mesh
 
     def _albedo(self, points: Tensor) -> Tensor | None:
-        """The material's colours at points `[N, 3]`, `[N, 3]`; None where it has none."""
+        """The material's colours at points `[N, 3]`, `[N, 3]`; None where it has
+        none.
+        """
         features = self.geometry.export(points=points)
         return self.material.export(points=points, **features).get("albedo")

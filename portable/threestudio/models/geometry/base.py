@@ -1,4 +1,6 @@
-"""Bases of geometries: a bounding box, normals from a density, and meshes of level sets."""
+"""Bases of geometries: a bounding box, normals from a density, and meshes of level
+sets.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,8 +26,8 @@ class BaseGeometry(BaseModule):
 
 
 class BaseImplicitGeometry(BaseGeometry):
-    """A field in a box; a subclass says what it is, `forward_field`, and where its surface lies,
-    `forward_level`.
+    """A field in a box; a subclass says what it is, `forward_field`, and where its
+    surface lies, `forward_level`.
     """
 
     @dataclass
@@ -49,11 +51,15 @@ class BaseImplicitGeometry(BaseGeometry):
         self.register_buffer("bbox", torch.tensor([[-r, -r, -r], [r, r, r]], dtype=torch.float32))
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """The field at points `[..., 3]`: `density [..., 1]`, `features [..., F]`, normals if asked for."""
+        """The field at points `[..., 3]`: `density [..., 1]`, `features [..., F]`,
+        normals if asked for.
+        """
         raise NotImplementedError
 
     def forward_field(self, points: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The value that `forward_level` takes, `[..., 1]`, and how lattice points are displaced, or None."""
+        """The value that `forward_level` takes, `[..., 1]`, and how lattice points are
+        displaced, or None.
+        """
         raise NotImplementedError
 
     def forward_level(self, field: Tensor, threshold: float) -> Tensor:
@@ -117,13 +123,16 @@ class BaseImplicitGeometry(BaseGeometry):
 
 
 class DensityGeometry(BaseImplicitGeometry):
-    """A density: its normals point against its gradient, its surface is where it passes a threshold."""
+    """A density: its normals point against its gradient, its surface is where it passes
+    a threshold.
+    """
 
     def forward_density(self, points: Tensor) -> Tensor:
         raise NotImplementedError
 
     def finite_difference_normal(self, points: Tensor, density: Tensor, eps: float) -> Tensor:
-        """Take normals `[..., 3]` at points with a density `[..., 1]` as `normal_type` says, one way or both.
+        """Take normals `[..., 3]` at points with a density `[..., 1]` as `normal_type`
+        says, one way or both.
 
         Raises:
             ConfigError: `normal_type` is null.
@@ -151,7 +160,8 @@ def finite_difference_normal(
     radius: float,
     central: bool,
 ) -> Tensor:
-    """Unit vectors against the gradient of a density, from values at points a step apart.
+    """Unit vectors against the gradient of a density, from values at points a step
+    apart.
 
     Args:
         density: `[..., 3]` to `[..., 1]`.
@@ -173,7 +183,7 @@ def finite_difference_normal(
 
 
 def blob(points: Tensor, scale: float, std: float) -> Tensor:
-    """Magic3D's initial shape, a bias of the raw density that falls linearly from the origin: `scale (1 - r /
-    std)`.
+    """Magic3D's initial shape, a bias of the raw density that falls linearly from the
+    origin: `scale (1 - r / std)`.
     """
     return scale * (1 - (points**2).sum(-1, keepdim=True).sqrt() / std)

@@ -76,7 +76,9 @@ class ImplicitVolume(DensityGeometry):
             self.normal_network = get_mlp(width, 3, cfg.mlp_network_config)
 
     def get_activated_density(self, points: Tensor, density: Tensor) -> tuple[Tensor, Tensor]:
-        """The network's density with its bias, before and after the activation, `[..., 1]` each."""
+        """The network's density with its bias, before and after the activation,
+        `[..., 1]` each.
+        """
         scale, std, bias = self.cfg.density_blob_scale, self.density_blob_std, self.cfg.density_bias
         if bias == "blob_magic3d":
             bias = blob(points, scale, std)

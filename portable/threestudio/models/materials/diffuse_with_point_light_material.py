@@ -1,4 +1,6 @@
-"""`diffuse-with-point-light-material`: Lambertian shading under a point light and ambient light."""
+"""`diffuse-with-point-light-material`: Lambertian shading under a point light and
+ambient light.
+"""
 
 import random
 from dataclasses import dataclass
@@ -17,7 +19,9 @@ SHADINGS = ("albedo", "textureless", "diffuse")
 
 @threestudio.register("diffuse-with-point-light-material")
 class DiffuseWithPointLightMaterial(BaseMaterial):
-    """DreamFusion's shading: in training each batch is shaded, or shown without light, or without texture."""
+    """DreamFusion's shading: in training each batch is shaded, or shown without light,
+    or without texture.
+    """
 
     @dataclass
     class Config(BaseMaterial.Config):
@@ -55,7 +59,8 @@ class DiffuseWithPointLightMaterial(BaseMaterial):
             positions: World, `[..., 3]`.
             shading_normal: Unit vectors, `[..., 3]`.
             light_positions: World, `[..., 3]`.
-            ambient_ratio: Share of ambient light in white light; None: the config's lights.
+            ambient_ratio: Share of ambient light in white light; None: the config's
+                lights.
             shading: One of `SHADINGS`; None: as the config and the training step say.
             kwargs: Not used.
 

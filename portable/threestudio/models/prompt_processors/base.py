@@ -37,7 +37,9 @@ class DirectionConfig:
 
 @dataclass
 class PromptProcessorOutput:
-    """Text embeddings of one prompt, plain and per direction; what a guidance calls `prompt_utils`."""
+    """Text embeddings of one prompt, plain and per direction; what a guidance calls
+    `prompt_utils`.
+    """
 
     text_embeddings: Float[Tensor, "1 N Nf"]
     uncond_text_embeddings: Float[Tensor, "1 N Nf"]
@@ -66,7 +68,8 @@ class PromptProcessorOutput:
             elevation: Degrees.
             azimuth: Degrees; 0 is the front.
             camera_distances: Scene units.
-            view_dependent_prompting: Use the prompts of the direction that each camera looks from.
+            view_dependent_prompting: Use the prompts of the direction that each camera
+                looks from.
 
         Returns:
             Two blocks of B: with the prompt, then with the negative prompt.
@@ -85,7 +88,8 @@ class PromptProcessorOutput:
         camera_distances: Float[Tensor, "B"],
         view_dependent_prompting: bool = True,
     ) -> tuple[Float[Tensor, "BBBB N Nf"], Float[Tensor, "B 2"]]:
-        """Embeddings and weights for Perp-Neg (arXiv 2304.04968), which interpolates between neighbours.
+        """Embeddings and weights for Perp-Neg (arXiv 2304.04968), which interpolates
+        between neighbours.
 
         Args:
             elevation: Degrees.
@@ -94,9 +98,9 @@ class PromptProcessorOutput:
             view_dependent_prompting: Must be true.
 
         Returns:
-            Four blocks of B: the interpolated prompt; the negative prompt; and two views to stay away from,
-            sample by sample (both of the first sample, both of the second, ...). And the (negative) weights
-            of those two.
+            Four blocks of B: the interpolated prompt; the negative prompt; and two
+            views to stay away from, sample by sample (both of the first sample, both of
+            the second, ...). And the (negative) weights of those two.
 
         Raises:
             ValueError: View-dependent prompting is off.
@@ -149,8 +153,9 @@ def _mix(
 class PromptProcessor(BaseObject):
     """Turns the prompts of a config into embeddings; subclasses bring the text encoder.
 
-    A subclass implements `get_text_embeddings`, and `text_encoder_stamp` where its encoder can change under
-    one name. It puts what a prompt loses to the encoder's limit into `ignored`.
+    A subclass implements `get_text_embeddings`, and `text_encoder_stamp` where its
+    encoder can change under one name. It puts what a prompt loses to the encoder's
+    limit into `ignored`.
 
     Attributes:
         ignored: By prompt, the part that is not in its embedding.
@@ -231,7 +236,8 @@ class PromptProcessor(BaseObject):
         return [direction(name) for name in conditions]
 
     def preprocess_prompt(self, prompt: str) -> str:
-        """The prompt itself, or the one of the prompt library that has all keywords of `lib:a_b_c`.
+        """The prompt itself, or the one of the prompt library that has all keywords of
+        `lib:a_b_c`.
 
         Raises:
             ConfigError: There is no library, or not exactly one prompt in it fits.
@@ -295,13 +301,17 @@ class PromptProcessor(BaseObject):
         }
 
     def cache_path(self, prompt: str) -> str:
-        """Name the file of a prompt's embedding, by a hash of model, revision, its state, and prompt."""
+        """Name the file of a prompt's embedding, by a hash of model, revision, its
+        state, and prompt.
+        """
         key = [self.cfg.pretrained_model_name_or_path, self.cfg.revision, self.text_encoder_stamp(), prompt]
         digest = hashlib.sha256(json.dumps(key).encode()).hexdigest()
         return os.path.join(CACHE_DIR, f"{digest}.safetensors")
 
     def text_encoder_stamp(self) -> list:
-        """Something that changes with the text encoder's files; hub models have an id and a revision."""
+        """Something that changes with the text encoder's files; hub models have an id
+        and a revision.
+        """
         return []
 
     def get_text_embeddings(

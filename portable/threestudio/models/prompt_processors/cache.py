@@ -22,7 +22,9 @@ class Embedded:
 
 @dataclass
 class TextCache:
-    """Embeddings by path. Damaged entries are none, and said once; so is a folder that cannot be written."""
+    """Embeddings by path. Damaged entries are none, and said once; so is a folder that
+    cannot be written.
+    """
 
     damaged: list[str] = field(default_factory=list)
 
@@ -45,7 +47,9 @@ class TextCache:
         self.damaged.append(path)
 
     def write(self, entries: dict[str, Embedded]) -> None:
-        """Keep entries, each whole or not at all: several processes may write the same ones."""
+        """Keep entries, each whole or not at all: several processes may write the same
+        ones.
+        """
         try:
             for path, entry in entries.items():
                 os.makedirs(os.path.dirname(path), exist_ok=True)

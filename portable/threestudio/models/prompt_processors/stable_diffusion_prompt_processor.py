@@ -17,7 +17,9 @@ from torch import Tensor
 
 @threestudio.register("stable-diffusion-prompt-processor")
 class StableDiffusionPromptProcessor(PromptProcessor):
-    """Prompts through `tokenizer` and `text_encoder` of a Stable Diffusion pipeline, a folder or hub id."""
+    """Prompts through `tokenizer` and `text_encoder` of a Stable Diffusion pipeline, a
+    folder or hub id.
+    """
 
     @dataclass
     class Config(PromptProcessor.Config):
@@ -49,7 +51,9 @@ class StableDiffusionPromptProcessor(PromptProcessor):
             raise ConfigError(f"{key}: {model}/text_encoder/ holds no weights in safetensors")
 
     def text_encoder_stamp(self) -> list:
-        """Name, size and time of every file of a local text encoder, which may be trained again."""
+        """Name, size and time of every file of a local text encoder, which may be
+        trained again.
+        """
         stamps = []
         for part in ("tokenizer", "text_encoder"):
             folder = os.path.join(self.cfg.pretrained_model_name_or_path, part)
@@ -62,7 +66,8 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         """Load the tokenizer and the text encoder.
 
         Raises:
-            OSError: The model is neither a folder nor to be had from the hub, or its files are damaged.
+            OSError: The model is neither a folder nor to be had from the hub, or its
+                files are damaged.
         """
         # seconds to import; not needed when all is cached
         from transformers import AutoTokenizer, CLIPTextModel
@@ -108,7 +113,9 @@ class StableDiffusionPromptProcessor(PromptProcessor):
     def get_text_embeddings(
         self, prompt: str | list[str], negative_prompt: str | list[str]
     ) -> tuple[Float[Tensor, "B N Nf"], Float[Tensor, "U N Nf"]]:
-        """The text encoder's last hidden states; of prompts that are too long, of their beginning."""
+        """The text encoder's last hidden states; of prompts that are too long, of their
+        beginning.
+        """
         self.configure_text_encoder()
         prompts, negatives = ([x] if isinstance(x, str) else list(x) for x in (prompt, negative_prompt))
         embeddings = self._encode(prompts + negatives)

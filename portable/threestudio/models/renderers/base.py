@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 @dataclass
 class Scene:
-    """Modules that are rendered or exported; a plain object, so that the system alone registers them."""
+    """Modules that are rendered or exported; a plain object, so that the system alone
+    registers them.
+    """
 
     geometry: nn.Module
     material: nn.Module

@@ -42,9 +42,11 @@ class Samples:
         return Samples(self.ray[kept], self.start[kept], self.step)
 
     def weights(self, density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Weights, transmittances and opacities `[N]` of the samples, from their densities `[N]`.
+        """Weights, transmittances and opacities `[N]` of the samples, from their
+        densities `[N]`.
 
-        Those of nerfacc's `render_weight_from_density`, which has no CPU code for rays of unequal lengths.
+        Those of nerfacc's `render_weight_from_density`, which has no CPU code for rays
+        of unequal lengths.
         """
         depth = density * self.step
         before = depth.double().cumsum(0) - depth  # of all rays; each one's own begins with its first sample
@@ -55,7 +57,9 @@ class Samples:
 
 
 def box_ends(rays_o: Tensor, rays_d: Tensor, radius: float) -> tuple[Tensor, Tensor]:
-    """Find where rays enter and leave a box about the origin, `[R]` each; leave < enter if they miss it."""
+    """Find where rays enter and leave a box about the origin, `[R]` each; leave < enter
+    if they miss it.
+    """
     inverse = 1 / torch.where(rays_d.abs() < 1e-9, 1e-9, rays_d)
     walls = torch.stack([(-radius - rays_o) * inverse, (radius - rays_o) * inverse])
     return walls.amin(0).amax(-1), walls.amax(0).amin(-1)
@@ -91,7 +95,9 @@ def march(
 
 
 def within(points: Tensor, occupied: Tensor, radius: float) -> Tensor:
-    """Tell which points `[N, 3]` lie in occupied cells `[n, n, n]` of a box of half side `radius`."""
+    """Tell which points `[N, 3]` lie in occupied cells `[n, n, n]` of a box of half
+    side `radius`.
+    """
     size = torch.tensor(occupied.shape, device=points.device)
     cell = ((points / radius + 1) / 2 * size).long().clamp(min=0).minimum(size - 1)
     return occupied[cell[:, 0], cell[:, 1], cell[:, 2]]
@@ -99,7 +105,9 @@ def within(points: Tensor, occupied: Tensor, radius: float) -> Tensor:
 
 @register("nerf-volume-renderer")
 class NeRFVolumeRenderer(VolumeRenderer):
-    """Marches rays at a fixed step through what an occupancy grid has not found empty."""
+    """Marches rays at a fixed step through what an occupancy grid has not found
+    empty.
+    """
 
     @dataclass
     class Config(VolumeRenderer.Config):
@@ -158,9 +166,10 @@ class NeRFVolumeRenderer(VolumeRenderer):
             kwargs: Passed on to the material, in training.
 
         Returns:
-            `[B, H, W, C]` each: `comp_rgb`, `comp_rgb_fg`, `comp_rgb_bg`, `opacity`, `depth`, `z_variance`,
-            and `comp_normal` (outside training, or if asked for) if the material needs normals. In training
-            also of N samples: those of `_per_sample`, `points`, and the geometry's output.
+            `[B, H, W, C]` each: `comp_rgb`, `comp_rgb_fg`, `comp_rgb_bg`, `opacity`,
+            `depth`, `z_variance`, and `comp_normal` (outside training, or if asked for)
+            if the material needs normals. In training also of N samples: those of
+            `_per_sample`, `points`, and the geometry's output.
 
         Raises:
             FloatingPointError: A density is NaN or infinite.
@@ -215,7 +224,9 @@ class NeRFVolumeRenderer(VolumeRenderer):
         return Samples(nothing.long(), nothing, samples.step)
 
     def _pruned(self, samples: Samples, origins: Tensor, directions: Tensor) -> Samples:
-        """Without the empty cells' samples and, where asked for, those that hardly show."""
+        """Without the empty cells' samples and, where asked for, those that hardly
+        show.
+        """
         points = samples.positions(origins, directions)
         kept = within(points, self.estimator.binaries[0], self.cfg.radius)
         samples, points = samples.keep(kept), points[kept]
@@ -229,7 +240,9 @@ class NeRFVolumeRenderer(VolumeRenderer):
     def _along(
         self, samples: Samples, weights: Tensor, colours: Tensor, normal: Tensor | None, rays: int
     ) -> dict[str, Tensor]:
-        """Add up along each ray, in one pass: pictures `[rays, C]` by name, without background."""
+        """Add up along each ray, in one pass: pictures `[rays, C]` by name, without
+        background.
+        """
         import nerfacc
 
         middle = samples.middle
