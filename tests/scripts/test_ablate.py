@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from msd_lab.compare import ablate
+from msd_lab.compare.ablate import FIGURE, FIRST_SEED
 from msd_lab.compare.results import About, Results, Row, to_json
-from msd_lab.compare.search import FIGURE, FIRST_SEED
 from msd_lab.report.table import Spread
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

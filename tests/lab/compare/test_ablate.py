@@ -8,10 +8,9 @@ from math import nan
 from pathlib import Path
 
 import pytest
-from msd_lab.compare.ablate import read_rows
+from msd_lab.compare.ablate import FIGURE, SPACE, best, read_rows, require_apart, space, trials
 from msd_lab.compare.methods import Method
 from msd_lab.compare.results import About, Results, Row, to_json
-from msd_lab.compare.search import FIGURE, SPACE, best, require_apart, space, trials
 from msd_lab.report.table import Spread
 from threestudio_msd.errors import UserError
 
