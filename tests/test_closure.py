@@ -13,6 +13,7 @@ import threestudio
 
 CUSTOM = Path(__file__).parents[1] / "custom"
 NOT_REACHED = {"msd_lab", "launcher", "matplotlib", "scipy"}
+MOST_STATEMENTS = 3600
 REGISTERED = """
     msd-camera-datamodule msd-csd-guidance msd-fourier-encoding msd-guidance msd-hashgrid-encoding
     msd-image-datamodule msd-image-mlp msd-image-system msd-ism-guidance msd-multiscale-grid
@@ -67,6 +68,12 @@ def test_registration_reaches_no_laboratory_launcher_or_plotting():
 
 def test_registration_reads_families_of_priors_only_when_a_pipeline_asks():
     assert not [module for module in closure()[0] if "priors.families." in module]
+
+
+def test_registration_reaches_few_statements():
+    trees = [parsed(file_of(module)) for module in closure()[0]]
+    count = sum(isinstance(node, ast.stmt) for tree in trees for node in ast.walk(tree))
+    assert count <= MOST_STATEMENTS
 
 
 def test_the_registered_names_stay():

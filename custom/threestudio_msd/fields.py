@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass
 from functools import cache
@@ -48,6 +49,7 @@ class Range:
     most: float | None = None
     below: float | None = None
     infinite: bool = False
+    strict: bool = False
 
     WORDS: ClassVar = {"least": "of at least", "above": "above", "most": "of at most", "below": "below"}
 
@@ -74,9 +76,8 @@ def number(default: Any = MISSING, *, infinite: bool = False, **bounds: Any) -> 
     return dataclasses.field(default=default, metadata={"range": Range(infinite=infinite, **bounds)})
 
 
-def pair(default: Any = MISSING, *, infinite: bool = False, **bounds: Any) -> Any:
-    """A field that holds two numbers, the first at most the second."""
-    return number(default, infinite=infinite, **bounds)
+pair = number
+"""A field that holds two ascending numbers; equal ones too, unless `strict=True`."""
 
 
 def scheduled(default: Any = MISSING, **bounds: Any) -> Any:
@@ -259,7 +260,8 @@ def _is_tuple(value: Any, count: int, bounds: Range) -> bool:
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__") or len(value) != count:
         return False
     numbers = all(_is_number(number, float) and number in bounds for number in value)
-    return numbers and (count != 2 or value[0] <= value[1])
+    allowed = operator.lt if bounds.strict else operator.le
+    return numbers and (count != 2 or allowed(value[0], value[1]))
 
 
 KINDS: dict[Any, Kind] = {

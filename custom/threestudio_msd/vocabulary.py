@@ -40,9 +40,10 @@ def faults(text: str, vocabulary: Vocabulary) -> list[str]:
                 f"names {len(found)} {kind}s ({', '.join(found)}) where the world has one at a time"
             )
         elif not found:
-            words = re.findall(r"[a-z]+", text.lower())
             near = [
-                m for w in words for m in difflib.get_close_matches(w, vocabulary[kind], n=1, cutoff=0.75)
+                match
+                for word in re.findall(r"[a-z]+", text.lower())
+                for match in difflib.get_close_matches(word, vocabulary[kind], n=1, cutoff=0.75)
             ]
             reasons.append(
                 f"names no {kind} of the world" + (f" (did you mean {near[0]!r}?)" if near else "")

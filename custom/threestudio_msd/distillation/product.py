@@ -41,18 +41,6 @@ def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma
     return centre + (z - centre) * expand((sigma_next**2 - sigma**2), z).div(2 * lam**2).exp()
 
 
-def require_length(interval: tuple[float, float]) -> None:
-    """Check that an interval of noise levels is more than a point, so that a kernel can
-    act in it.
-
-    Raises:
-        FieldError: The interval is empty or a single point.
-    """
-    low, high = interval
-    if not low < high:
-        raise FieldError(f"kernel_interval: expected two ascending numbers, got {[low, high]}")
-
-
 def require_acting(sampler: Any, schedule: Schedule) -> None:
     """Check that a sampler's kernel acts at some noise level of a model; else the
     bandwidth has no effect.
@@ -91,15 +79,11 @@ class Split(Checked):
     steps: int = number(16, least=1, most=MOST_STEPS)
     solver: str = choice("ddim", SOLVERS)
     centre: str = choice("render", ("render", "inversion"))
-    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
+    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True, strict=True)
     inversion_steps: int = number(10, least=1, most=MOST_STEPS)
     inversion_limit: float | None = number(1.0, above=0)
     sigma_max: float | None = number(None, least=1e-3, most=1e4)
     rho: float = number(7.0, least=0.1, most=100)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         levels = self.levels(prior.schedule)
@@ -235,12 +219,8 @@ class ExactScore(Checked):
 
     steps: int = number(16, least=1, most=MOST_STEPS)
     solver: str = choice("dpmpp-2m", SOLVERS)
-    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True)
+    kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True, strict=True)
     rho: float = number(1.0, least=0.1, most=100)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require_length(self.kernel_interval)
 
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         lam = on_device(lam, y.device)

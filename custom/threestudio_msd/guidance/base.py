@@ -118,23 +118,21 @@ class LatentGuidance(HostCalls):
 
     def configure(self) -> None:
         """Load the pretrained model; threestudio's constructor calls this."""
-        cfg = self.cfg
-        threestudio.info(f"Loading {cfg.pretrained_model_name_or_path} ...")
+        threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
         try:
             with named("system.guidance.pretrained_model_name_or_path"):
                 self.model = load_model(
-                    cfg.pretrained_model_name_or_path,
-                    cfg.revision,
-                    cfg.dtype,
+                    self.cfg.pretrained_model_name_or_path,
+                    self.cfg.revision,
+                    self.cfg.dtype,
                     self.device,
-                    cfg.tiny_vae_name_or_path,
-                    cfg.model_options,
+                    self.cfg.tiny_vae_name_or_path,
+                    self.cfg.model_options,
                 )
         except FieldError as error:
             raise FieldError(f"system.guidance.{error}") from error
-        memory.apply(self.model, [name for name in memory.OPTIONS if getattr(cfg, name)])
-        self.epoch, self.step = 0, 0
-        self.nfe = 0.0
+        memory.apply(self.model, [name for name in memory.OPTIONS if getattr(self.cfg, name)])
+        self.epoch, self.step, self.nfe = 0, 0, 0.0
         self.counts_from: int | None = None
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
@@ -185,7 +183,8 @@ class LatentGuidance(HostCalls):
             prior = self.prior(view)
             estimate = self.estimate(latents.detach(), prior, view)
         gradient = self.clipped(estimate.gradient)
-        self.require_finite(latents=latents, gradient=gradient)
+        found = {"latents": latents, "gradient": gradient}
+        require_all_finite({f"{name} at step {self.step}": x for name, x in found.items()}, NAN_HINT)
         y = self.images(rgb) if in_images else latents
         target = self.target_images(estimate.target, view) if in_images else latents.detach() - gradient
         losses = {f"loss_{self.name}": half_square(y, target), **self.further_losses(latents.detach(), view)}
@@ -292,10 +291,6 @@ class LatentGuidance(HostCalls):
             return gradient
         most = self.now(self.cfg.grad_clip)
         return gradient.clamp(-most, most)
-
-    def require_finite(self, **tensors: Tensor) -> None:
-        """Stop at NaN or Inf, naming tensor and step."""
-        require_all_finite({f"{name} at step {self.step}": x for name, x in tensors.items()}, NAN_HINT)
 
     def further_losses(self, latents: Batch, view: View) -> dict[str, Tensor]:
         """Compute the losses of the method's own networks, `loss_NAME` each; none by

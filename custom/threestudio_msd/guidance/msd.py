@@ -90,18 +90,17 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     def configure(self) -> None:
         super().configure()
-        cfg = self.cfg
-        self.estimator = build_estimator(cfg.sampler, cfg.bandwidth, cfg.draws_per_estimate)
+        self.estimator = build_estimator(self.cfg.sampler, self.cfg.bandwidth, self.cfg.draws_per_estimate)
         try:
             require_acting(self.estimator.sampler, self.model.denoiser.schedule)
         except FieldError as error:
             raise FieldError(f"system.guidance.sampler.{error}") from error
-        if cfg.stop_threshold > 0 and falls_until_the_end(cfg.bandwidth):
+        if self.cfg.stop_threshold > 0 and falls_until_the_end(self.cfg.bandwidth):
             threestudio.warn(
                 f"system.guidance.stop_threshold ends nothing with a bandwidth of type "
-                f"{cfg.bandwidth['type']}, which is at its end when the run is"
+                f"{self.cfg.bandwidth['type']}, which is at its end when the run is"
             )
-        self.targets = TargetCache(cfg.refresh_every, cfg.stop_threshold)
+        self.targets = TargetCache(self.cfg.refresh_every, self.cfg.stop_threshold)
         self.converged_at: int | None = None
         self.warned = False
 

@@ -5,7 +5,6 @@ however many it has.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import threestudio
@@ -24,10 +23,6 @@ class PipelinePromptProcessor(PromptProcessor):
 
     The encoders are loaded at the start and freed; there is no cache.
     """
-
-    @dataclass
-    class Config(PromptProcessor.Config):
-        """No settings of its own."""
 
     cfg: Any
 

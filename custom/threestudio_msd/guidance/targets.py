@@ -60,13 +60,12 @@ class TargetCache:
         """List the rows of a batch that need an estimate: in the final fit, only those
         without a target.
         """
-
-        def needs(entry: CachedTarget | None) -> bool:
-            if entry is None:
-                return True
-            return entry.age >= self.refresh_every and not entry.converged and not final_fit
-
-        return [row for row, key in enumerate(keys) if needs(self.entries.get(key))]
+        fresh = {
+            key
+            for key, entry in self.entries.items()
+            if entry.converged or final_fit or entry.age < self.refresh_every
+        }
+        return [row for row, key in enumerate(keys) if key not in fresh]
 
     def state(self, keys: Sequence[int], initial: State) -> State:
         """Gather the estimator's state of a batch, row by row; `initial` serves new

@@ -67,8 +67,7 @@ class View:
         """The angles and distances by name, in the order of threestudio's prompt
         processors.
         """
-        names = ("elevation", "azimuth", "camera_distances")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ("elevation", "azimuth", "camera_distances")}
 
     def rows(self, rows: list[int]) -> View:
         """Select some rows."""
