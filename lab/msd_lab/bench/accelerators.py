@@ -1,4 +1,6 @@
-"""The configs on a GPU: memory, steps a second, share of the GPU's peak; the table of docs/gpu.md."""
+"""The configs on a GPU: memory, steps a second, share of the GPU's peak; the table of
+docs/gpu.md.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,8 @@ LAYERS = {
 }
 # Which text encoder of a pipeline is a T5, whose setting is `num_layers`
 T5 = {"flux": "text_encoder_2", "if": "text_encoder"}
-# FLOP a second in half precision, dense, as the maker states them, by a part of the GPU's name
+# FLOP a second in half precision, dense, as the maker states them, by a part of the
+# GPU's name
 PEAKS: Mapping[str, float] = {
     "H200": 989e12,
     "H100 PCIe": 756e12,
@@ -83,7 +86,9 @@ def stand_in(config: str, folder: Path) -> Path:
 
 
 def row(name: str, config: DictConfig, steps: int, peak: float | None) -> tuple[str, ...]:
-    """Measure a config's line of the table; one that does not fit has its error in place of figures."""
+    """Measure a config's line of the table; one that does not fit has its error in
+    place of figures.
+    """
     try:
         costs = measure_steps(config, steps)
     except (RuntimeError, ImportError, UserError) as error:  # out of memory, or a package is missing

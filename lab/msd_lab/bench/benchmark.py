@@ -1,4 +1,6 @@
-"""Alternatives timed in turn, and those that the project's shortcuts replace, on the embedded prior."""
+"""Alternatives timed in turn, and those that the project's shortcuts replace, on the
+embedded prior.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,9 @@ HASH_GRID = {
 
 
 def clock() -> float:
-    """Seconds of work: the wall's of a GPU that has finished, on a CPU those of this process alone."""
+    """Seconds of work: the wall's of a GPU that has finished, on a CPU those of this
+    process alone.
+    """
     if torch.cuda.is_available():
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -59,11 +63,12 @@ def seconds(work: Work) -> float:
 
 
 def timed(plain: Work, fast: Work, rounds: int) -> Record:
-    """Time two alternatives in turn, so that a busy machine slows them alike, after a round that warms up.
+    """Time two alternatives in turn, so that a busy machine slows them alike, after a
+    round that warms up.
 
     Returns:
-        `plain_ms` and `fast_ms`, medians; `ratio`, the median over rounds of plain / fast, and its quartiles
-        `low` and `high`.
+        `plain_ms` and `fast_ms`, medians; `ratio`, the median over rounds of plain /
+        fast, and its quartiles `low` and `high`.
     """
     times = [(seconds(plain), seconds(fast)) for _ in range(rounds + 1)][1:]
     ratios = [a / b for a, b in times]

@@ -153,7 +153,9 @@ def measure(args: argparse.Namespace) -> int:
 
 
 def use_stand_ins() -> None:
-    """Install the stand-ins for threestudio's CUDA packages, where a folder of them is named."""
+    """Install the stand-ins for threestudio's CUDA packages, where a folder of them is
+    named.
+    """
     shim, root = os.environ.get("THREESTUDIO_SHIM"), os.environ.get("THREESTUDIO_ROOT")
     if shim and root:
         sys.path[:0] = [shim, root]

@@ -1,4 +1,6 @@
-"""What a guidance call costs beside the network calls that it makes, and beside threestudio's own modules."""
+"""What a guidance call costs beside the network calls that it makes, and beside
+threestudio's own modules.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ Call = tuple[nn.Module, tuple[Any, ...], dict[str, Any], bool]
 
 
 def overheads(rounds: int, batches: Sequence[int]) -> Iterator[Record]:
-    """Time guidance calls of every method and batch beside their bare calls of network and autoencoder."""
+    """Time guidance calls of every method and batch beside their bare calls of network
+    and autoencoder.
+    """
     for name, settings in METHODS.items():
         guidance = threestudio.find(name)({"pretrained_model_name_or_path": asset(TINY_PRIOR), **settings})
         for batch in batches:
@@ -58,13 +62,17 @@ def inputs(guidance: Any, batch: int) -> dict[str, Any]:
 
 
 def parts_of(model: Any) -> list[nn.Module]:
-    """The network, and those parts of the autoencoder whose calls make up encoding and decoding."""
+    """The network, and those parts of the autoencoder whose calls make up encoding and
+    decoding.
+    """
     parts = (getattr(vae_of(model), name, None) for name in CODEC)
     return [model.backbone, *(part for part in parts if part is not None)]
 
 
 def recorded(work: Work, modules: Sequence[nn.Module]) -> list[Call]:
-    """Record the calls of modules that some work makes, their inputs cut off from what computed them."""
+    """Record the calls of modules that some work makes, their inputs cut off from what
+    computed them.
+    """
     calls: list[Call] = []
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -89,8 +97,9 @@ def replay(calls: Sequence[Call]) -> None:
 def beside_threestudio(rounds: int) -> Iterator[Record]:
     """Time our SDS and SDI beside the host's own, on one pipeline and the same latents.
 
-    The pipeline is of Stable Diffusion's architecture, narrow, with latents of 64 x 64, at which
-    threestudio's modules always work. The portable host has no modules to compare with: nothing is yielded.
+    The pipeline is of Stable Diffusion's architecture, narrow, with latents of 64 x 64,
+    at which threestudio's modules always work. The portable host has no modules to
+    compare with: nothing is yielded.
     """
     if not all(theirs in threestudio.__modules__ for theirs, *_ in PEERS.values()):
         print("beside threestudio: left out, THREESTUDIO_ROOT names no checkout")
@@ -102,7 +111,9 @@ def beside_threestudio(rounds: int) -> Iterator[Record]:
 
 
 def beside_peer(method: str, model: dict[str, str], rounds: int) -> Record:
-    """Time threestudio's module and ours; `per_call` is our time a network call, in theirs."""
+    """Time threestudio's module and ours; `per_call` is our time a network call, in
+    theirs.
+    """
     theirs, ours, settings, batch = PEERS[method]
     peer = threestudio.find(theirs)({**model, "half_precision_weights": False, **settings})
     own = threestudio.find(ours)({**model, **METHODS[ours]})
@@ -119,7 +130,9 @@ def beside_peer(method: str, model: dict[str, str], rounds: int) -> Record:
 
 
 def peer_call(method: str, peer: Any, given: dict[str, Any]) -> Work:
-    """A call of threestudio's module on latents; of its SDI, which takes none, of the gradient alone."""
+    """A call of threestudio's module on latents; of its SDI, which takes none, of the
+    gradient alone.
+    """
     if method != "SDI":
         return partial(peer, **given)
     latents = given["rgb"].permute(0, 3, 1, 2)

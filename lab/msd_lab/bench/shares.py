@@ -1,4 +1,6 @@
-"""The parts of an optimiser step, in FLOP and seconds: rendering, encoder, network, decoder, backward."""
+"""The parts of an optimiser step, in FLOP and seconds: rendering, encoder, network,
+decoder, backward.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +56,16 @@ class Shares:
         return self.render + self.render_backward + self.encode + self.encode_backward + 2 * self.network
 
     def msd_step(self, refresh: int, decoded: bool, calls: int = 8) -> float:
-        """The cost of an MSD step under guidance, averaged over `refresh` steps that fit one x'."""
+        """The cost of an MSD step under guidance, averaged over `refresh` steps that
+        fit one x'.
+        """
         own = self.render + self.render_backward + self.encode + 2 * calls * self.network / refresh
         return own + (self.decode / refresh if decoded else self.encode_backward)
 
     def steps(self) -> dict[str, float]:
-        """The costs of an SDS step and of MSD steps, their loss in latents or against a decoded target."""
+        """The costs of an SDS step and of MSD steps, their loss in latents or against a
+        decoded target.
+        """
         return {"sds": self.sds_step()} | {
             f"msd, refresh_every {refresh}, {space}": self.msd_step(refresh, space == "image")
             for refresh in (1, 4, 8)
@@ -68,7 +74,9 @@ class Shares:
 
     @property
     def decoding_pays_from(self) -> int:
-        """The least `refresh_every` from which on a decoded target costs less than the encoder's gradient."""
+        """The least `refresh_every` from which on a decoded target costs less than the
+        encoder's gradient.
+        """
         return math.floor(self.decode / self.encode_backward) + 1
 
 
@@ -137,7 +145,9 @@ def all_shares(rounds: int) -> Iterator[Record]:
 
 
 def shares_on_meta(like: str) -> Record:
-    """Count the TFLOP of a published model's parts: nothing is computed, and no weights are needed."""
+    """Count the TFLOP of a published model's parts: nothing is computed, and no weights
+    are needed.
+    """
     model = model_on_meta(like)
     return record(like, model, shares_of(model, EMBEDDINGS[like], flop, "meta"), 1e12)
 

@@ -33,7 +33,8 @@ class StepCosts:
     Attributes:
         seconds: See `clock`.
         flop: Floating point operations.
-        bytes: Most memory in use, weights included; of a GPU its allocator's, of a CPU the tensors'.
+        bytes: Most memory in use, weights included; of a GPU its allocator's, of a CPU
+            the tensors'.
         weights: Bytes of these that are parameters.
     """
 
@@ -44,10 +45,12 @@ class StepCosts:
 
 
 def measure_steps(config: DictConfig, steps: int) -> StepCosts:
-    """Train for three windows of so many steps: one warms up, one is timed, one is counted.
+    """Train for three windows of so many steps: one warms up, one is timed, one is
+    counted.
 
     Args:
-        config: An experiment's configuration, resolved; its `refresh_every` should divide the steps.
+        config: An experiment's configuration, resolved; its `refresh_every` should
+            divide the steps.
         steps: Of a window.
     """
     windows, on_gpu = Windows(steps), torch.cuda.is_available()
@@ -75,7 +78,9 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
 
 
 def scaling(steps: int, particles: Sequence[int], cameras: Sequence[int]) -> Iterator[Record]:
-    """Measure a step of the tiny configs against the number of particles in 2D and of cameras in 3D."""
+    """Measure a step of the tiny configs against the number of particles in 2D and of
+    cameras in 3D.
+    """
     once = ["system.progress_every=1000"]
     for name, key, values, extra in (
         ("msd-tiny", "data.n_particles", particles, once),
@@ -91,7 +96,9 @@ def scaling(steps: int, particles: Sequence[int], cameras: Sequence[int]) -> Ite
 
 
 def parameter_bytes(system: Any) -> int:
-    """Count the bytes of a system's parameters, and of the pretrained model's inside its guidance."""
+    """Count the bytes of a system's parameters, and of the pretrained model's inside
+    its guidance.
+    """
     model = getattr(system.guidance, "model", None)
     modules = [system, getattr(model, "backbone", None), vae_of(model)]
     sizes = {id(p): p.nbytes for module in modules if module is not None for p in module.parameters()}

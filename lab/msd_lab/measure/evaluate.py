@@ -25,7 +25,8 @@ from .metrics import (
 
 NEAREST = 3
 
-# Feature extractors by name. The first gives all figures and the curves; others' figures end in `@NAME`
+# Feature extractors by name. The first gives all figures and the curves; others'
+# figures end in `@NAME`
 Extractors = Mapping[str, Features]
 
 
@@ -34,10 +35,12 @@ class ImageSet:
     """Images with what they stand for and what extractors see in them.
 
     Attributes:
-        records: What each image stands for; only the seed, prompt and particle matter here.
+        records: What each image stands for; only the seed, prompt and particle matter
+            here.
         images: `[N, H, W, 3]` in [0, 1].
         features: `[N, D]` by extractor.
-        alignment: How well each shows its prompt: by extractor, `[N]` by name of figure.
+        alignment: How well each shows its prompt: by extractor, `[N]` by name of
+            figure.
     """
 
     records: Sequence[ImageRecord]
@@ -82,13 +85,14 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> Figures:
 
     Args:
         images: What is judged.
-        references: By name, what it is compared with; each gives `frechet_`, `kernel_`, `precision_` and
-            `recall_NAME`. They are NaN where there are too few images: fewer than two, or than five for
-            precision and recall.
+        references: By name, what it is compared with; each gives `frechet_`, `kernel_`,
+            `precision_` and `recall_NAME`. They are NaN where there are too few images:
+            fewer than two, or than five for precision and recall.
 
     Returns:
-        By name; also `saturation`, `contrast`, `sharpness`, `diversity` (of a prompt's particles, in
-        features), and the alignment's figures. Those of further extractors end in `@NAME`.
+        By name; also `saturation`, `contrast`, `sharpness`, `diversity` (of a prompt's
+        particles, in features), and the alignment's figures. Those of further
+        extractors end in `@NAME`.
     """
     by_seed = [_figures_of_one(images.of_seed(seed), references) for seed in images.seeds]
     return {name: Spread(tuple(found[name] for found in by_seed)) for name in by_seed[0]}

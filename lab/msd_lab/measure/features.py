@@ -1,7 +1,8 @@
-"""Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: judges, probe, Inception, CLIP.
+"""Feature extractors: images `[N, H, W, 3]` in [0, 1] to `[N, D]`. Siblings: judges,
+probe, Inception, CLIP.
 
-The judges ship with the package and work offline. Inception and CLIP take their weights from the hub or a
-local path.
+The judges ship with the package and work offline. Inception and CLIP take their weights
+from the hub or a local path.
 """
 
 from __future__ import annotations
@@ -43,7 +44,8 @@ class Features:
         raise NotImplementedError
 
     def alignment(self, images: Tensor, prompts: Sequence[str]) -> dict[str, np.ndarray]:
-        """How well each image shows its prompt, by name of figure, `[N]` each; empty where it cannot tell.
+        """How well each image shows its prompt, by name of figure, `[N]` each; empty
+        where it cannot tell.
 
         Raises:
             UserError: It cannot read a prompt.
@@ -56,7 +58,9 @@ class Features:
 
 @contextmanager
 def loading(name: str, advice: str = "") -> Iterator[None]:
-    """Turn what missing or damaged weights raise into a `UserError` that names the extractor."""
+    """Turn what missing or damaged weights raise into a `UserError` that names the
+    extractor.
+    """
     try:
         yield
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
@@ -64,7 +68,8 @@ def loading(name: str, advice: str = "") -> Iterator[None]:
 
 
 class WorldFeatures(Features):
-    """Features of a model that names the tiny world's objects and colours; a subclass has `_predict`.
+    """Features of a model that names the tiny world's objects and colours; a subclass
+    has `_predict`.
 
     Attributes:
         name: As `--features` names it.
@@ -95,11 +100,13 @@ class WorldFeatures(Features):
 
 
 class JudgeFeatures(WorldFeatures):
-    """The tiny world's judge: its penultimate layer, and whether it reads object and colour as asked.
+    """The tiny world's judge: its penultimate layer, and whether it reads object and
+    colour as asked.
 
     Args:
         weights: Folder of a judge; the one of this name that ships by default.
-        name: `judge`, or `second-judge`, trained apart so that no figure hangs on one's blind spots.
+        name: `judge`, or `second-judge`, trained apart so that no figure hangs on one's
+            blind spots.
 
     Raises:
         UserError: There is no judge.
@@ -120,7 +127,8 @@ class JudgeFeatures(WorldFeatures):
 
 
 class ProbeFeatures(WorldFeatures):
-    """A linear probe on ImageNet features, which knows no "nothing"; see `tinyworld.probe`.
+    """A linear probe on ImageNet features, which knows no "nothing"; see
+    `tinyworld.probe`.
 
     Args:
         weights: File of a probe; the one that ships by default.
@@ -145,7 +153,8 @@ class ProbeFeatures(WorldFeatures):
 
 
 class CLIPFeatures(Features):
-    """CLIP's image embedding, of unit length, and 100 times its cosine to the prompt's (CLIP-SIM, Table 4).
+    """CLIP's image embedding, of unit length, and 100 times its cosine to the prompt's
+    (CLIP-SIM, Table 4).
 
     Prompts are cut where they are too long.
 
@@ -188,15 +197,19 @@ class CLIPFeatures(Features):
 
 
 def _pooled(output: object) -> Tensor:
-    """The embedding, which transformers returns bare or, since version 5, as `pooler_output`."""
+    """The embedding, which transformers returns bare or, since version 5, as
+    `pooler_output`.
+    """
     return output if isinstance(output, Tensor) else output.pooler_output
 
 
 class InceptionFeatures(Features):
-    """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by torch-fidelity.
+    """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by
+    torch-fidelity.
 
     Args:
-        weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights; downloaded by default.
+        weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights;
+            downloaded by default.
 
     Raises:
         UserError: torch-fidelity is missing or the weights cannot be had.
@@ -213,7 +226,8 @@ class InceptionFeatures(Features):
             ) from error
         local = "name a local copy of pt_inception-2015-12-05-6726825d.pth: --features inception=PATH"
         with loading("inception", f" (the weights cannot be loaded; {local})"):
-            # torch-fidelity would run code that a file of weights may hold: this refuses such a file first
+            # torch-fidelity would run code that a file of weights may hold: this
+            # refuses such a file first
             if weights is None:
                 url = fidelity.URL_INCEPTION_V3
                 torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)

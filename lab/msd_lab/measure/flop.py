@@ -20,6 +20,8 @@ ON_CPU = {  # which torch counts on CUDA alone; arguments after the shapes do no
 
 @contextmanager
 def counting() -> Iterator[FlopCounterMode]:
-    """Count this thread's floating point operations: `get_total_flops()` of what is yielded tells them."""
+    """Count this thread's floating point operations: `get_total_flops()` of what is
+    yielded tells them.
+    """
     with FlopCounterMode(display=False, custom_mapping=ON_CPU) as counter:
         yield counter

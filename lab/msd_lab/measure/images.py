@@ -1,4 +1,6 @@
-"""Images read back from disk, each with its prompt, seed and particle: of runs, samples, loose pictures."""
+"""Images read back from disk, each with its prompt, seed and particle: of runs,
+samples, loose pictures.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ class ImageRecord:
 
 @contextmanager
 def blamed(path: Path, fault: str = "cannot be read") -> Iterator[None]:
-    """Turn whatever a damaged file makes its reader raise into a `UserError` that names the file."""
+    """Turn whatever a damaged file makes its reader raise into a `UserError` that names
+    the file.
+    """
     try:
         yield
     except Exception as error:
@@ -50,7 +54,8 @@ class Snapshot:
 
     Attributes:
         step: Optimiser steps done.
-        nfe: Network function evaluations spent on one particle by then, every guidance branch counted.
+        nfe: Network function evaluations spent on one particle by then, every guidance
+            branch counted.
         path: The picture that shows them all.
         particles: How many there are.
         height: Rows of pixels of each.
@@ -109,7 +114,8 @@ class Run:
     def saved(self, kind: str) -> dict[int, Path]:
         """The folders `save/itN-KIND` by step N, in order.
 
-        Where an earlier, longer run has left its results in the same folder too, those of the later run.
+        Where an earlier, longer run has left its results in the same folder too, those
+        of the later run.
         """
         names = (re.fullmatch(r"it(\d+)-.*", path.name) for path in self.folder.glob(f"save/it*-{kind}"))
         steps = sorted(int(name[1]) for name in names if name)
@@ -135,13 +141,16 @@ class Run:
             entries = [(int(e["step"]), e["bandwidth"]) for e in json.loads(listed.read_text("utf-8"))]
         shown = []
         for step, bandwidth in entries:
-            # a picture is taken before its step's update: the network calls up to the step before made it
+            # a picture is taken before its step's update: the network calls up to the
+            # step before made it
             nfe = max((value for at, value in spent.items() if at < step), default=0.0)
             shown.append(Snapshot(step, nfe, listed.with_name(f"{step}.png"), particles, height, bandwidth))
         return shown
 
     def nfe_by_step(self) -> dict[int, float]:
-        """Network function evaluations spent on one particle, by step; empty where none is logged."""
+        """Network function evaluations spent on one particle, by step; empty where none
+        is logged.
+        """
         logs = self.folder.glob("csv_logs/version_*/metrics.csv")
         spent: dict[int, float] = {}
         for log in sorted(logs, key=lambda path: int(path.parent.name.rpartition("_")[2])):
@@ -177,7 +186,9 @@ class Run:
 
 
 def read_runs(folder: Path) -> list[Run]:
-    """All finished runs in a folder, at any depth, by path; of a run's own subfolder, that run."""
+    """All finished runs in a folder, at any depth, by path; of a run's own subfolder,
+    that run.
+    """
     configs = [path for path in sorted(folder.glob("**/configs/parsed.yaml")) if not _is_copy(path)]
     configs = configs or [parent / "configs/parsed.yaml" for parent in [*folder.resolve().parents][:2]]
     runs = (Run(config.parent.parent) for config in configs if config.is_file())
@@ -185,20 +196,24 @@ def read_runs(folder: Path) -> list[Run]:
 
 
 def _is_copy(path: Path) -> bool:
-    """Whether a file lies in a run's code snapshot, where older versions kept copies of other runs."""
+    """Whether a file lies in a run's code snapshot, where older versions kept copies of
+    other runs.
+    """
     return any(above.name == "code" and (above.parent / "configs").is_dir() for above in path.parents)
 
 
 def read_records(folder: Path, prompt: str | None = None) -> list[ImageRecord]:
-    """The images in a folder: samples that `write_samples` left there, results of runs, or loose pictures.
+    """The images in a folder: samples that `write_samples` left there, results of runs,
+    or loose pictures.
 
     Args:
         folder: Where they lie, at any depth; or one picture.
-        prompt: Replaces the prompts that runs and samples were made for; loose pictures need it.
+        prompt: Replaces the prompts that runs and samples were made for; loose pictures
+            need it.
 
     Raises:
-        UserError: There are none, a list of samples is garbled, or a run is text-to-3D, whose pictures show
-            more than colours.
+        UserError: There are none, a list of samples is garbled, or a run is text-to-3D,
+            whose pictures show more than colours.
     """
     if not folder.exists():
         raise UserError(f"{folder}: no such file or folder")
@@ -279,7 +294,8 @@ def eight_bits(images: Tensor) -> np.ndarray:
 
 
 def write_samples(folder: Path, prompt: str, seed: int, images: Tensor) -> list[ImageRecord]:
-    """Write images `[P, H, W, 3]` in [0, 1] of one prompt and seed, and add them to the folder's list.
+    """Write images `[P, H, W, 3]` in [0, 1] of one prompt and seed, and add them to the
+    folder's list.
 
     The list is replaced whole, after the images are there.
     """

@@ -1,4 +1,6 @@
-"""Pictures of coloured meshes on the CPU, to hold an exported mesh beside the field that it was made from."""
+"""Pictures of coloured meshes on the CPU, to hold an exported mesh beside the field
+that it was made from.
+"""
 
 from __future__ import annotations
 
@@ -23,11 +25,12 @@ SEED = 0
 
 
 def load_mesh(path: Path) -> trimesh.Trimesh:
-    """Load one mesh with its texture, or the colours of its vertices or material, from GLB, OBJ or PLY.
+    """Load one mesh with its texture, or the colours of its vertices or material, from
+    GLB, OBJ or PLY.
 
     Raises:
-        UserError: The file, or one that it names, cannot be read; it has no surface; or some of its parts
-            have a texture and others do not.
+        UserError: The file, or one that it names, cannot be read; it has no surface; or
+            some of its parts have a texture and others do not.
     """
     if path.suffix == ".obj":
         require_materials(path)
@@ -45,7 +48,8 @@ def load_mesh(path: Path) -> trimesh.Trimesh:
 
 
 def bake_colours(part: trimesh.Trimesh) -> bool:
-    """Give a mesh without a texture the colours of its vertices times its material's; whether it has one.
+    """Give a mesh without a texture the colours of its vertices times its material's;
+    whether it has one.
 
     Raises:
         ValueError: It has both a texture and colours, which trimesh loses.
@@ -74,7 +78,8 @@ def factor_of(mesh: trimesh.Trimesh) -> np.ndarray:
 
 
 def require_materials(path: Path) -> None:
-    """Check that the materials and pictures that an OBJ names are there: trimesh would draw it grey.
+    """Check that the materials and pictures that an OBJ names are there: trimesh would
+    draw it grey.
 
     Raises:
         UserError: One is missing.
@@ -87,9 +92,11 @@ def require_materials(path: Path) -> None:
 
 
 def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:
-    """Draw points evenly on a mesh: the points and its colours there in [0, 1], two `[count, 3]`.
+    """Draw points evenly on a mesh: the points and its colours there in [0, 1], two
+    `[count, 3]`.
 
-    Colours are as they are stored: a texture times its material's factor, or those of vertices.
+    Colours are as they are stored: a texture times its material's factor, or those of
+    vertices.
     """
     points, face = trimesh.sample.sample_surface(mesh, count, seed=SEED)
     weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)[..., None]
@@ -112,7 +119,9 @@ def texture_of(mesh: trimesh.Trimesh) -> Tensor | None:
 
 
 def looked_up(texture: Tensor, uv: np.ndarray) -> Tensor:
-    """A texture's colours at `[N, 2]`, from the lower left, between its pixels' middles, `[N, 3]`."""
+    """A texture's colours at `[N, 2]`, from the lower left, between its pixels'
+    middles, `[N, 3]`.
+    """
     where = torch.from_numpy(uv).float() * torch.tensor([2.0, -2.0]) + torch.tensor([-1.0, 1.0])
     image = texture.permute(2, 0, 1)[None]
     found = F.grid_sample(image, where[None, None], padding_mode="border", align_corners=False)

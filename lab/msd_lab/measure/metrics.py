@@ -14,10 +14,11 @@ from torch import Tensor
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al. 2017).
+    """Fréchet distance between Gaussians fitted to two sets of features (Heusel et al.
+    2017).
 
-    ||mu_a - mu_b||^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It falls with the size of a set, so compare equal
-    sizes only.
+    ||mu_a - mu_b||^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)). It falls with the size of a
+    set, so compare equal sizes only.
 
     Args:
         a: Features, `[N, D]`, N >= 2.
@@ -30,7 +31,8 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     covariances = [
         np.atleast_2d(np.cov(x, rowvar=False)) for x in (a.astype(np.float64), b.astype(np.float64))
     ]
-    # the trace of the root of a product is the sum of the roots of its eigenvalues, which are real and >= 0
+    # the trace of the root of a product is the sum of the roots of its eigenvalues,
+    # which are real and >= 0
     # but for rounding
     roots = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(min=0)).sum()
     shift = np.square(a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)).sum()
@@ -38,9 +40,11 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Kernel distance (KID, Binkowski et al. 2018): unbiased squared MMD with the kernel (x . y / D + 1)^3.
+    """Kernel distance (KID, Binkowski et al. 2018): unbiased squared MMD with the
+    kernel (x . y / D + 1)^3.
 
-    Unlike the Fréchet distance it does not depend on the sizes of the sets on average; it can be negative.
+    Unlike the Fréchet distance it does not depend on the sizes of the sets on average;
+    it can be negative.
 
     Raises:
         ValueError: If a set is too small or the dimensions differ.
@@ -58,7 +62,8 @@ def kernel_distance(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[float, float]:
-    """Improved precision and recall (Kynkäänniemi et al. 2019), by `prdc`, the sample itself not counted.
+    """Improved precision and recall (Kynkäänniemi et al. 2019), by `prdc`, the sample
+    itself not counted.
 
     Raises:
         ValueError: If a set has no k + 1 other samples or the dimensions differ.
@@ -72,7 +77,8 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
 
 
 def diversity(features: np.ndarray, groups: Sequence[Hashable]) -> float:
-    """Mean Euclidean distance between features of one group (the particles of one run), averaged over groups.
+    """Mean Euclidean distance between features of one group (the particles of one run),
+    averaged over groups.
 
     Args:
         features: `[N, D]`.
@@ -109,7 +115,9 @@ def contrast(images: Tensor) -> Tensor:
 
 
 def sharpness(images: Tensor) -> Tensor:
-    """Variance of the Laplacian of each image's luma: `[N, H, W, 3]` in [0, 1] to `[N]`."""
+    """Variance of the Laplacian of each image's luma: `[N, H, W, 3]` in [0, 1] to
+    `[N]`.
+    """
     kernel = images.new_tensor([[0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
     return F.conv2d(luma(images)[:, None], kernel).flatten(1).var(1)
 

@@ -1,4 +1,6 @@
-"""Reference images: guided samples of a config's prior, and true renders of the tiny world."""
+"""Reference images: guided samples of a config's prior, and true renders of the tiny
+world.
+"""
 
 from __future__ import annotations
 
@@ -57,17 +59,20 @@ class Sampling:
 def sample_prompts(
     config: DictConfig, prompts: Sequence[str], seeds: Iterable[int], settings: Sampling, out: Path
 ) -> list[ImageRecord]:
-    """Sample images of all prompts from the prior that a config's guidance loads; those there are kept.
+    """Sample images of all prompts from the prior that a config's guidance loads; those
+    there are kept.
 
     Args:
         config: An experiment's configuration, resolved.
         prompts: Prompts.
         seeds: Seeds.
-        settings: How to sample; other settings than those of the images in `out` replace them.
+        settings: How to sample; other settings than those of the images in `out`
+            replace them.
         out: Folder of the samples.
 
     Raises:
-        UserError: The config's guidance is not one of this package, or the folder holds something else.
+        UserError: The config's guidance is not one of this package, or the folder holds
+            something else.
     """
     system, seeds = config.system, list(seeds)
     _forget_others(out, {**asdict(settings), "model": str(system.guidance.pretrained_model_name_or_path)})
@@ -103,7 +108,8 @@ def _sample(system: DictConfig, missing: Sequence[Pair], settings: Sampling, out
 def render_prompts(
     prompts: Sequence[str], seeds: Iterable[int], particles: int, out: Path
 ) -> list[ImageRecord]:
-    """Render the tiny world's truth of all prompts, from random cameras; what is already there is kept.
+    """Render the tiny world's truth of all prompts, from random cameras; what is
+    already there is kept.
 
     Raises:
         ValueError: A prompt is not of the tiny world.

@@ -1,4 +1,6 @@
-"""Quality of a 3D scene as numbers: against the tiny world's truth, by its judge, and in itself."""
+"""Quality of a 3D scene as numbers: against the tiny world's truth, by its judge, and
+in itself.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ FAR_OFF = 45.0  # degrees by which a reading of the azimuth is wrong
 
 @dataclass(frozen=True)
 class Views:
-    """A scene seen by n cameras: colours `[n, H, W, 3]`, opacity and depth along the rays `[n, H, W]`."""
+    """A scene seen by n cameras: colours `[n, H, W, 3]`, opacity and depth along the
+    rays `[n, H, W]`.
+    """
 
     colour: Tensor
     opacity: Tensor
@@ -54,8 +58,8 @@ class Scene(Protocol):
 def scene_figures(scene: Scene, prompt: str, judges: Sequence[Judge]) -> dict[str, float]:
     """All figures of a scene, by name.
 
-    Those of the scene in itself always; those against truth and by the judges where the prompt is of the tiny
-    world. The second judge's end in `_second`.
+    Those of the scene in itself always; those against truth and by the judges where the
+    prompt is of the tiny world. The second judge's end in `_second`.
     """
     cameras, background = evaluation_cameras(), torch.full((3,), GREY)
     views = scene.views(cameras, SIZE, background)
@@ -79,7 +83,8 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
     """Silhouette and colour against the true object, turned to where it fits best.
 
     Returns:
-        `iou` of the silhouettes, `l1` of the colours, `yaw_error`: by how many degrees it is turned.
+        `iou` of the silhouettes, `l1` of the colours, `yaw_error`: by how many degrees
+        it is turned.
     """
     size, few = views.colour.shape[1], slice(None, None, 5)  # small and few are enough to find the turn
     small = F.avg_pool2d(views.colour[few].permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
@@ -107,9 +112,9 @@ def judged(caption: Caption, cameras: Cameras, views: Views, judge: Judge) -> di
     """What the judge sees in the views.
 
     Returns:
-        `object`, `colour`, `both`: parts of the views in which it reads the prompt's; `frechet`: the Fréchet
-        distance of its features to those of true renders by the same cameras; `azimuth`: see
-        `azimuth_consistency`.
+        `object`, `colour`, `both`: parts of the views in which it reads the prompt's;
+        `frechet`: the Fréchet distance of its features to those of true renders by the
+        same cameras; `azimuth`: see `azimuth_consistency`.
     """
     right = judge.classify(views.colour).right([caption] * len(views.colour))
     truth = render(caption.object, caption.colour, cameras, LIGHT_SEED, RESOLUTION)
@@ -122,10 +127,11 @@ def judged(caption: Caption, cameras: Cameras, views: Views, judge: Judge) -> di
 
 @torch.no_grad()
 def azimuth_consistency(judge: Judge, cameras: Cameras, colours: Tensor) -> float:
-    """Part of the views whose azimuth the judge reads within `FAR_OFF`, at the turn at which most are.
+    """Part of the views whose azimuth the judge reads within `FAR_OFF`, at the turn at
+    which most are.
 
-    A scene with two faces looks like a front from behind as well: whatever the turn, one of them is read
-    wrongly. This is the Janus problem as a number.
+    A scene with two faces looks like a front from behind as well: whatever the turn,
+    one of them is read wrongly. This is the Janus problem as a number.
     """
     read = judge.camera(colours)[0]
 
@@ -136,11 +142,12 @@ def azimuth_consistency(judge: Judge, cameras: Cameras, colours: Tensor) -> floa
 
 
 def depth_agreement(cameras: Cameras, views: Views, tolerance: float = 0.05) -> float:
-    """Part of the surface points of each view that the next camera does not look through.
+    """Part of the surface points of each view that the next camera does not look
+    through.
 
-    Every opaque pixel's point is projected into the next camera's picture. Where that sees the background or
-    something that lies further away than the point by more than the tolerance (world units), both cannot be
-    right; NaN if nothing is opaque.
+    Every opaque pixel's point is projected into the next camera's picture. Where that
+    sees the background or something that lies further away than the point by more than
+    the tolerance (world units), both cannot be right; NaN if nothing is opaque.
     """
     n, size = views.depth.shape[:2]
     directions = cameras.rays(size)
@@ -151,14 +158,17 @@ def depth_agreement(cameras: Cameras, views: Views, tolerance: float = 0.05) -> 
     pixel = (plane * size).long().clamp(0, size - 1)
     index = pixel[..., 1] * size + pixel[..., 0]
     seen = torch.where(views.silhouette, views.depth, torch.inf)
-    # the furthest of the neighbourhood's nearest: an edge that falls beside its pixel is no contradiction
+    # the furthest of the neighbourhood's nearest: an edge that falls beside its pixel
+    # is no contradiction
     near = -F.max_pool2d(-seen[other][:, None], 3, stride=1, padding=1)[:, 0].flatten(1)
     fine = near.gather(1, index) <= distance + tolerance
     return float(fine[views.silhouette.flatten(1)].float().mean())
 
 
 def floaters(density: Tensor) -> float:
-    """Part of the dense space `[n, n, n]` outside its largest connected part; NaN where nothing is dense."""
+    """Part of the dense space `[n, n, n]` outside its largest connected part; NaN where
+    nothing is dense.
+    """
     labels, count = ndimage.label((density > DENSE).numpy())
     if count == 0:
         return float("nan")

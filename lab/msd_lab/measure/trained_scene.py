@@ -1,4 +1,6 @@
-"""A finished text-to-3D run, loaded to be looked at: what is measured and drawn of a scene."""
+"""A finished text-to-3D run, loaded to be looked at: what is measured and drawn of a
+scene.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,8 @@ class TrainedScene:
 
     Attributes:
         folder: The run's.
-        system: threestudio's system, whose geometry, material, background and renderer are loaded.
+        system: threestudio's system, whose geometry, material, background and renderer
+            are loaded.
         step: Optimiser steps done.
     """
 
@@ -106,7 +109,8 @@ class TrainedScene:
 
 
 def exported_mesh(folder: Path, step: int) -> Path | None:
-    """The mesh that a run exported at a step, the last one written; None where it exported none at all.
+    """The mesh that a run exported at a step, the last one written; None where it
+    exported none at all.
 
     Raises:
         UserError: It exported meshes at other steps only: they are not of this scene.
@@ -122,18 +126,21 @@ def exported_mesh(folder: Path, step: int) -> Path | None:
 
 
 def run_figures(folder: Path, features: Mapping[str, Features] | None = None) -> dict[str, float]:
-    """All figures of a run's scene, see `scene_figures`, and of its mesh, where one was exported.
+    """All figures of a run's scene, see `scene_figures`, and of its mesh, where one was
+    exported.
 
     Args:
         folder: The run's.
-        features: Models that say how well pictures show the prompt, for a prompt without a truth; by name.
+        features: Models that say how well pictures show the prompt, for a prompt
+            without a truth; by name.
 
     Returns:
-        By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the field.
+        By name; `mesh_psnr`, in dB, is how well pictures of the mesh match those of the
+        field.
 
     Raises:
-        UserError: The folder holds no finished run, its meshes are of other steps, or a model is to score a
-            mesh that is not there.
+        UserError: The folder holds no finished run, its meshes are of other steps, or a
+            model is to score a mesh that is not there.
     """
     scene = TrainedScene.load(folder)
     path = exported_mesh(folder, scene.step)

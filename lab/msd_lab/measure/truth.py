@@ -1,4 +1,6 @@
-"""`msd-truth-guidance`: true pictures in place of a prior, the upper bound of distilling one."""
+"""`msd-truth-guidance`: true pictures in place of a prior, the upper bound of
+distilling one.
+"""
 
 from __future__ import annotations
 
@@ -20,9 +22,11 @@ from .views import true_views
 
 @threestudio.register("msd-truth-guidance")
 class TruthGuidance(BaseObject):
-    """Fits renders to what the prompt's object looks like from their cameras; no network is evaluated.
+    """Fits renders to what the prompt's object looks like from their cameras; no
+    network is evaluated.
 
-    The same scene, cameras and steps with this in a prior's place say how much a scene of that kind can hold.
+    The same scene, cameras and steps with this in a prior's place say how much a scene
+    of that kind can hold.
     """
 
     @dataclass

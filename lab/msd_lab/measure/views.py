@@ -1,4 +1,6 @@
-"""Where a scene is looked at from when it is measured: always the same cameras, for it and for the truth."""
+"""Where a scene is looked at from when it is measured: always the same cameras, for it
+and for the truth.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ NEARLY_VERTICAL = 0.99  # cosine from which on y is up, where z cannot be
 def evaluation_cameras(count: int = COUNT) -> Cameras:
     """The cameras of every 3D figure, drawn as the tiny world draws them.
 
-    Other cameras alone cost 35 to 74 of Fréchet distance, which is why they never change.
+    Other cameras alone cost 35 to 74 of Fréchet distance, which is why they never
+    change.
     """
     return sample_cameras(count, torch.Generator().manual_seed(SEED))
 
@@ -48,7 +51,8 @@ def project(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:
         points: `[N, 3]`, or `[n, N, 3]` for points of each camera's own.
 
     Returns:
-        (x, y) in [0, 1] from the top left, `[n, N, 2]`, and the distances along the viewing axes, `[n, N]`.
+        (x, y) in [0, 1] from the top left, `[n, N, 2]`, and the distances along the
+        viewing axes, `[n, N]`.
     """
     local = (points - cameras.position[:, None]) @ axes(cameras).mT
     depth = local[..., 2]
@@ -58,10 +62,12 @@ def project(cameras: Cameras, points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def true_views(caption: Caption, cameras: Cameras, size: int = SIZE) -> tuple[Tensor, Tensor]:
-    """What the tiny world's object looks like, lit from above each camera on a grey background.
+    """What the tiny world's object looks like, lit from above each camera on a grey
+    background.
 
     Returns:
-        Colours `[n, size, size, 3]` in [0, 1], and which pixels it covers, `[n, size, size]`.
+        Colours `[n, size, size, 3]` in [0, 1], and which pixels it covers, `[n, size,
+        size]`.
     """
     n = len(cameras)
     geometry = trace(caption.object, cameras, size * SUPERSAMPLING)
