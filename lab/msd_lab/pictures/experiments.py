@@ -89,20 +89,20 @@ def draws_of(sampler: ProductSampler, lam: float, y: Tensor, denoiser: PictureDe
     """Hold a sampler's draws around y against the exact product density.
 
     Returns:
-        `error`: of the mean, relative to the mean shift; `noise`: what `DRAWS` independent draws leave of
-        it; `pictures`: how many different ones are drawn; `total variation` between the share of draws at a
+        `error` of the mean, relative to the root mean square distance of exact draws from y; `noise`: what
+        `DRAWS` independent exact draws leave of it; `pictures`: how many different ones are drawn; `total variation` between the share of draws at a
         picture and its exact probability; `spread` of the draws over that of the density.
     """
     noise = SharedNoise(seed_from("pictures", seed))
     x = sampler(y.expand(DRAWS, *SHAPE), torch.tensor(lam), PlainPrior(denoiser, SCHEDULE), noise).x
     probability, mean = denoiser.weights(y, lam)[0], denoiser(y, lam)
-    shift = (mean - y).norm()
     variance = probability @ (denoiser.pictures - mean).flatten(1).square().sum(1)
+    radius = ((mean - y).square().sum() + variance).sqrt()
     _, places = denoiser.nearest(x)
     share = torch.bincount(places, minlength=len(probability)) / DRAWS
     return {
-        "error": float((x.mean(0) - mean).norm() / shift),
-        "noise": float((variance / DRAWS).sqrt() / shift),
+        "error": float((x.mean(0) - mean).norm() / radius),
+        "noise": float((variance / DRAWS).sqrt() / radius),
         "pictures": float((share > 0).sum()),
         "total variation": float((share - probability).abs().sum() / 2),
         "spread": float((x.var(0).sum() / variance).sqrt()),
