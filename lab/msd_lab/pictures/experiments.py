@@ -90,8 +90,9 @@ def draws_of(sampler: ProductSampler, lam: float, y: Tensor, denoiser: PictureDe
 
     Returns:
         `error` of the mean, relative to the root mean square distance of exact draws from y; `noise`: what
-        `DRAWS` independent exact draws leave of it; `pictures`: how many different ones are drawn; `total variation` between the share of draws at a
-        picture and its exact probability; `spread` of the draws over that of the density.
+        `DRAWS` independent exact draws leave of it; `pictures`: how many different ones are drawn;
+        `total variation` between the share of draws at a picture and its exact probability; `spread` of the
+        draws over that of the density.
     """
     noise = SharedNoise(seed_from("pictures", seed))
     x = sampler(y.expand(DRAWS, *SHAPE), torch.tensor(lam), PlainPrior(denoiser, SCHEDULE), noise).x
