@@ -17,6 +17,7 @@ from yaml import MarkedYAMLError, YAMLError
 from launcher.checks.optimizer import drop_foreign_arguments
 from launcher.checks.rules import joined, require_mapping, type_hints
 from launcher.folder import folder_name, in_one_folder, in_own_folder
+from launcher.prompts import from_library
 
 KEY = re.compile(r"[A-Za-z_][\w-]*(\.[\w-]+)*")
 MALFORMED = (
@@ -32,6 +33,7 @@ MALFORMED = (
 ROOT = Path(__file__).resolve().parent.parent
 MOVED = {"configs/truth-nerf-tiny.yaml": "lab/msd_lab/configs/truth-nerf-tiny.yaml"}
 """Bundled configs that lie elsewhere now."""
+PROMPTS = "system.prompt_processor"
 BLOCKS = ("data", "system", "trainer", "checkpoint")
 DERIVED = {
     "n_gpus": "the GPUs there are, see --gpu",
@@ -89,6 +91,7 @@ def _plain(path: str, pairs: list[tuple[str, str]], derived: dict[str, Any]) -> 
     for block in BLOCKS:
         require_mapping(block, written.get(block, {}))
     _check_texts(cfg, written)
+    cfg = _with_library_prompt(cfg)
     try:
         open_keys = sorted(OmegaConf.missing_keys(cfg))
         if open_keys:
@@ -102,6 +105,15 @@ def _plain(path: str, pairs: list[tuple[str, str]], derived: dict[str, Any]) -> 
     if "system.optimizer.name" in dict(pairs):
         _adapt_optimizer(plain)
     return {**plain, "tag": folder_name(plain.get("tag") or "")}
+
+
+def _with_library_prompt(cfg: DictConfig) -> DictConfig:
+    """Replaces `lib:a_b_c` by the prompt that it stands for, so that all that shows the prompt shows that."""
+    block = OmegaConf.select(cfg, PROMPTS, throw_on_resolution_failure=False)
+    prompt = OmegaConf.select(block, "prompt") if isinstance(block, DictConfig) else None
+    if not isinstance(prompt, str) or not prompt.startswith("lib:"):
+        return cfg
+    return _merged(cfg, f"{PROMPTS}.prompt", escaped(from_library(prompt)))
 
 
 def _check_referred(trainer: dict[str, Any]) -> None:

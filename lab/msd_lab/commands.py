@@ -24,7 +24,11 @@ NUMBER, FRACTION = {"type": int}, {"type": float}
 SHARED: Options = {
     "config": {"required": True, "help": "the experiment's YAML file"},
     "configs": {"nargs": "+", "required": True, "metavar": "CONFIG"},
-    "prompts": {"nargs": "+", "required": True, "help": "prompts, or .txt files with one a line"},
+    "prompts": {
+        "nargs": "+",
+        "required": True,
+        "help": "prompts, or lists of them: .txt with one a line, .json, .jsonl",
+    },
     "seeds": {**NUMBER, "default": 3, "help": "number of seeds, counted from the first"},
     "first-seed": {**NUMBER, "default": 0},
     "particles": {**NUMBER, "default": 4, "help": "images a run"},
@@ -179,7 +183,7 @@ COMMANDS: Mapping[str, Command] = {
             prompts={
                 "nargs": "+",
                 "default": [str(ROOT / "custom/threestudio_msd/assets/prompts.txt")],
-                "help": "prompts, or .txt files with one a line",
+                "help": "prompts, or lists of them: .txt with one a line, .json, .jsonl",
             },
             seeds={"default": 1},
             budget={"nargs": 1, "default": ["steps=400"]},

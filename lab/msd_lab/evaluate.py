@@ -14,6 +14,8 @@ from typing import Any
 from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
 
+from launcher.prompts import from_library
+
 from .compare.results import to_json
 from .measure.evaluate import described, figures, image_set
 from .measure.features import read_features
@@ -36,8 +38,9 @@ def images(args: argparse.Namespace) -> dict[str, Any]:
     """
     if args.prompt is not None and not args.prompt.strip():
         raise UserError("--prompt: expected what the images should show, got nothing")
+    prompt = args.prompt and from_library(args.prompt, "--prompt")
     extractors = read_features(args.features)
-    records = [record for folder in args.dir for record in read_records(folder, args.prompt)]
+    records = [record for folder in args.dir for record in read_records(folder, prompt)]
     measured = image_set(records, extractors)
     references = {"reference": image_set(read_records(args.reference), extractors)} if args.reference else {}
     about, found = described(measured, references, extractors), figures(measured, references)

@@ -304,3 +304,7 @@ def test_the_prompt_library(model, tmp_path):
     assert processor(model, prompt="lib:red_car").prompt == "a red car"
     with pytest.raises(ConfigError, match="2 prompts"):
         processor(model, prompt="lib:car")
+    for text in ("", "[]", "3", "{}", '{"dreamfusion": [3]}'):
+        (tmp_path / "load/prompt_library.json").write_text(text)
+        with pytest.raises(ConfigError, match="does not hold"):
+            processor(model, prompt="lib:car")

@@ -1,10 +1,13 @@
 """Prompts from a command line."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from threestudio_msd.errors import UserError, first_line
+from threestudio_msd.errors import UserError
+
+from launcher.prompts import LISTS, from_library, prompts_of
 
 OVERRIDE = re.compile(
     r"(\w+(\.\w+)+|name|description|tag|seed|use_timestamp|timestamp|exp_root_dir|resume|"
@@ -17,31 +20,27 @@ def read_prompts(words: Sequence[str], option: str = "--prompts") -> list[str]:
     """Prompts from a command line.
 
     Args:
-        words: Each is a file with one prompt a line (`#` starts a comment), or a prompt itself.
+        words: Each is a list of prompts (see `launcher.prompts.prompts_of`), `lib:a_b_c` of the
+            prompt library, or a prompt itself.
         option: The option that they were given to.
 
     Raises:
-        UserError: There is no prompt, a word that ends in `.txt` is no file of text, or a prompt comes twice.
+        UserError: There is no prompt, a word names no list of prompts, or a prompt comes twice.
     """
     prompts: list[str] = []
     for word in words:
-        prompts += _lines(Path(word), option) if word.endswith(".txt") else [word]
+        if word.endswith(LISTS):
+            prompts += prompts_of(Path(word), option)
+        elif len(Path(word).suffix) > 1 and os.path.isfile(word):
+            raise UserError(f"{option}: {word}: expected a list of prompts, {', '.join(LISTS)}")
+        else:
+            prompts.append(from_library(word, option))
     if not prompts or not all(prompt.strip() for prompt in prompts):
         raise UserError(f"{option}: none given, or an empty one")
     twice = sorted({prompt for prompt in prompts if prompts.count(prompt) > 1})
     if twice:
         raise UserError(f"{option}: given twice: {', '.join(twice)}")
     return prompts
-
-
-def _lines(path: Path, option: str) -> list[str]:
-    if not path.is_file():
-        raise UserError(f"{option}: no such file: {path}")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()  # some editors begin a file with a mark
-    except ValueError as error:
-        raise UserError(f"{option}: {path} is no text in UTF-8: {first_line(error)}") from error
-    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
 def split_overrides(words: Sequence[str]) -> tuple[list[str], list[str]]:

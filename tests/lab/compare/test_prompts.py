@@ -33,3 +33,14 @@ def test_a_file_in_another_encoding_is_named(tmp_path):
     file.write_bytes("ein schöner Becher".encode("latin-1"))
     with pytest.raises(UserError, match=r"list\.txt is no text in UTF-8"):
         read_prompts([str(file)])
+
+
+def test_lists_and_the_library_are_read_as_prompts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "load").mkdir()
+    (tmp_path / "load/prompt_library.json").write_text('{"dreamfusion": ["a red mug", "a blue mug"]}')
+    (tmp_path / "list.json").write_text('[{"prompt": "a green car", "image": "1.png"}]')
+    assert read_prompts(["list.json", "lib:red_mug", "a cat."]) == ["a green car", "a red mug", "a cat."]
+    (tmp_path / "list.csv").write_text("prompt\na dog\n")
+    with pytest.raises(UserError, match=r"list\.csv: expected a list of prompts, \.txt, \.json, \.jsonl"):
+        read_prompts(["list.csv"])

@@ -240,16 +240,22 @@ class PromptProcessor(BaseObject):
         `lib:a_b_c`.
 
         Raises:
-            ConfigError: There is no library, or not exactly one prompt in it fits.
+            ConfigError: There is no library, it has another form, or not exactly one of
+                its prompts fits.
         """
         if not prompt.startswith("lib:"):
             return prompt
         if not os.path.exists(PROMPT_LIBRARY):
             raise ConfigError(f"prompt '{prompt}': there is no prompt library at {PROMPT_LIBRARY}")
-        with open(PROMPT_LIBRARY, encoding="utf-8") as file:
-            library = json.load(file)["dreamfusion"]
         keywords = prompt.removeprefix("lib:").lower().split("_")
-        found = [entry for entry in library if all(keyword in entry.lower() for keyword in keywords)]
+        try:
+            with open(PROMPT_LIBRARY, encoding="utf-8") as file:
+                library = json.load(file)["dreamfusion"]
+            found = [entry for entry in library if all(keyword in entry.lower() for keyword in keywords)]
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            raise ConfigError(
+                f"prompt '{prompt}': {PROMPT_LIBRARY} does not hold {{\"dreamfusion\": [PROMPT, ...]}}"
+            ) from error
         if len(found) != 1:
             raise ConfigError(
                 f"prompt '{prompt}': {len(found)} prompts of the library have these keywords, not 1"
