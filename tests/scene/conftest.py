@@ -46,6 +46,6 @@ def trainer(random_pipeline: Path, folder: Path) -> Callable[..., Path]:
         )
         arguments = ["--config", str(CONFIGS / config), "--train", *SMALL, *own, *overrides]
         assert launch.main(arguments) == status
-        return Path(folder, "outputs", config.removesuffix(".yaml"), tag)
+        return Path(folder, "outputs", Path(config).stem, tag)
 
     return run
