@@ -6,8 +6,20 @@ from __future__ import annotations
 
 import pytest
 import torch
-from mixtures import exact_prior, triangle
-from threestudio_msd.distillation import CSD, ISM, MSD, SDI, SDS, VSD, Posterior, SampleNoise, Split
+from mixtures import Mixture, exact_prior, triangle
+from threestudio_msd.distillation import (
+    CSD,
+    ISM,
+    MSD,
+    SDI,
+    SDS,
+    VSD,
+    ExactScore,
+    Posterior,
+    SampleNoise,
+    Split,
+    Tweedie,
+)
 
 Y = torch.tensor([[0.2, 0.1], [0.5, 0.5], [-0.3, -0.2], [0.9, 0.1]])
 ESTIMATORS = [
@@ -53,3 +65,21 @@ def test_a_sample_does_not_depend_on_its_batch(estimator):
     whole = estimator(Y, prior, SampleNoise([5, 6, 7, 8]), 0.5).gradient
     part = estimator(Y[1:2], prior, SampleNoise([6]), 0.5).gradient
     assert torch.allclose(whole[1:2], part, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "estimator", [*ESTIMATORS, MSD(Split(4, centre="inversion")), MSD(ExactScore(4)), MSD(Tweedie())]
+)
+def test_renders_and_networks_that_need_gradients_keep_no_graph(estimator):
+    trained = Mixture(triangle().means.requires_grad_(), 0.3)
+    y, prior = Y.clone().requires_grad_(), exact_prior(trained)
+    with torch.autograd.graph.saved_tensors_hooks(pytest.fail, lambda packed: packed):
+        estimate = estimator(y, prior, SampleNoise(range(4)), 0.5)
+    assert torch.equal(estimate.gradient, estimator(Y, prior, SampleNoise(range(4)), 0.5).gradient)
+    assert torch.is_grad_enabled() and not estimate.target.requires_grad
+
+
+@pytest.mark.parametrize("sampler", [Split(4), Posterior(4), ExactScore(4), Tweedie()])
+def test_draws_keep_no_graph(sampler):
+    drawn = sampler(Y.clone().requires_grad_(), 0.5, exact_prior(triangle()), SampleNoise(range(4)))
+    assert not drawn.x.requires_grad

@@ -53,7 +53,7 @@ def invert(
     any size, which the following steps carry upward: this is how inversion diverges.
     The noise estimate is a conditional mean of N(0, I) noise, E[n | z], so by Jensen's
     inequality its root mean square is at most 1 on average; `limit` rescales every
-    sample's estimate to at most that.
+    sample's estimate to at most that. As with `sample`, the result is differentiable.
 
     Args:
         y: Images or latents at `level`, `[B, ...]`.

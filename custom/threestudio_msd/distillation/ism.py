@@ -41,6 +41,7 @@ class ISM(Checked, Estimator):
     interval: float = number(0.05, above=0, most=1)
     inversion_interval: float = number(0.2, above=0, most=1)
 
+    @torch.no_grad()
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:

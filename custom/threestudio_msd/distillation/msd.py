@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import torch
+
 from ..fields import Checked, number
 from ..papers import THAMIZHARASAN
 from .bandwidth import Linear
@@ -37,6 +39,7 @@ class MSD(Checked, Estimator):
     def init(self, y: Batch) -> State:
         return self.bandwidth.init(y)
 
+    @torch.no_grad()
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:

@@ -85,6 +85,7 @@ class Split(Checked):
     sigma_max: float | None = number(None, least=1e-3, most=1e4)
     rho: float = number(7.0, least=0.1, most=100)
 
+    @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         levels = self.levels(prior.schedule)
         low, high = self.kernel_interval
@@ -140,6 +141,7 @@ class Posterior(Checked):
     inversion_limit: float | None = number(1.0, above=0)
     rho: float = number(3.0, least=0.1, most=100)
 
+    @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         lam = on_device(lam, y.device)
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)
@@ -222,6 +224,7 @@ class ExactScore(Checked):
     kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True, strict=True)
     rho: float = number(1.0, least=0.1, most=100)
 
+    @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         lam = on_device(lam, y.device)
         denoiser = ProductDenoiser(prior.denoiser, y, lam, self.kernel_interval)
@@ -251,6 +254,7 @@ class Tweedie:
     formula.
     """
 
+    @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
         return Product(prior.denoiser(y, on_device(lam, y.device)), 1)
 

@@ -139,7 +139,8 @@ class Estimator(Protocol):
     estimators without memory.
 
     State goes in and comes out (`Estimate.state`); an estimator itself is a frozen
-    dataclass of its settings.
+    dataclass of its settings. It estimates without gradients (`torch.no_grad`): y and
+    the networks may require them, and no graph is kept.
 
     Attributes:
         paper: The paper to cite.
@@ -175,7 +176,7 @@ class Product(NamedTuple):
 @runtime_checkable
 class ProductSampler(Protocol):
     """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a
-    Gaussian kernel (Eq. 8).
+    Gaussian kernel (Eq. 8); without gradients, as an `Estimator`.
     """
 
     def __call__(self, y: Batch, lam: Level, prior: Prior, noise: Noise) -> Product:

@@ -43,6 +43,7 @@ class SDI(Checked, Estimator):
     offset: float = number(0.0, least=0, below=1)
     inversion_scale: float | None = number(None)
 
+    @torch.no_grad()
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:

@@ -112,6 +112,9 @@ def sample(denoiser: Denoiser, z: Batch, sigmas: Tensor, solver: str = "ddim") -
     """Integrate the ODE along a grid: unconstrained sampling, the reference
     distribution.
 
+    The result is differentiable: without `torch.no_grad` the graph of every evaluation
+    is kept, if z or the network requires gradients.
+
     Args:
         denoiser: The prior.
         z: State at `sigmas[0]`, `[B, ...]`; noise of that standard deviation to sample

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import torch
+
 from ..fields import Checked
 from .noise import uniform_sigma
 from .protocols import Batch, Estimate, Estimator, Level, Noise, Prior, State
@@ -32,6 +34,7 @@ class TimedEstimator(Checked, Estimator):
         """
         raise NotImplementedError
 
+    @torch.no_grad()
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:
