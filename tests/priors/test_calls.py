@@ -1,20 +1,11 @@
-"""What families share: networks' calls, noise levels, pooled embeddings."""
+"""What families share: networks' calls, noise levels."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 from threestudio_msd.priors import PriorError
-from threestudio_msd.priors.calls import flow_schedule, vp_denoiser, with_pooled, without_pooled
-
-
-def test_a_pooled_embedding_travels_as_a_further_token():
-    tokens, pooled = torch.randn(2, 5, 8), torch.randn(2, 3)
-    joined = with_pooled(tokens, pooled)
-    assert joined.shape == (2, 6, 8)
-    assert joined[:, -1, 3:].abs().sum() == 0
-    found = without_pooled(joined, 3)
-    torch.testing.assert_close(found, (tokens, pooled))
+from threestudio_msd.priors.calls import flow_schedule, vp_denoiser
 
 
 def test_a_schedule_of_zero_terminal_signal_loses_its_infinite_level():

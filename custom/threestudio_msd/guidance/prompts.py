@@ -12,7 +12,7 @@ from threestudio.models.prompt_processors.base import PromptProcessor
 from torch import Tensor
 
 from ..priors import embed_prompts, named
-from ..priors.family import Embeddings
+from ..priors.embeddings import Packed
 from ..priors.folder import check_model
 
 
@@ -35,17 +35,19 @@ class PipelinePromptProcessor(PromptProcessor):
         check_model("system.prompt_processor", model, settings.get("revision"), text=True)
 
     def prepare_text_embeddings(self) -> None:
-        """Embed all prompts."""
-        prompts = [self.prompt, self.negative_prompt, *self.prompts_vd, *self.negative_prompts_vd]
-        distinct = list(dict.fromkeys(prompts))
-        self._embeddings = dict(zip(distinct, self.embed(distinct), strict=True))
+        """Embed all prompts; a text that is both counts as a prompt."""
+        prompts = list(dict.fromkeys([self.prompt, *self.prompts_vd]))
+        negatives = {self.negative_prompt, *self.negative_prompts_vd}.difference(prompts)
+        texts = [*prompts, *sorted(negatives)]
+        self._embeddings = dict(zip(texts, self.embed(prompts, sorted(negatives)), strict=True))
 
     def load_from_cache(self, prompt: str) -> Tensor:
         """Return the embedding of a prompt, `[N, C]`; no file is involved."""
         return self._embeddings[prompt]
 
-    def embed(self, prompts: list[str]) -> Embeddings:
-        """Embeddings of prompts, `[P, N, C]`, in float32."""
+    def embed(self, prompts: list[str], negatives: list[str] | None = None) -> Packed:
+        """Embeddings of prompts, then of negative ones, `[P, N, C]`, in float32."""
         revision = self.cfg.get("revision")  # threestudio's own processors have no such setting
         with named("system.prompt_processor.pretrained_model_name_or_path"):
-            return embed_prompts(prompts, self.cfg.pretrained_model_name_or_path, revision, self.device)
+            model = self.cfg.pretrained_model_name_or_path
+            return embed_prompts(prompts, model, revision, self.device, negatives)

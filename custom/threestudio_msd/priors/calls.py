@@ -1,4 +1,4 @@
-"""Shared by families: calls of diffusers' networks, noise levels, conditions, pooled embeddings."""
+"""Shared by families: calls of diffusers' networks, noise levels, conditions."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..distillation import TableSchedule
 from ..distillation.protocols import Batch
 from .denoisers import Condition, FlowDenoiser, Levels, VPDenoiser
+from .embeddings import Embeddings, Layout
 from .errors import PriorError
-from .family import Embeddings, Parts
+from .family import Parts
 
 Tokens = Float[Tensor, "B T C"]
 Pooled = Float[Tensor, "B W"]
@@ -70,23 +70,12 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
 
 
 def hidden_states(parts: Parts, embeddings: Embeddings) -> Condition:
-    return {"encoder_hidden_states": embeddings}
+    return {"encoder_hidden_states": embeddings.tokens}
 
 
 def hidden_states_and_pooled(parts: Parts, embeddings: Embeddings) -> Condition:
-    tokens, pooled = without_pooled(embeddings, parts.backbone.config.pooled_projection_dim)
-    return {"encoder_hidden_states": tokens, "pooled_projections": pooled}
+    return {"encoder_hidden_states": embeddings.tokens, "pooled_projections": embeddings.extras["pooled"]}
 
 
-def with_pooled(tokens: Tokens, pooled: Pooled) -> Embeddings:
-    """Append the pooled embedding as one more token, padded with zeros.
-
-    So threestudio's views, Perp-Neg and whatever else it does with embeddings apply to it too.
-    """
-    width = tokens.shape[-1] - pooled.shape[-1]
-    return torch.cat([tokens, F.pad(pooled, (0, width))[:, None]], 1).float()
-
-
-def without_pooled(embeddings: Embeddings, width: int) -> tuple[Tokens, Pooled]:
-    """Split what `with_pooled` joined: the tokens, and the pooled embedding of this width."""
-    return embeddings[:, :-1], embeddings[:, -1, :width]
+def pooled_layout(parts: Parts) -> Layout:
+    return Layout(extras={"pooled": (parts.backbone.config.pooled_projection_dim,)})

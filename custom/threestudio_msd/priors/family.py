@@ -13,21 +13,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
 from ..errors import did_you_mean
 from ..fields import FieldError, check_fields
 from .codec import Codec, LatentCodec, TinyLatentCodec
 from .denoisers import Condition, ConditionalDenoiser
+from .embeddings import Embeddings, Layout
 from .errors import PriorError
 from .families import MODULES
 
 TINY_VAE = "AutoencoderTiny"
 """diffusers' class of TAESD and similar distilled autoencoders."""
-
-Embeddings = Float[Tensor, "B N C"]
-"""Embedded prompts as a prompt processor returns them: N vectors a prompt."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +68,9 @@ class Family:
         backbone: Folder and class of the UNet or transformer.
         denoiser: Wraps the backbone as a conditional denoiser that computes in the given precision.
         condition: Turns embeddings into the denoiser's condition.
-        embed: Embeds prompts, in float32, with a pipeline whose other parts are None.
+        embed: Embeds prompts with a pipeline whose other parts are None.
+        embed_negative: The same for negative prompts; None where `embed` serves both.
+        layout: What the embeddings hold beside tokens.
         resolution: Height and width in pixels of the images that the model was made for.
         codec: Between images and what the model denoises.
         vae: Folder of the autoencoder; None in pixel space.
@@ -86,6 +84,8 @@ class Family:
     denoiser: Callable[[Parts, torch.dtype], ConditionalDenoiser]
     condition: Callable[[Parts, Embeddings], Condition]
     embed: Callable[[Any, list[str]], Embeddings]
+    embed_negative: Callable[[Any, list[str]], Embeddings] | None = None
+    layout: Callable[[Parts], Layout] = lambda parts: Layout()
     resolution: Callable[[Parts], int] = backbone_resolution
     codec: Callable[[Parts], Codec] = latent_codec
     vae: str | None = "vae"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -13,8 +12,9 @@ from ..distillation.protocols import Batch
 from ..errors import did_you_mean
 from .codec import Codec, Images
 from .denoisers import Condition, ConditionalDenoiser
+from .embeddings import Embeddings, Packed
 from .errors import PriorError, named
-from .family import TINY_VAE, Embeddings, Family, Parts
+from .family import TINY_VAE, Family, Parts
 from .folder import CONFIG, ModelFolder, load_single, open_model, read_json
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -38,7 +38,7 @@ class PretrainedModel:
     codec: Codec
     backbone: Any
     resolution: int
-    condition: Callable[[Embeddings], Condition]
+    condition: Callable[[Packed], Condition]
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -104,12 +104,17 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
     Raises:
         PriorError: The parts do not fit the family.
     """
+    layout = family.layout(parts)
+
+    def condition(packed: Packed) -> Condition:
+        return family.condition(parts, Embeddings.unpacked(packed, layout))
+
     return PretrainedModel(
         family.denoiser(parts, dtype),
         family.codec(parts),
         parts.backbone,
         family.resolution(parts),
-        partial(family.condition, parts),
+        condition,
     )
 
 
@@ -131,8 +136,12 @@ def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> 
 
 
 def embed_prompts(
-    prompts: list[str], model: str, revision: str | None = None, device: torch.device | str = "cpu"
-) -> Embeddings:
+    prompts: list[str],
+    model: str,
+    revision: str | None = None,
+    device: torch.device | str = "cpu",
+    negatives: list[str] | None = None,
+) -> Packed:
     """Embed prompts with a pipeline's own text encoders, which are loaded and freed.
 
     Args:
@@ -140,13 +149,18 @@ def embed_prompts(
         model: As for `load_model`.
         revision: As for `load_model`.
         device: Where to compute.
+        negatives: Negative prompts, which some families embed otherwise; their rows follow the prompts'.
 
     Returns:
-        `[P, N, C]`, in float32; what `PretrainedModel.condition` takes.
+        Packed, `[P, N, C]`, in float32; what `PretrainedModel.condition` takes.
 
     Raises:
         PriorError: As `load_model`.
     """
     folder = open_model(model, revision, text=True)
+    family, pipeline = folder.family, folder.text_pipeline().to(device)
     with torch.no_grad():
-        return folder.family.embed(folder.text_pipeline().to(device), prompts)
+        blocks = [family.embed(pipeline, prompts)] if prompts else []
+        if negatives:
+            blocks.append((family.embed_negative or family.embed)(pipeline, negatives))
+        return Embeddings.joined(blocks).packed()

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...fields import number
-from ..calls import Pooled, Tokens, flow_schedule, hidden_states_and_pooled, with_pooled
+from ..calls import Pooled, Tokens, flow_schedule, hidden_states_and_pooled, pooled_layout
 from ..denoisers import FlowDenoiser, Levels
-from ..family import FAMILIES, Embeddings, Family, Parts
+from ..embeddings import Embeddings
+from ..family import FAMILIES, Family, Parts
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     """Embed prompts: T5's hidden states and CLIP's pooled embedding."""
     tokens, pooled, _ = pipeline.encode_prompt(prompts, None, device=pipeline.device, num_images_per_prompt=1)
-    return with_pooled(tokens, pooled)
+    return Embeddings(tokens, extras={"pooled": pooled})
 
 
 def resolution(parts: Parts) -> int:
@@ -81,6 +82,7 @@ FAMILIES["FluxPipeline"] = Family(
     denoiser=denoiser,
     condition=hidden_states_and_pooled,
     embed=embed,
+    layout=pooled_layout,
     resolution=resolution,
     half=torch.bfloat16,
     options=Options,

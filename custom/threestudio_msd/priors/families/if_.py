@@ -13,7 +13,8 @@ from ...distillation.protocols import Batch
 from ..calls import call_unet, hidden_states, vp_denoiser
 from ..codec import PixelCodec
 from ..denoisers import Levels, VPDenoiser
-from ..family import FAMILIES, Embeddings, Family, Parts
+from ..embeddings import Embeddings
+from ..family import FAMILIES, Family, Parts
 
 
 def call_mean(network: Callable[..., Tensor], sample: Batch, time: Levels, **condition: Tensor) -> Batch:
@@ -30,7 +31,7 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     tokens, _ = pipeline.encode_prompt(
         prompts, do_classifier_free_guidance=False, num_images_per_prompt=1, device=pipeline.device
     )
-    return tokens.float()
+    return Embeddings(tokens)
 
 
 FAMILIES["IFPipeline"] = Family(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ..calls import hidden_states, unet_denoiser
-from ..family import FAMILIES, Embeddings, Family
+from ..embeddings import Embeddings
+from ..family import FAMILIES, Family
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     tokens, _ = pipeline.encode_prompt(
         prompts, pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )
-    return tokens.float()
+    return Embeddings(tokens)
 
 
 FAMILIES["StableDiffusionPipeline"] = Family(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..calls import hidden_states_and_pooled, transformer_denoiser, with_pooled
-from ..family import FAMILIES, Embeddings, Family
+from ..calls import hidden_states_and_pooled, pooled_layout, transformer_denoiser
+from ..embeddings import Embeddings
+from ..family import FAMILIES, Family
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
@@ -18,7 +19,7 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
         num_images_per_prompt=1,
         do_classifier_free_guidance=False,
     )
-    return with_pooled(tokens, pooled)
+    return Embeddings(tokens, extras={"pooled": pooled})
 
 
 FAMILIES["StableDiffusion3Pipeline"] = Family(
@@ -28,4 +29,5 @@ FAMILIES["StableDiffusion3Pipeline"] = Family(
     denoiser=transformer_denoiser,
     condition=hidden_states_and_pooled,
     embed=embed,
+    layout=pooled_layout,
 )

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..calls import unet_denoiser, with_pooled, without_pooled
+from ..calls import unet_denoiser
 from ..denoisers import Condition
-from ..family import FAMILIES, Embeddings, Family, Parts, backbone_resolution
+from ..embeddings import Embeddings, Layout
+from ..family import FAMILIES, Family, Parts, backbone_resolution
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
     """Condition on hidden states, the pooled embedding, and the sizes of an uncropped training image."""
-    config, size = parts.backbone.config, backbone_resolution(parts)
-    width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
-    tokens, pooled = without_pooled(embeddings, width)
-    sizes = embeddings.new_tensor([size, size, 0, 0, size, size])
+    tokens, size = embeddings.tokens, backbone_resolution(parts)
+    sizes = tokens.new_tensor([size, size, 0, 0, size, size])
     return {
         "encoder_hidden_states": tokens,
-        "text_embeds": pooled,
-        "time_ids": sizes.expand(len(embeddings), 6),
+        "text_embeds": embeddings.extras["pooled"],
+        "time_ids": sizes.expand(len(tokens), 6),
     }
+
+
+def layout(parts: Parts) -> Layout:
+    config = parts.backbone.config
+    width = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
+    return Layout(extras={"pooled": (width,)})
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
@@ -27,10 +32,10 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )
-    embeddings = with_pooled(tokens, pooled)
     if pipeline.config.get("force_zeros_for_empty_prompt"):
-        embeddings[[not prompt for prompt in prompts]] = 0
-    return embeddings
+        empty = [not prompt for prompt in prompts]
+        tokens[empty], pooled[empty] = 0, 0
+    return Embeddings(tokens, extras={"pooled": pooled})
 
 
 FAMILIES["StableDiffusionXLPipeline"] = Family(
@@ -40,4 +45,5 @@ FAMILIES["StableDiffusionXLPipeline"] = Family(
     denoiser=unet_denoiser,
     condition=condition,
     embed=embed,
+    layout=layout,
 )
