@@ -99,7 +99,7 @@ def _plain(path: str, pairs: list[tuple[str, str]], derived: dict[str, Any]) -> 
         plain = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     except MALFORMED as error:
         if not isinstance(error, InterpolationKeyError):  # a value that a resolver cannot compute with
-            _check_referred(written["trainer"])
+            _check_referred(written.get("trainer", {}))
         key = getattr(error, "full_key", None)
         raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
     if "system.optimizer.name" in dict(pairs):

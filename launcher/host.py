@@ -72,20 +72,29 @@ def check_types_of(package: str) -> None:
 def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
     """Import every extension: each folder or .py file of `custom/` whose name does not end in `_disabled`.
 
-    Raises:
-        UserError: One cannot be imported.
+    One that cannot be imported is left out, with a warning that names the cause.
+
+    Returns:
+        The names of those that were imported.
     """
     if not folder.is_dir():
         return []
     sys.path.insert(0, str(folder))
     names = [entry.name.removesuffix(".py") for entry in sorted(folder.iterdir()) if _is_extension(entry)]
-    for name in names:
-        try:
-            extension = importlib.import_module(name)
-            getattr(extension, "register", lambda: None)()  # one that was imported before the host
-        except (ImportError, SyntaxError, ValueError) as error:  # ValueError: a name that is registered twice
-            raise UserError(f"extension {folder.name}/{name} cannot be imported: {error}") from error
-    return names
+    return [name for name in names if _imported(name, folder)]
+
+
+def _imported(name: str, folder: Path) -> bool:
+    try:
+        extension = importlib.import_module(name)
+        getattr(extension, "register", lambda: None)()  # one that was imported before the host
+    except Exception as error:  # an extension may do anything
+        cause = f"{type(error).__name__}: {first_line(error)}"
+        importlib.import_module("threestudio").warn(
+            f"the extension {folder.name}/{name} is left out, as it cannot be imported: {cause}"
+        )
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """Checks of a whole config: keys, type names, values, folder, and agreement between blocks."""
 
 import dataclasses
+import difflib
 import importlib
 import math
 import os
@@ -16,13 +17,13 @@ import torch
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 from threestudio_msd.errors import UserError, did_you_mean, first_line, install
-from threestudio_msd.fields import check_value, listed, scheduled, shown
+from threestudio_msd.fields import check_value, scheduled, shown
 
 from launcher.checks.optimizer import check_optimizer, is_importable
 from launcher.checks.ranges import INFINITE, KINDS, NETWORKS, RANGES
 from launcher.checks.rules import check_names, joined, require_mapping, type_hints
 from launcher.config import as_config, leaves, read_plain, settings_of
-from launcher.host import user_errors
+from launcher.host import ROOT, user_errors
 from launcher.resume import check_resumed, require_trained
 from launcher.saved import named_files, require_file
 
@@ -40,6 +41,10 @@ BASES = {
     "prompt_processor": ("threestudio.models.prompt_processors.base.PromptProcessor",),
 }
 """The base class of a block's type, by the block's name; importing either host imports its own."""
+ELSEWHERE = (
+    ": it belongs to a threestudio or an extension that is not here; name a checkout of threestudio by "
+    f"THREESTUDIO_ROOT, or put the extension into {ROOT / 'custom'}"
+)
 LABORATORY = {"msd-truth-guidance": "msd_lab.measure.truth"}
 """Types that the laboratory registers, which is imported if a config names one."""
 
@@ -241,9 +246,8 @@ def _find(path: str, kind: Any, block: str, threestudio: ModuleType) -> type:
         if part in LABORATORY:
             importlib.import_module(LABORATORY[part])
         if part not in threestudio.__modules__:
-            near = did_you_mean(part, threestudio.__modules__)
-            known = "" if near else f"; registered: {listed(sorted(threestudio.__modules__))}"
-            raise UserError(f"{key}: nothing is registered as '{part}'{near}{known}")
+            advice = did_you_mean(part, _misspelt(part, threestudio.__modules__)) or ELSEWHERE
+            raise UserError(f"{key}: nothing is registered as '{part}'{advice}")
     try:
         cls = threestudio.find(kind)
     except TypeError as error:  # mixins that do not mix
@@ -253,6 +257,20 @@ def _find(path: str, kind: Any, block: str, threestudio: ModuleType) -> type:
     if bases and not issubclass(cls, tuple(bases)):
         raise UserError(f"{key}: '{kind}' is a {cls.__name__}, expected a {paths[0][-1]}")
     return cls
+
+
+def _misspelt(name: str, registered: Iterable[str]) -> list[str]:
+    """Returns the names whose words are those of `name`, each cut off or misspelt at most.
+
+    Names of other extensions mostly share a word or two with ours, and mean something else.
+    """
+    words = {known: known.split("-") for known in registered}
+    own = name.split("-")
+    return [known for known in words if len(words[known]) == len(own) and all(map(_alike, own, words[known]))]
+
+
+def _alike(word: str, known: str) -> bool:
+    return known.startswith(word) or bool(difflib.get_close_matches(word, [known]))
 
 
 def _check_losses_and_loggers(system: dict[str, Any]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-import launch
 from launcher import UserError, host
 
 from .dummy import CONFIG, run
@@ -108,13 +107,28 @@ def test_a_broken_threestudio_is_an_error_and_no_fall_back(repository, tmp_path)
     assert "the package 'no_such_cuda_package' is missing or broken" in second
 
 
-def test_a_broken_extension_is_an_error(tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    ("source", "cause"),
+    [
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("x =", "SyntaxError: invalid syntax (broken.py, line 1)"),
+        ("raise RuntimeError('no GPU\\nat all')", "RuntimeError: no GPU"),
+        ("open('missing.json')", "FileNotFoundError: [Errno 2] No such file or directory: 'missing.json'"),
+        (
+            "import threestudio\n@threestudio.register('random-camera-datamodule')\nclass A: pass",
+            "ValueError: 'random-camera-datamodule' is already registered, by threestudio.data.uncond.",
+        ),
+    ],
+)
+def test_a_broken_extension_costs_a_warning_with_its_cause(source, cause, tmp_path, monkeypatch, caplog):
     custom = tmp_path / "custom"
     custom.mkdir()
-    (custom / "broken.py").write_text("import no_such_package")
+    (custom / "broken.py").write_text(source)
     (custom / "other_disabled.py").write_text("raise RuntimeError")
-    monkeypatch.syspath_prepend(custom)
-    monkeypatch.setattr(launch, "import_extensions", lambda: host.import_extensions(custom))
-    assert run("tag=t") == 2
-    told = "error: extension custom/broken cannot be imported: No module named 'no_such_package'\n"
-    assert capfd.readouterr().err == told
+    (custom / "whole.py").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name in ("broken", "whole"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    assert host.import_extensions(custom) == ["whole"]
+    (told,) = caplog.messages
+    assert told.startswith(f"the extension custom/broken is left out, as it cannot be imported: {cause}")

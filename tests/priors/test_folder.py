@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from threestudio_msd.fields import FieldError
 from threestudio_msd.priors import PriorError, embed_prompts, load_model
-from threestudio_msd.priors.folder import check_model, weight_files
+from threestudio_msd.priors.calls import vp_denoiser
+from threestudio_msd.priors.folder import check_model, open_model, weight_files
 
 UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
 TEXT = "text_encoder/model.safetensors"
@@ -191,6 +192,23 @@ def test_damage_is_found_before_anything_is_loaded(folder, damage, told, monkeyp
     damage(folder)
     with pytest.raises(PriorError, match=told):
         check_model("system.guidance", str(folder))
+
+
+def test_the_levels_are_the_networks_whatever_the_schedulers_class(folder):
+    import diffusers
+
+    config, found = folder / "scheduler/scheduler_config.json", []
+    # zeroes the last signal; replaces it by 2^-24; cannot rescale; has no prediction type
+    for name in ("DDIM", "DDPM", "EulerDiscrete", "UniPCMultistep", "PNDM", "LMSDiscrete", "RePaint"):
+        change(folder / "model_index.json", scheduler=["diffusers", f"{name}Scheduler"])
+        change(config, rescale_betas_zero_snr=True, prediction_type="v_prediction")
+        scheduler = open_model(str(folder)).scheduler()
+        assert isinstance(scheduler, getattr(diffusers, f"{name}Scheduler"))
+        found.append(vp_denoiser(torch.nn.Identity(), scheduler, torch.float32))
+    for denoiser in found:
+        assert denoiser.prediction_type == "v_prediction"
+        assert len(denoiser.schedule) == 999
+        assert torch.equal(denoiser.schedule.log_sigmas, found[0].schedule.log_sigmas)
 
 
 def test_a_folder_has_no_revisions(folder):

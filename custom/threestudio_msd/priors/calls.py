@@ -45,13 +45,14 @@ def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dty
     Raises:
         PriorError: The scheduler is not variance-preserving.
     """
-    abar = getattr(scheduler, "alphas_cumprod", None)
-    if abar is None:
+    betas = getattr(scheduler, "betas", None)
+    if betas is None or not hasattr(scheduler, "alphas_cumprod"):
         raise PriorError(f"scheduler/: a {type(scheduler).__name__} has no noise levels of the DDPM kind")
-    # drops the infinite last level of a scheduler with zero terminal signal
+    # from the betas: some schedulers replace the last level, infinite where the signal ends, by a finite one
+    abar = (1 - betas).cumprod(0)
     schedule = TableSchedule.from_alphas_cumprod(abar[abar > 0])
     try:
-        return VPDenoiser(network, schedule, scheduler.config.prediction_type, dtype)
+        return VPDenoiser(network, schedule, scheduler.config.get("prediction_type", "epsilon"), dtype)
     except ValueError as error:
         raise PriorError(f"scheduler/scheduler_config.json: {error}") from error
 

@@ -102,7 +102,16 @@ class ModelFolder:
             config = read_json(self.path / "scheduler", cls.config_name)
             # not `from_pretrained`, which imports every scheduler that there is, and scipy with them
             known = inspect.signature(cls).parameters.keys() - set(config.get("_use_default_values", ()))
-            return cls(**{name: value for name, value in config.items() if name in known})
+            scheduler = cls(**{name: value for name, value in config.items() if name in known})
+            # what the network was trained on holds, also where the class has no such settings
+            if "prediction_type" in config:
+                scheduler.register_to_config(prediction_type=config["prediction_type"])
+            betas = getattr(scheduler, "betas", None)
+            if config.get("rescale_betas_zero_snr") and betas is not None and betas[-1] < 1:
+                from diffusers.schedulers.scheduling_ddim import rescale_zero_terminal_snr
+
+                scheduler.betas = rescale_zero_terminal_snr(betas)
+            return scheduler
 
     def class_of(self, part: str) -> str:
         """Name the class of a part.

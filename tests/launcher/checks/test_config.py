@@ -33,6 +33,19 @@ def _own_folder(tmp_path, monkeypatch):
             "system.guidance_type=dumy-guidance",
             "system.guidance_type: nothing is registered as 'dumy-guidance'; did you mean 'dummy-guidance'?",
         ),
+        *(
+            (
+                f"{key}={name}",
+                f"{key}: nothing is registered as '{name}': it belongs to a threestudio or an ext",
+            )
+            for key, name in (
+                ("data_type", "single-image-datamodule"),
+                ("data_type", "random-multiview-camera-datamodule"),
+                ("system_type", "mvdream-system"),
+                ("system_type", "gaussian-splatting-system"),
+                ("system.guidance_type", "stable-zero123-guidance"),
+            )
+        ),
         ("system_type=dummy-system:mixin", "system_type: nothing is registered as 'mixin'"),
         (
             "system.optimizer.name=AdmW",
