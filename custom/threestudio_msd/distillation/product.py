@@ -14,7 +14,7 @@ Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -28,6 +28,13 @@ from .tensors import expand, on_device
 
 MOST_STEPS = 10_000
 """Far more than any solver needs."""
+FIRST_LEVEL = 80.0
+"""Where solvers begin unless told otherwise: above, data of a deviation about 1 is
+noise (Karras et al. 2022), while the levels of flows and of models with zero terminal
+SNR go on to thousands, where a solver's steps would do nothing."""
+FORGOTTEN, KEPT = 1e-3, 0.1
+"""A first pull that leaves less of the state leaves draws no noise; one that leaves
+enough."""
 
 
 def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
@@ -59,6 +66,13 @@ def require_acting(sampler: Any, schedule: Schedule) -> None:
         )
 
 
+def first_level(sigma_max: float | None, schedule: Schedule) -> float:
+    """Return the level that a solver begins at: a given one, or the schedule's last up
+    to `FIRST_LEVEL`.
+    """
+    return sigma_max or min(schedule.sigma_max, FIRST_LEVEL)
+
+
 @dataclass(frozen=True)
 class Split(Checked):
     """The paper's product sampler: solver step, then kernel step (Eq. 12, 15).
@@ -72,7 +86,7 @@ class Split(Checked):
             all levels by default.
         inversion_steps: Evaluations spent on inverting y, for the noise-scaled centre.
         inversion_limit: See `invert`; None is plain DDIM inversion.
-        sigma_max: First level; the schedule's own by default.
+        sigma_max: First level; the schedule's last up to `FIRST_LEVEL` by default.
         rho: Spacing of the levels, see `karras_sigmas`.
     """
 
@@ -102,16 +116,35 @@ class Split(Checked):
 
     def levels(self, schedule: Schedule) -> torch.Tensor:
         """Return the solver's descending noise levels, `[steps + 1]`, the last 0."""
-        return karras_sigmas(self.steps, schedule.sigma_min, self._most(schedule), self.rho)
+        return karras_sigmas(self.steps, schedule.sigma_min, first_level(self.sigma_max, schedule), self.rho)
 
-    def _most(self, schedule: Schedule) -> float:
-        return self.sigma_max or schedule.sigma_max
+    def first_pull(self, schedule: Schedule, lam: float) -> float:
+        """Return the state's weight in the first kernel step, in [0, 1]: near 0, the
+        step forgets the draw's noise.
+        """
+        levels, (low, high) = self.levels(schedule), self.kernel_interval
+        acting = (low <= levels[:-1]) & (levels[:-1] <= high)
+        weights = ((levels[1:] ** 2 - levels[:-1] ** 2) / (2 * lam**2)).exp()[acting]
+        return float(weights[0]) if len(weights) else 1.0
+
+    def interval_that_draws(self, schedule: Schedule, lam: float) -> tuple[float, float] | None:
+        """Return the longest `kernel_interval` from the present lower bound on whose
+        first pull keeps a tenth of the state; None if there is none.
+        """
+        low, _ = self.kernel_interval
+        for level in self.levels(schedule)[:-1].tolist():
+            shorter = (low, round(1.05 * level, 2))
+            if level > low and replace(self, kernel_interval=shorter).first_pull(schedule, lam) >= KEPT:
+                return shorter
+        return None
 
     def _centres(self, y: Batch, prior: Prior) -> Inversion | None:
         if self.centre == "render":
             return None
         schedule = prior.schedule
-        levels = ladder(self.inversion_steps, schedule.sigma_min, self._most(schedule), self.rho)
+        levels = ladder(
+            self.inversion_steps, schedule.sigma_min, first_level(self.sigma_max, schedule), self.rho
+        )
         return invert(y, prior.denoiser, on_device(levels, y.device), self.inversion_limit)
 
 
@@ -217,12 +250,14 @@ class ExactScore(Checked):
             all levels by default.
         rho: Spacing of the levels; larger ones crowd steps at low noise and leave too
             little spread.
+        sigma_max: See `Split`.
     """
 
     steps: int = number(16, least=1, most=MOST_STEPS)
     solver: str = choice("dpmpp-2m", SOLVERS)
     kernel_interval: tuple[float, float] = pair((0.0, float("inf")), least=0, infinite=True, strict=True)
     rho: float = number(1.0, least=0.1, most=100)
+    sigma_max: float | None = number(None, least=1e-3, most=1e4)
 
     @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
@@ -245,7 +280,7 @@ class ExactScore(Checked):
         """
         if self.kernel_interval[1] == float("inf"):
             return None
-        return karras_sigmas(self.steps, schedule.sigma_min, schedule.sigma_max, 7.0)
+        return karras_sigmas(self.steps, schedule.sigma_min, first_level(self.sigma_max, schedule), 7.0)
 
 
 @dataclass(frozen=True)

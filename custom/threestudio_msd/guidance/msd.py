@@ -12,8 +12,8 @@ from threestudio.utils.base import BaseObject
 from torch import Tensor
 
 from ..distillation import MSD, SAMPLERS, SCHEDULES, Constant, Estimate, Prior, converged, rms
-from ..distillation.product import require_acting
-from ..distillation.protocols import Batch
+from ..distillation.product import FORGOTTEN, Split, require_acting
+from ..distillation.protocols import Batch, Schedule
 from ..errors import UserError
 from ..fields import FieldError, number
 from ..settings import build_part
@@ -21,6 +21,8 @@ from .base import LatentGuidance
 from .targets import TargetCache
 from .view import Renders, View
 
+SAMPLER = {"type": "exact-score", "steps": 8, "kernel_interval": [0.0, 15.0]}
+"""The default sampler's block."""
 RANDOM_CAMERAS = "random-camera-datamodule"
 """The data module whose cameras never repeat."""
 
@@ -38,8 +40,9 @@ class MSDGuidance(LatentGuidance, BaseObject):
     @dataclass
     class Config(LatentGuidance.Config):
         # product sampler: {type: split | posterior | exact-score | tweedie, ...}, the arguments of a class in
-        # `distillation.product`
-        sampler: dict = field(default_factory=lambda: {"type": "split", "steps": 8})
+        # `distillation.product`; the default's draws keep the product's spread at every bandwidth, see
+        # docs/bandwidth.md
+        sampler: dict = field(default_factory=lambda: dict(SAMPLER))
         # bandwidth lambda in units of latents: {type: constant | linear | cosine | exponential | adaptive,
         # start, end, ...}
         bandwidth: dict = field(default_factory=lambda: {"type": "exponential", "start": 8.0, "end": 1.0})
@@ -95,6 +98,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
             require_acting(self.estimator.sampler, self.model.denoiser.schedule)
         except FieldError as error:
             raise FieldError(f"system.guidance.sampler.{error}") from error
+        warn_if_noise_is_forgotten(self.estimator, self.model.denoiser.schedule)
         if self.cfg.stop_threshold > 0 and falls_until_the_end(self.cfg.bandwidth):
             threestudio.warn(
                 f"system.guidance.stop_threshold ends nothing with a bandwidth of type "
@@ -218,6 +222,21 @@ def falls_until_the_end(bandwidth: Mapping[str, Any]) -> bool:
     adaptive ones.
     """
     return bandwidth["type"] not in ("constant", "adaptive")
+
+
+def warn_if_noise_is_forgotten(estimator: MSD, schedule: Schedule) -> None:
+    """Warn of a `split` whose kernel replaces the state by the render at its first
+    step: its draws are all alike.
+    """
+    sampler, lam = estimator.sampler, float(estimator.bandwidth(0.0, {}))
+    if not isinstance(sampler, Split) or (kept := sampler.first_pull(schedule, lam)) >= FORGOTTEN:
+        return
+    draws = sampler.interval_that_draws(schedule, lam)
+    mend = f"system.guidance.sampler.kernel_interval=[{draws[0]:g},{draws[1]:g}] or " if draws else ""
+    threestudio.warn(
+        f"system.guidance.sampler: at bandwidth.start={lam:g} the kernel's first pull leaves {kept:.0e} of a "
+        f"draw's noise, so that all draws are alike; set {mend}system.guidance.sampler.type=exact-score"
+    )
 
 
 def build_estimator(sampler: Any, bandwidth: Any, draws: int) -> MSD:
