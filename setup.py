@@ -31,6 +31,7 @@ setup(
         "safetensors>=0.4.5",
         "omegaconf>=2.3",
         "jaxtyping>=0.2.36",
+        "filelock>=3.12",
         "numpy>=1.26",
         "pillow>=10.1",
         "imageio[ffmpeg]>=2.34",
@@ -38,7 +39,7 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
-        "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1", "filelock>=3.12"],
+        "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1"],
         "3d": ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4"],
         "texture": ["xatlas>=0.0.9"],
         "viewer": ["viser>=1.0"],

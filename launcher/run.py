@@ -34,6 +34,7 @@ from launcher.checkpoint import (
 from launcher.config import as_config
 from launcher.curves import curves
 from launcher.folder import is_first
+from launcher.lock import LOCK, alone_in
 from launcher.messages import quiet, say, say_model_and_prompt, say_results
 from launcher.resume import require_whole_state
 from launcher.saved import require_finite_state, sweep
@@ -61,7 +62,7 @@ def run(
 
     Raises:
         NonFiniteError: The run meets NaN or infinity.
-        UserError: The disk is full, or ends the run otherwise.
+        UserError: Another run trains in the folder, or the disk is full, or ends the run otherwise.
     """
     from threestudio.utils.config import ExperimentConfig, parse_structured
     from threestudio.utils.misc import get_rank
@@ -72,32 +73,38 @@ def run(
         quiet()
     cfg = parse_structured(ExperimentConfig, as_config(settings))
     pl.seed_everything(cfg.seed + get_rank(), workers=True, verbose=False)
-    args, step = _what_is_left(args, cfg, checkpoint)
-    if is_first():
-        say_model_and_prompt(settings["system"], _device())
-    datamodule = threestudio.find(cfg.data_type)(cfg.data)
+    last = LastCheckpoint(
+        os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
+    )
+    try:
+        with _in_folder(cfg.trial_dir, args.train) as trainers:
+            args, step = _what_is_left(args, cfg, checkpoint)
+            if is_first():
+                say_model_and_prompt(settings["system"], _device())
+            datamodule = threestudio.find(cfg.data_type)(cfg.data)
+            system = _system(args, cfg, threestudio, checkpoint)
+            trainers.append(_trainer(args, cfg, settings, system, last, step))
+            gc.enable()  # all is imported; see `launch.main`
+            with _checkpoints_named(last):
+                _act(args, trainers[0], system, datamodule, cfg)
+    except SystemExit:  # Lightning's answer to Ctrl-C
+        if last.stopped and trainers[0].is_global_zero:
+            again = _resume_command(args, overrides, last.path)
+            say(f"Stopped at step {trainers[0].global_step}; go on with: {again}")
+        return 128 + (last.stopped or signal.SIGINT)
+    if trainers[0].is_global_zero and not args.validate:
+        say_results(settings, threestudio, cfg.trial_dir)
+    return 0
+
+
+def _system(args: Namespace, cfg: Any, threestudio: ModuleType, checkpoint: dict[str, Any] | None) -> Any:
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
     if checkpoint is not None:
         require_whole_state(system, cfg.resume, checkpoint)
         if not args.train:  # Lightning restores weights there, but neither epoch nor step
             system.set_resume_status(checkpoint["epoch"], checkpoint["global_step"])
-    last = LastCheckpoint(
-        os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
-    )
-    trainer = _trainer(args, cfg, settings, system, last, step)
-    gc.enable()  # all is imported; see `launch.main`
-    try:
-        with _no_empty_run(cfg.trial_dir, trainer), _checkpoints_named(last):
-            _act(args, trainer, system, datamodule, cfg)
-    except SystemExit:  # Lightning's answer to Ctrl-C
-        if last.stopped and trainer.is_global_zero:
-            again = _resume_command(args, overrides, last.path)
-            say(f"Stopped at step {trainer.global_step}; go on with: {again}")
-        return 128 + (last.stopped or signal.SIGINT)
-    if trainer.is_global_zero and not args.validate:
-        say_results(settings, threestudio, cfg.trial_dir)
-    return 0
+    return system
 
 
 def _device() -> str:
@@ -160,19 +167,31 @@ def _checkpoints_named(last: LastCheckpoint) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _no_empty_run(folder: str, trainer: pl.Trainer) -> Iterator[None]:
-    """Removes the run's folders again if they are new and an error ends the run before its first step."""
-    new = not os.path.isdir(folder) or not os.listdir(folder)
+def _in_folder(folder: str, trains: bool) -> Iterator[list[pl.Trainer]]:
+    """Holds a run's folder: alone while it trains; removed again if an error ends a new run at step 0.
+
+    Yields:
+        A list for the run's trainer.
+
+    Raises:
+        UserError: Another run trains in the folder.
+    """
+    from threestudio.utils.misc import get_rank
+
+    trainers: list[pl.Trainer] = []
     above = list(itertools.takewhile(lambda path: not path.exists(), Path(folder).absolute().parents))
-    try:
-        yield
-    except BaseException:
-        if new and trainer.global_step == 0 and trainer.is_global_zero:
-            shutil.rmtree(folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # another run may have begun there
-                for path in above:
-                    path.rmdir()
-        raise
+    first = get_rank() == 0
+    with alone_in(Path(folder), "tag") if trains and first else contextlib.nullcontext():
+        new = not os.path.isdir(folder) or {*os.listdir(folder)} <= {LOCK}
+        try:
+            yield trainers
+        except BaseException:
+            if new and first and not any(trainer.global_step for trainer in trainers):
+                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):  # another run may have begun there
+                    for path in above:
+                        path.rmdir()
+            raise
 
 
 def _act(args: Namespace, trainer: pl.Trainer, system: Any, datamodule: Any, cfg: Any) -> None:

@@ -11,9 +11,9 @@ import argparse
 from threestudio_msd.errors import UserError
 
 from launcher.checks.config import read_checked
+from launcher.lock import alone_in
 
 from .compare.prompts import read_prompts, split_overrides
-from .lock import alone_in
 from .measure.references import Sampling, sample_prompts
 
 

@@ -15,7 +15,8 @@ from omegaconf import DictConfig
 from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
 
-from ..lock import alone_in
+from launcher.lock import alone_in
+
 from .execution import Execute, Read, check_runs
 from .methods import Method
 from .results import to_json
