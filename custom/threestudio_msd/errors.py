@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable
 
 
 class UserError(Exception):
-    """What was asked for cannot be done; the message is one line that names the key, file, model or package.
+    """A request cannot be carried out; the message is one line that names the key,
+    file, model or package at fault.
 
-    `launch.py` and the scripts print it and return its `status`. Anything else that they meet is a bug and
-    shows its traceback.
+    `launch.py` and the scripts print it and exit with its `status`. Any other exception
+    is a bug and shows its traceback.
     """
 
     status = 2
@@ -29,7 +30,7 @@ class NonFiniteError(UserError, FloatingPointError):
 
 
 def install(extra: str) -> str:
-    """The command that installs an extra of `setup.py`; the package is on no index.
+    """Return the shell command that installs one of this package's optional extras.
 
     >>> install("3d")
     "pip install -e '.[3d]' in the checkout of threestudio-msd"
@@ -38,17 +39,22 @@ def install(extra: str) -> str:
 
 
 def did_you_mean(word: object, known: Iterable[object]) -> str:
-    """`; did you mean 'x'?` for the nearest known word, or nothing.
+    """Suggest the known word nearest to a word, as the end of a message.
 
-    >>> did_you_mean("stpes", ["steps", "solver"])
-    "; did you mean 'steps'?"
+    Returns:
+        `; did you mean 'x'?`, or the empty text if no known word is similar.
+
+    Example:
+        >>> did_you_mean("stpes", ["steps", "solver"])
+        "; did you mean 'steps'?"
     """
     nearest = difflib.get_close_matches(str(word), [str(name) for name in known], n=1)
     return f"; did you mean {nearest[0]!r}?" if nearest else ""
 
 
 def of_file(error: OSError) -> str:
-    """What the system says of a file that cannot be read or written; libraries raise errors without a file.
+    """Format a system's error as `FILE: REASON`; without a file in it, the error's
+    first line.
 
     >>> of_file(FileNotFoundError(2, "No such file or directory", "x"))
     'x: No such file or directory'
@@ -59,10 +65,15 @@ def of_file(error: OSError) -> str:
 
 
 def status_of(work: Callable[[], int]) -> int:
-    """Do the work, and tell errors that the user can mend in one line on stderr.
+    """Run a command, and print a UserError or OSError as one line on stderr instead of
+    a traceback.
+
+    Args:
+        work: The command; returns its exit status.
 
     Returns:
-        The exit status: that of `work`, or of the error.
+        The exit status of `work`; 2 after a UserError or OSError, 1 after a
+        NonFiniteError. Other exceptions pass through.
     """
     try:
         return work()
@@ -75,7 +86,9 @@ def status_of(work: Callable[[], int]) -> int:
 
 
 def is_of_disk(error: BaseException) -> bool:
-    """Whether an error is that of a disk which is full, broken or cannot be written."""
+    """Tell whether an exception is the system's error for a full, broken or read-only
+    disk.
+    """
     return isinstance(error, OSError) and error.errno in (
         errno.ENOSPC,
         errno.EDQUOT,
@@ -85,7 +98,8 @@ def is_of_disk(error: BaseException) -> bool:
 
 
 def first_line(error: BaseException) -> str:
-    """An error's message up to its first line break, or its type's name where there is none.
+    """Return an exception's message up to its first line break; its type's name if the
+    message is empty.
 
     >>> first_line(KeyError())
     'KeyError'

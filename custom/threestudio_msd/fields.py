@@ -28,7 +28,9 @@ from .errors import UserError, did_you_mean
 
 
 class FieldError(UserError, ValueError):
-    """A setting that cannot be used; the message begins with its key."""
+    """A setting cannot be used. The message is one line that begins with the setting's
+    key.
+    """
 
 
 LARGEST = 1e30
@@ -37,11 +39,18 @@ LARGEST = 1e30
 
 @dataclass(frozen=True)
 class Range:
-    """What numbers are allowed: at least `least`, more than `above`, at most `most`,
-    less than `below`.
+    """The numbers that a setting may hold; `value in range` tests one.
 
-    NaN never is, infinity only where `infinite` says so, and neither is what float32
-    cannot compute with.
+    NaN is never in a range, nor is a number beyond 1e30, which float32 could not
+    compute with; infinity is only with `infinite`.
+
+    Attributes:
+        least: Lower bound, itself allowed.
+        above: Lower bound, itself not allowed.
+        most: Upper bound, itself allowed.
+        below: Upper bound, itself not allowed.
+        infinite: Whether infinity is allowed.
+        strict: Whether two numbers with this range must differ; else they may be equal.
     """
 
     least: float | None = None
@@ -72,7 +81,16 @@ ANY_NUMBER = Range()
 
 
 def number(default: Any = MISSING, *, infinite: bool = False, **bounds: Any) -> Any:
-    """A field that holds a number; the bounds are those of `Range`."""
+    """Declare a dataclass's field that holds a number, for `check_fields`.
+
+    Args:
+        default: The field's default; without one the field is required.
+        infinite: Whether infinity is allowed.
+        **bounds: `least`, `above`, `most`, `below` and `strict`, as in `Range`.
+
+    Returns:
+        The value of `dataclasses.field`.
+    """
     return dataclasses.field(default=default, metadata={"range": Range(infinite=infinite, **bounds)})
 
 
@@ -81,10 +99,18 @@ pair = number
 
 
 def scheduled(default: Any = MISSING, **bounds: Any) -> Any:
-    """A field that holds a number or a scheduled scalar of threestudio, `[start, v0,
-    v1, end, v2, end2, ...]`.
+    """Declare a dataclass's field that holds a number or a scheduled scalar of
+    threestudio.
 
-    It may be null where that is its default.
+    A scheduled scalar is `[v0, v1, end]` or `[start, v0, v1, end, v2, end2, ...]`:
+    linear between ascending steps, constant outside them.
+
+    Args:
+        default: The field's default; with None the field may be null too.
+        **bounds: Bounds of every value, as in `Range`.
+
+    Returns:
+        The value of `dataclasses.field`; every instance gets its own copy of a list.
     """
     metadata = {"range": Range(**bounds), "scheduled": True, "optional": default is None}
     if isinstance(default, list):  # mutable: every instance has its own
@@ -93,8 +119,16 @@ def scheduled(default: Any = MISSING, **bounds: Any) -> Any:
 
 
 def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | None = None) -> Any:
-    """A field that holds one of `options`; a message says which one is meant by
-    `others`' keys.
+    """Declare a dataclass's field that holds one of some options, for `check_fields`.
+
+    Args:
+        default: The field's default.
+        options: Values that are allowed.
+        others: Values that are refused too, but whose error suggests an option:
+            `{"fp16": "float16"}` adds "did you mean 'float16'?".
+
+    Returns:
+        The value of `dataclasses.field`.
     """
     return dataclasses.field(
         default=default, metadata={"options": tuple(options), "others": dict(others or {})}
@@ -102,8 +136,10 @@ def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | Non
 
 
 class Checked:
-    """Base of dataclasses that check their fields when they are made; see
-    `check_fields`.
+    """Base of dataclasses whose construction raises FieldError if a field does not fit.
+
+    The annotations and `number`, `pair`, `choice` and `scheduled` say which values do,
+    see `check_fields`.
     """
 
     def __post_init__(self) -> None:
@@ -114,13 +150,13 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
     """Check values against the annotations, ranges and choices of a dataclass's fields.
 
     Args:
-        settings: The dataclass, or an instance, whose own values are checked where none
-            are given.
-        values: By name; a field that is not among them is not checked.
+        settings: The dataclass, or an instance of it.
+        values: Values by field name; other fields are not checked. By default all of
+            the instance's own.
 
     Raises:
-        FieldError: For the first value that does not fit, or a name that the dataclass
-            does not have.
+        FieldError: A value does not fit its field, or the dataclass has no field of a
+            name; raised for the first such value.
     """
     hints = _hints(settings if isinstance(settings, type) else type(settings))
     known = {field.name: field for field in dataclasses.fields(settings) if field.init}
@@ -133,18 +169,17 @@ def check_fields(settings: Any, values: Mapping[str, Any] | None = None) -> None
 
 
 def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -> None:
-    """Check one value against an annotation and what `number`, `choice` and the like
-    put beside it.
+    """Check one value against an annotation and a field's metadata.
 
     Args:
-        name: What a message calls it.
-        value: As a config holds it.
-        hint: The annotation; one that is no number, text, truth value, mapping or pair
-            is not checked.
-        metadata: Of the field.
+        name: The setting's key, which the message begins with.
+        value: The value, as a config holds it.
+        hint: The annotation. Only numbers, text, truth values, mappings, lists, tuples
+            of numbers, None and unions of these are checked.
+        metadata: The field's metadata, as `number`, `choice` or `scheduled` made it.
 
     Raises:
-        FieldError: If the value does not fit.
+        FieldError: The value does not fit.
     """
     if "scheduled" in metadata:
         if value is not None or not metadata["optional"]:
@@ -167,7 +202,15 @@ def check_value(name: str, value: Any, hint: Any, metadata: Mapping[str, Any]) -
 
 
 def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
-    """Names of the fields that have no default and are not among `values`."""
+    """List the required fields of a dataclass that got no value.
+
+    Args:
+        settings: The dataclass.
+        values: Names of the fields that have one.
+
+    Returns:
+        Names of the fields without a default that are not among `values`.
+    """
     required = [
         field.name
         for field in dataclasses.fields(settings)
@@ -177,12 +220,14 @@ def missing_fields(settings: type, values: Iterable[str]) -> list[str]:
 
 
 def listed(names: Iterable[object]) -> str:
-    """Names for a message, each once: `a, b, c`, or `none`."""
+    """Join names for a message, each once: `a, b, c`, or `none` if there are no names."""
     return ", ".join(dict.fromkeys(map(str, names))) or "none"
 
 
 def shown(value: Any) -> str:
-    """A value as a config writes it."""
+    """Format a value as a YAML config writes it: `null`, `true`, `false`, else Python's
+    repr.
+    """
     return {"None": "null", "True": "true", "False": "false"}.get(repr(value), repr(value))
 
 
@@ -224,7 +269,7 @@ instances.
 
 
 class Kind(NamedTuple):
-    """What a message calls an annotation, and the test of a value within bounds."""
+    """One annotation's name in messages, and its test `fits(value, range) -> bool`."""
 
     name: str
     fits: Callable[[Any, Range], bool]

@@ -21,10 +21,18 @@ NARROWEST, WIDEST = 1e-6, 1e6
 
 @dataclass(frozen=True)
 class Falling(Checked):
-    """A bandwidth that goes from `start` to `end` and keeps no state.
+    """Base of the bandwidths that go from `start` to `end` with the progress of the
+    optimisation, and keep no state.
+
+    Called as `bandwidth(progress)`, it returns lambda as a number; progress outside [0,
+    1] counts as 0 or 1. A subclass defines the curve, `at`.
+
+    Args:
+        start: lambda at progress 0, in [1e-6, 1e6].
+        end: lambda at progress 1, in the same range.
 
     Raises:
-        FieldError: If an end is not a positive, finite number.
+        FieldError: `start` or `end` is out of range.
     """
 
     start: float = number(least=NARROWEST, most=WIDEST)
@@ -41,7 +49,11 @@ class Falling(Checked):
         return self.at(min(max(progress, 0.0), 1.0))
 
     def at(self, progress: float) -> float:
-        """Lambda at `progress` in [0, 1]."""
+        """Return lambda at a progress in [0, 1]; a subclass must define it.
+
+        Raises:
+            NotImplementedError: The class is `Falling` itself.
+        """
         raise NotImplementedError
 
     def step(self, state: State, shift: Batch) -> State:
@@ -50,7 +62,10 @@ class Falling(Checked):
 
 @dataclass(frozen=True)
 class Constant(Falling):
-    """Lambda stays at `start`."""
+    """A bandwidth that stays at `start`: called with any progress, it returns `start`.
+
+    `end` has to be given, but has no effect.
+    """
 
     def at(self, progress: float) -> float:
         return self.start
@@ -58,7 +73,9 @@ class Constant(Falling):
 
 @dataclass(frozen=True)
 class Linear(Falling):
-    """Straight line, the paper's schedule on toys (section 4.2)."""
+    """A bandwidth on a straight line from `start` at progress 0 to `end` at progress 1,
+    as the paper's on toys (section 4.2).
+    """
 
     def at(self, progress: float) -> float:
         return self.start + progress * (self.end - self.start)
@@ -66,7 +83,9 @@ class Linear(Falling):
 
 @dataclass(frozen=True)
 class Cosine(Falling):
-    """Half a cosine: slow at both ends."""
+    """A bandwidth that follows half a cosine from `start` at progress 0 to `end` at
+    progress 1: slow at both ends.
+    """
 
     def at(self, progress: float) -> float:
         return self.end + (self.start - self.end) * (1 + math.cos(math.pi * progress)) / 2
@@ -74,7 +93,9 @@ class Cosine(Falling):
 
 @dataclass(frozen=True)
 class Exponential(Falling):
-    """A constant factor a step: as many steps at every scale."""
+    """A bandwidth start (end / start)^progress: it falls by the same factor at every
+    step.
+    """
 
     def at(self, progress: float) -> float:
         return self.start * (self.end / self.start) ** progress
@@ -82,19 +103,22 @@ class Exponential(Falling):
 
 @dataclass(frozen=True)
 class Adaptive(Falling):
-    """Annealed mean shift: every sample lowers its lambda only once its shift has
-    converged.
+    """A bandwidth that falls for every sample apart, once that sample's mean shift has
+    converged (annealed mean shift).
 
-    The shift is averaged over the estimates made at one lambda, since a single sample
-    of the product density carries noise of about lambda itself. Lambda falls by `rate`
-    when the average satisfies `converged`, or after `patience` estimates; progress has
-    no effect. The state holds for every sample `lam`, and the `sum` and `count` of the
-    shifts seen at it.
+    The shift is averaged over the estimates made at one lambda, since one draw from the
+    product density carries noise of about lambda itself. lambda falls by the factor
+    `rate`, but not below `end`, when the average m has ||m|| <= tau lambda sqrt(dim),
+    or after `patience` estimates. Progress has no effect. Called with its state, it
+    returns lambda, `[B]`; without one, `start`.
+
+    The state holds `lam` and `count`, `[B]`, and `sum`, `[B, ...]`: the present lambda,
+    the number of estimates made at it, and the sum of their shifts.
 
     Args:
         rate: Factor by which lambda falls, in (0, 1).
-        tau: Threshold of convergence, see `converged`.
-        patience: Most estimates made at one lambda.
+        tau: Threshold of convergence, >= 0, relative to lambda sqrt(dim).
+        patience: Most estimates made at one lambda, >= 1.
     """
 
     rate: float = number(0.8, above=0, below=1)
@@ -132,13 +156,12 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
 
 
 def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
-    """Tell which samples have converged: ||m|| <= tau * lambda * sqrt(dim) (section
-    3.2).
+    """Tell which samples have converged: ||m|| <= tau lambda sqrt(dim) (section 3.2).
 
     Args:
         shift: Mean-shift vectors m, `[B, ...]`.
-        lam: Bandwidth, a number or `[B]`.
-        tau: Threshold, relative to the kernel's own radius.
+        lam: Bandwidth, a number, 0-d or `[B]`.
+        tau: Threshold, relative to the kernel's own radius lambda sqrt(dim).
 
     Returns:
         Booleans, `[B]`.
@@ -147,14 +170,14 @@ def converged(shift: Batch, lam: float | Level, tau: float) -> torch.Tensor:
 
 
 def smoothed(before: Batch, shift: Batch) -> Batch:
-    """Update the running average of the shifts at the final lambda, which `converged`
-    decides by.
+    """Update a running average of mean-shift vectors: half the average so far and half
+    the next vector.
 
     Args:
-        before: The average so far, `[B, ...]`; after one shift, that shift.
-        shift: The next shift, `[B, ...]`.
+        before: The average so far, `[B, ...]`; after one vector, that vector.
+        shift: The next vector, `[B, ...]`.
 
     Returns:
-        `KEEP` parts of `before` and the rest of `shift`, `[B, ...]`.
+        The new average, `[B, ...]`.
     """
     return KEEP * before + (1 - KEEP) * shift

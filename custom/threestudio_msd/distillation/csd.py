@@ -14,15 +14,20 @@ from .timed import TimedEstimator
 
 @dataclass(frozen=True)
 class CSD(TimedEstimator):
-    """g = w(t) (eps_cond(z) - eps_uncond(z)), z = y + sigma n, w = 1 - abar (Yu et al.
-    2023, Eq. 6 and 7).
+    """Classifier score distillation: g = w(t) (eps_cond(z) - eps_uncond(z)), z = y +
+    sigma n, w = 1 - abar (Yu et al. 2023, Eq. 6 and 7).
 
-    This is what CFG adds to SDS, per unit of its scale: for the same t and n, SDS at
-    scale w equals SDS at scale 1 plus (w - 1) times this. The prior's own scale has no
-    effect.
+    This is what classifier-free guidance adds to SDS, per unit of its scale: for the
+    same t and n, SDS at scale w equals SDS at scale 1 plus (w - 1) times this. The
+    prior's own scale has no effect. A call returns an `Estimate` at the cost of one
+    evaluation.
 
     Args:
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between.
+        time_range: Least and greatest diffusion time in [0, 1]; t is drawn uniformly in
+            between for every sample.
+
+    Raises:
+        FieldError: The times do not ascend, or are outside [0, 1].
     """
 
     paper = YU

@@ -9,18 +9,19 @@ from torch import Tensor
 
 
 def efficiency(g: Float[Tensor, "draws N ..."], nfe: float) -> float:
-    """Natural logarithm of Eq. 17, in ratios of means over the places y.
+    """Compute the efficiency of a gradient estimate, the natural logarithm of Eq. 17,
+    in ratios of means over the places y.
 
     ln( mean ||E g||^2 / (mean E ||g - E g||^2 cost) ); the squared norm of the mean is
     corrected for the draws' own variance.
 
     Args:
-        g: Two or more draws of the gradient at every y.
-        nfe: Cost of one draw.
+        g: Two or more draws of the gradient at each of N renders, `[draws, N, ...]`.
+        nfe: Cost of one draw in denoiser evaluations.
 
     Returns:
-        Infinity for an estimate without variance; minus infinity where no signal is
-        left above it.
+        The logarithm; infinity for an estimate without variance, minus infinity if the
+        corrected signal is not positive.
     """
     g = g.flatten(2)
     variance = g.var(0).sum(-1)
@@ -29,8 +30,10 @@ def efficiency(g: Float[Tensor, "draws N ..."], nfe: float) -> float:
 
 
 def log_ratio(numerator: float, denominator: float) -> float:
-    """Natural logarithm of a ratio; infinite over 0, minus infinite where the numerator
-    is not positive.
+    """Return the natural logarithm of numerator / denominator.
+
+    It is minus infinity if the numerator is not positive, else infinity if the
+    denominator is not.
     """
     if numerator <= 0:
         return -math.inf

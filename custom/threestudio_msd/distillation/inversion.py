@@ -14,10 +14,11 @@ from .tensors import expand, on_device, rms
 
 @dataclass(frozen=True)
 class Inversion:
-    """The inverse ODE's states at ascending noise levels.
+    """The states that DDIM inversion passed, at ascending noise levels.
 
     Attributes:
-        sigmas: Ascending levels, `[n + 1]`, the first being the image's.
+        sigmas: Ascending levels, `[n + 1]` or `[n + 1, B]`; the first is the image's
+            own.
         states: z at those levels, `[n + 1, B, ...]`; the first is the image itself.
     """
 
@@ -25,8 +26,15 @@ class Inversion:
     states: Tensor
 
     def at(self, sigma: float | Tensor) -> Batch:
-        """Interpolate the state at one level (0-d), linearly in sigma; above the last
-        level, extrapolate.
+        """Interpolate the state at one noise level, linearly in sigma, from levels
+        common to all samples.
+
+        Args:
+            sigma: A number or 0-d tensor. Levels outside the stored ones are
+                extrapolated from the nearest two.
+
+        Returns:
+            The state, `[B, ...]`.
         """
         sigma = on_device(sigma, self.sigmas.device, self.sigmas.dtype)
         # an index that stays a tensor, which a GPU need not be waited for
@@ -45,33 +53,34 @@ def invert(
     noise: Noise | None = None,
     level: float = 0.0,
 ) -> Inversion:
-    """Run DDIM inversion of `y` up the noise levels, one denoiser evaluation a step.
+    """Run DDIM inversion of `y` up the noise levels, with one denoiser evaluation per
+    step.
 
-    The network is asked at the lower level of every step, the first being so little
-    above 0 that `sigmas[0]` stands for it. A render is far from the data there, so its
-    residual y - D is large, and divided by a small sigma it makes a noise estimate of
+    A step evaluates the network at its lower level; the first step, which starts at
+    `level`, at `sigmas[0]` instead. A render is far from the data at low noise, so its
+    residual y - D is large, and divided by a small sigma it gives a noise estimate of
     any size, which the following steps carry upward: this is how inversion diverges.
     The noise estimate is a conditional mean of N(0, I) noise, E[n | z], so by Jensen's
-    inequality its root mean square is at most 1 on average; `limit` rescales every
-    sample's estimate to at most that. As with `sample`, the result is differentiable.
+    inequality its root mean square is at most 1 on average; `limit` scales every
+    sample's estimate down to at most that. The result is differentiable, as that of
+    `sample`.
 
     Args:
         y: Images or latents at `level`, `[B, ...]`.
-        denoiser: The prior, usually at a guidance scale of its own.
-        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`; the first
-            evaluation is made at the first.
-        limit: Largest root mean square of a noise estimate, or None for plain DDIM
+        denoiser: The prior's, usually at a guidance scale of its own.
+        sigmas: Ascending positive levels, `[n + 1]` or `[n + 1, B]`.
+        limit: Greatest root mean square of a noise estimate; None for plain DDIM
             inversion.
-        eta: Amount of fresh noise a step, 0 none (SDI: 0.3; Lukoianov et al. 2024, as
-            in threestudio's SDI guidance).
-        noise: Source of it; needed when `eta` > 0.
-        level: Noise level that `y` is taken to be at; 0, clean, by default.
+        eta: Amount of fresh noise per step; 0 is none (SDI: 0.3; Lukoianov et al. 2024,
+            as in threestudio's SDI guidance).
+        noise: Source of that noise; needed if `eta` > 0.
+        level: Noise level of `y`; 0, the default, is clean.
 
     Returns:
-        States at `level` and at `sigmas[1:]`; `n` evaluations were made.
+        The states at `level` and at `sigmas[1:]`, after n evaluations.
 
     Raises:
-        ValueError: If `eta` > 0 without a source of noise.
+        ValueError: `eta` > 0 without `noise`.
     """
     if eta > 0 and noise is None:
         raise ValueError("inversion with eta > 0 needs a source of noise")
@@ -88,8 +97,14 @@ def invert(
 
 
 def limited(eps: Batch, limit: float | None) -> Batch:
-    """Rescale samples whose root mean square exceeds `limit` down to it; None leaves
-    all as they are.
+    """Scale samples whose root mean square exceeds `limit` down to it.
+
+    Args:
+        eps: Noise estimates, `[B, ...]`.
+        limit: Greatest root mean square; None leaves all samples unchanged.
+
+    Returns:
+        The estimates, `[B, ...]`.
     """
     if limit is None:
         return eps
@@ -97,8 +112,20 @@ def limited(eps: Batch, limit: float | None) -> Batch:
 
 
 def ladder(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """Ascending noise levels for `invert`, `[steps + 1]` or `[steps + 1, B]`:
-    `karras_sigmas` reversed, without its 0.
+    """Make ascending noise levels for `invert`: those of `karras_sigmas` reversed,
+    without the 0.
+
+    Args:
+        steps: Number of steps, one less than levels.
+        sigma_min: First level; replaced by `sigma_max / 2` where that is smaller.
+        sigma_max: Last level, a number or one per sample, `[B]`.
+        rho: Spacing: 7 crowds levels at low noise; 1 spaces them evenly.
+
+    Returns:
+        Levels, `[steps + 1]` or `[steps + 1, B]`.
+
+    Raises:
+        ValueError: `steps` < 0, or a level is not positive.
     """
     return karras_sigmas(steps + 1, sigma_min, sigma_max, rho)[:-1].flip(0)
 

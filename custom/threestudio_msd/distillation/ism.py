@@ -19,21 +19,25 @@ from .tensors import expand, on_device
 
 @dataclass(frozen=True)
 class ISM(Checked, Estimator):
-    """g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t - delta_T (Liang et al. 2023,
-    Eq. 16 and 17, Alg. 1).
+    """Interval score matching: g = w(t) (eps_hat(z_t) - eps_uncond(z_s)), s = t -
+    delta_T (Liang et al. 2023, Eq. 16 and 17, Alg. 1).
 
     z_s and z_t are states of the DDIM inversion of y without a prompt, which takes
     steps of delta_S up to s and one of delta_T from there to t; eps_uncond(z_s) is the
     noise that the last step went along. As in the authors' code, w(t) = sqrt((1 - abar)
-    / abar), which is sigma; and the inversion starts from y noised at the least level,
-    where the network was trained. Prompt and guidance act at t alone.
+    / abar), which is sigma, and the inversion starts from y with noise of the least
+    level, where the network was trained. Prompt and guidance act at t alone. A call
+    returns an `Estimate` at the cost of one evaluation per inversion step, and one.
 
     Args:
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between.
-            The authors': 0.02 to 0.5.
-        interval: delta_T, in parts of the diffusion time; the authors' 50 of 1000
-            timesteps.
-        inversion_interval: delta_S, the same; the authors' 200.
+        time_range: Least and greatest diffusion time, in [0, 1]; t is drawn uniformly
+            in between for every sample. The authors': 0.02 to 0.5.
+        interval: delta_T, a part of the diffusion time in (0, 1]; the authors' is 50 of
+            1000 timesteps.
+        inversion_interval: delta_S, likewise; the authors' is 200 of 1000.
+
+    Raises:
+        FieldError: A setting is out of range.
     """
 
     paper = LIANG

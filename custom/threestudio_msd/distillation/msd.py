@@ -19,16 +19,21 @@ from .tensors import on_device
 
 @dataclass(frozen=True)
 class MSD(Checked, Estimator):
-    """g = y - x', x' the mean of draws from the product of the prior and a kernel
-    around y (Eq. 10, 11).
+    """Mean-shift distillation: g = y - x', x' the mean of draws from the product of the
+    prior and a Gaussian kernel around y (Eq. 10, 11).
 
     -g estimates the mean-shift vector m = lambda^2 grad log p_lambda(y), p_lambda the
-    prior blurred by lambda (Eq. 6).
+    prior blurred by lambda (Eq. 6). A call returns an `Estimate` whose target is x' and
+    whose `sigma` is lambda.
 
     Args:
-        sampler: Product sampler.
-        bandwidth: Schedule of lambda; its state is the estimator's.
-        draws_per_estimate: M, the draws averaged; the paper uses 1.
+        sampler: Draws from the product density.
+        bandwidth: Schedule of lambda. Its state is the estimator's state.
+        draws_per_estimate: M, the number of draws averaged, in [1, 1000]; the paper
+            uses 1.
+
+    Raises:
+        FieldError: `draws_per_estimate` is out of range.
     """
 
     paper = THAMIZHARASAN

@@ -17,8 +17,9 @@ from .tensors import on_device
 
 
 def seed_from(*parts: int | str) -> int:
-    """A 63-bit seed that depends on every part and their order, the same on every
-    machine.
+    """Hash numbers and words to a seed of 63 bits, the same on every machine.
+
+    The seed depends on every part and on their order.
 
     >>> seed_from(0, "msd", 3) == seed_from(0, "msd", 3)
     True
@@ -30,7 +31,14 @@ def seed_from(*parts: int | str) -> int:
 
 
 class SharedNoise:
-    """Noise for the whole batch from one generator, seeded with `seed`."""
+    """A source of standard normal noise that draws whole batches from one generator.
+
+    Called as `noise(like)`, it returns noise of the shape, dtype and device of `like`;
+    the next call returns other noise. It is drawn on the CPU.
+
+    Args:
+        seed: Seed of the generator.
+    """
 
     def __init__(self, seed: int) -> None:
         self.generator = torch.Generator().manual_seed(seed)
@@ -41,13 +49,16 @@ class SharedNoise:
 
 
 class SampleNoise:
-    """Noise for every sample of the batch from that sample's own generator.
+    """A source of standard normal noise that draws every sample from that sample's own
+    generator.
 
-    Drawn on the CPU, so that a seed means the same noise on every device. A call raises
-    ValueError if the batch has another size than there are seeds.
+    Called as `noise(like)`, it returns noise of the shape, dtype and device of `like`,
+    `[B, ...]`; the next call returns other noise. A sample's noise does not depend on
+    the rest of the batch. It is drawn on the CPU, so that a seed means the same noise
+    on every device. A call raises ValueError if B is not the number of seeds.
 
     Args:
-        seeds: One seed a sample.
+        seeds: One seed per sample, B of them.
     """
 
     def __init__(self, seeds: Sequence[int]) -> None:
@@ -61,11 +72,15 @@ class SampleNoise:
 
 
 def repeated(noise: Noise, draws: int) -> Noise:
-    """Make noise for batches `[B * draws, ...]`, rows grouped by sample, of a noise for
-    batches of `B`.
+    """Make a source of noise for batches `[B * draws, ...]` from one for batches `[B,
+    ...]`.
 
-    Row `b * draws + m` is draw `m` of sample `b`: the first draws do not depend on how
-    many follow within a call.
+    Row `b * draws + m` of its noise is draw m of sample b: the first draws do not
+    depend on how many follow.
+
+    Args:
+        noise: The source for batches `[B, ...]`, called `draws` times per call.
+        draws: Rows per sample, side by side.
     """
 
     def draw(like: Batch) -> Batch:
@@ -76,11 +91,15 @@ def repeated(noise: Noise, draws: int) -> Noise:
 
 
 def uniform(noise: Noise, like: Batch) -> PerSample:
-    """Draw one uniform number in [0, 1) a sample, `[B]`, as the normal distribution
-    function of normal noise.
+    """Draw one uniform number in [0, 1) per sample, `[B]`, from a source of normal
+    noise.
 
-    It stays on the CPU, so that a number of steps can depend on it without waiting for
-    a GPU.
+    The numbers are on the CPU, so that a number of steps can depend on them without
+    waiting for a GPU.
+
+    Args:
+        noise: The source; one number per sample is drawn from it.
+        like: A batch `[B, ...]`, for its number of samples and dtype.
     """
     drawn = noise(torch.empty(len(like), 1, dtype=like.dtype))
     return torch.special.ndtr(drawn)[:, 0].clamp(max=1 - 2**-24)
@@ -89,8 +108,17 @@ def uniform(noise: Noise, like: Batch) -> PerSample:
 def uniform_sigma(
     noise: Noise, like: Batch, schedule: Schedule, time_range: tuple[float, float]
 ) -> PerSample:
-    """Draw diffusion times uniformly from `time_range` and return their noise levels,
-    `[B]`.
+    """Draw one diffusion time per sample uniformly from a range, and return its noise
+    level.
+
+    Args:
+        noise: Source of randomness; one number per sample is drawn from it.
+        like: A batch `[B, ...]`, for the number of samples, the device and the dtype.
+        schedule: Noise levels by diffusion time.
+        time_range: Least and greatest time, in [0, 1].
+
+    Returns:
+        Noise levels, `[B]`.
     """
     low, high = time_range
     return on_device(schedule.sigma(low + (high - low) * uniform(noise, like)), like.device, like.dtype)

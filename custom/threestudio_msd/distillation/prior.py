@@ -13,11 +13,14 @@ from .protocols import Batch, Denoiser, Level, Schedule
 
 @dataclass(frozen=True)
 class PlainPrior:
-    """An unconditional denoiser as a prior: guidance changes nothing.
+    """A `Prior` made of one unconditional denoiser: guidance has no effect.
+
+    `at(scale)` returns `denoiser` for every scale, and `direction(z, sigma)` zeros.
 
     Attributes:
         denoiser: D(z, sigma).
-        schedule: The noise levels it was trained on.
+        schedule: The noise levels that it was trained on.
+        scale: Guidance scale, without effect.
     """
 
     denoiser: Denoiser
@@ -32,17 +35,18 @@ class PlainPrior:
 
 
 class GuidedPrior(ABC):
-    """Guidance of any kind: D_w = D_0 + w d, D_0 unconditional and d the direction (Eq.
-    13; Ho & Salimans 2021).
+    """Base of priors with guidance: D_w = D_0 + w d, D_0 the unconditional denoiser and
+    d = D_1 - D_0 (Eq. 13; Ho & Salimans 2021).
 
-    A branch whose weight is zero is never evaluated: at w = 0 that is the direction, at
-    w = 1 the unconditional denoiser.
+    `at(w)` returns the denoiser D_w, and `denoiser` is the one at `scale`. At w = 0
+    only D_0 is evaluated, at w = 1 only D_1. A subclass defines `branches`, which
+    evaluates D_0 and d together.
 
     Attributes:
         schedule: The noise levels.
-        scale: w in force.
-        unconditional: D_0 alone.
-        conditional: D_1 alone.
+        scale: The guidance scale w in force.
+        unconditional: D_0.
+        conditional: D_1.
     """
 
     schedule: Schedule
@@ -67,19 +71,25 @@ class GuidedPrior(ABC):
 
     @abstractmethod
     def branches(self, z: Batch, sigma: Level) -> tuple[Batch, Batch]:
-        """Evaluate D_0 and the direction d."""
+        """Return the unconditional estimate D_0(z, sigma), and the difference d that
+        the guidance scale multiplies.
+
+        Both are shaped like z; the guided estimate is D_0 + w d.
+        """
 
 
 @dataclass(frozen=True)
 class PairPrior(GuidedPrior):
-    """Guidance of one denoiser away from another: classifier-free, or from a weaker
-    model (Karras et al. 2024).
+    """A prior that guides one denoiser away from another, D_w = D_0 + w (D_1 - D_0).
+
+    This is classifier-free guidance, or guidance by a weaker model (Karras et al.
+    2024).
 
     Attributes:
         conditional: D_1, the better denoiser.
         unconditional: D_0, the denoiser that guidance leads away from.
         schedule: The noise levels of both.
-        scale: w.
+        scale: The guidance scale w in force.
     """
 
     conditional: Denoiser

@@ -38,22 +38,34 @@ enough."""
 
 
 def kernel_step(z: Batch, centre: Batch, lam: float | Level, sigma: Level, sigma_next: Level) -> Batch:
-    """Integrate the kernel's score alone from `sigma` to `sigma_next`, in closed form
-    (Eq. 14, 15).
+    """Move states along the Gaussian kernel's score alone, from level `sigma` to
+    `sigma_next`, in closed form (Eq. 14, 15).
 
-    z = c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)); the exponent is
-    negative, so z is drawn to the centre.
+    Args:
+        z: States at `sigma`, `[B, ...]`.
+        centre: The kernel's centres c, `[B, ...]`.
+        lam: The kernel's bandwidth, a number, 0-d or `[B]`.
+        sigma: Present level.
+        sigma_next: Next level, less than `sigma`.
+
+    Returns:
+        c + (z - c) exp((sigma_next^2 - sigma^2) / (2 lambda^2)), `[B, ...]`; the
+        exponent is negative, so z is drawn to c.
     """
     lam = expand(lam, z)
     return centre + (z - centre) * expand((sigma_next**2 - sigma**2), z).div(2 * lam**2).exp()
 
 
 def require_acting(sampler: Any, schedule: Schedule) -> None:
-    """Check that a sampler's kernel acts at some noise level of a model; else the
-    bandwidth has no effect.
+    """Check that a product sampler's kernel acts at some noise level of a model; else
+    the bandwidth would have no effect.
+
+    Args:
+        sampler: A product sampler; one whose levels follow the bandwidth always passes.
+        schedule: The model's noise levels.
 
     Raises:
-        FieldError: The kernel acts at none of the sampler's noise levels.
+        FieldError: None of the sampler's levels lies in its `kernel_interval`.
     """
     sampled = sampler.levels(schedule) if hasattr(sampler, "levels") else None
     if sampled is None:
@@ -67,15 +79,19 @@ def require_acting(sampler: Any, schedule: Schedule) -> None:
 
 
 def first_level(sigma_max: float | None, schedule: Schedule) -> float:
-    """Return the level that a solver begins at: a given one, or the schedule's last up
-    to `FIRST_LEVEL`.
+    """Return the noise level that a solver begins at: `sigma_max`, or for None the
+    schedule's greatest, but at most 80.
     """
     return sigma_max or min(schedule.sigma_max, FIRST_LEVEL)
 
 
 @dataclass(frozen=True)
 class Split(Checked):
-    """The paper's product sampler: solver step, then kernel step (Eq. 12, 15).
+    """The paper's product sampler: alternates a solver step of the prior's ODE and a
+    kernel step towards the centre c (Eq. 12, 15).
+
+    A call returns one draw per y, `[B, ...]`, after `steps` evaluations (one less than
+    twice as many for `heun`), and `inversion_steps` more for the centre `inversion`.
 
     Args:
         steps: Solver steps from `sigma_max` to 0.
@@ -83,11 +99,16 @@ class Split(Checked):
         centre: `render`, c = y; or `inversion`, the noise-scaled centre c = y + sigma
             eps_inv(sigma) of section 4.3.
         kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3);
-            all levels by default.
-        inversion_steps: Evaluations spent on inverting y, for the noise-scaled centre.
-        inversion_limit: See `invert`; None is plain DDIM inversion.
-        sigma_max: First level; the schedule's last up to `FIRST_LEVEL` by default.
-        rho: Spacing of the levels, see `karras_sigmas`.
+            at all levels by default.
+        inversion_steps: Evaluations spent on the DDIM inversion of y, for the
+            noise-scaled centre.
+        inversion_limit: Greatest root mean square of the noise estimates in that
+            inversion; None is plain DDIM inversion.
+        sigma_max: First noise level; None is the schedule's greatest, but at most 80.
+        rho: Spacing of the levels: 7 crowds them at low noise; 1 spaces them evenly.
+
+    Raises:
+        FieldError: A setting is out of range.
     """
 
     steps: int = number(16, least=1, most=MOST_STEPS)
@@ -115,12 +136,20 @@ class Split(Checked):
         return Product(z, solver_nfe(self.solver, self.steps) + (self.inversion_steps if centres else 0))
 
     def levels(self, schedule: Schedule) -> torch.Tensor:
-        """Return the solver's descending noise levels, `[steps + 1]`, the last 0."""
+        """Return the solver's descending noise levels for a model, `[steps + 1]`, the
+        last 0.
+        """
         return karras_sigmas(self.steps, schedule.sigma_min, first_level(self.sigma_max, schedule), self.rho)
 
     def first_pull(self, schedule: Schedule, lam: float) -> float:
-        """Return the state's weight in the first kernel step, in [0, 1]: near 0, the
-        step forgets the draw's noise.
+        """Return the weight of the state in the first kernel step, in [0, 1]; 1 if the
+        kernel never acts.
+
+        Near 0, the step replaces the state by the centre, and all draws are alike.
+
+        Args:
+            schedule: The model's noise levels.
+            lam: The kernel's bandwidth.
         """
         levels, (low, high) = self.levels(schedule), self.kernel_interval
         acting = (low <= levels[:-1]) & (levels[:-1] <= high)
@@ -128,8 +157,16 @@ class Split(Checked):
         return float(weights[0]) if len(weights) else 1.0
 
     def interval_that_draws(self, schedule: Schedule, lam: float) -> tuple[float, float] | None:
-        """Return the longest `kernel_interval` from the present lower bound on whose
-        first pull keeps a tenth of the state; None if there is none.
+        """Find the longest `kernel_interval` whose first kernel step keeps a tenth of
+        the state, so that draws differ.
+
+        Args:
+            schedule: The model's noise levels.
+            lam: The kernel's bandwidth.
+
+        Returns:
+            The present lower bound and the greatest upper bound; None if there is no
+            such interval.
         """
         low, _ = self.kernel_interval
         for level in self.levels(schedule)[:-1].tolist():
@@ -150,21 +187,28 @@ class Split(Checked):
 
 @dataclass(frozen=True)
 class Posterior(Checked):
-    """Reverse SDE from z = y at sigma = lambda: the product density is the posterior of
-    x, y = x + lambda n.
+    """A product sampler that runs the reverse SDE from z = y at sigma = lambda; exact
+    for an exact denoiser.
 
-    A step keeps the joint law of a clean x and its noisy versions: z' = D + (s'/s)^2 (z
-    - D) + s' sqrt(1 - (s'/s)^2) n. No steps are spent above lambda.
+    The product density is the posterior of x, given y = x + lambda n. A step keeps the
+    joint law of a clean x and its noisy versions: z' = D + (s'/s)^2 (z - D) + s' sqrt(1
+    - (s'/s)^2) n. No steps are spent above lambda. A call returns one draw per y, `[B,
+    ...]`, after `steps` evaluations, and `inversion_steps` more for the start
+    `inversion`.
 
     Args:
-        steps: Denoiser evaluations.
+        steps: Denoiser evaluations from lambda to 0.
         order: 1, or 2 to extrapolate D within a step as DPM-Solver++(2M) does.
         start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the
-            noise a model finds in the render.
-        inversion_steps: Evaluations spent on inverting y up to lambda, for
+            noise that a model finds in the render.
+        inversion_steps: Evaluations spent on the DDIM inversion of y up to lambda, for
             `start="inversion"`.
-        inversion_limit: See `invert`; None is plain DDIM inversion.
-        rho: Spacing of the levels, see `karras_sigmas`.
+        inversion_limit: Greatest root mean square of the noise estimates in that
+            inversion; None is plain DDIM inversion.
+        rho: Spacing of the levels: 7 crowds them at low noise; 1 spaces them evenly.
+
+    Raises:
+        FieldError: A setting is out of range.
     """
 
     steps: int = number(16, least=1, most=MOST_STEPS)
@@ -198,22 +242,22 @@ class Posterior(Checked):
 
 @dataclass(frozen=True)
 class ProductDenoiser:
-    """E[x | z, y], the denoiser of the product density, whose score at a level sigma is
-    (E - z) / sigma^2.
+    """The denoiser of the product density: called as `denoiser(z, sigma)`, it returns
+    E[x | z, y], shaped like z.
 
-    A noisy state z = x + sigma n and the kernel's centre y = x + lambda n' are two
-    observations of one x, together worth one at the level s, 1 / s^2 = 1 / sigma^2 + 1
-    / lambda^2, which reads c = s^2 (z / sigma^2 + y / lambda^2). So E[x | z, y] = D(c,
-    s): one evaluation of the prior, with no approximation (Bellchambers 2025,
-    arXiv:2506.13614, the exact denoising posterior score; Xu and Chi 2024,
-    arXiv:2403.17042).
+    Its score at a level sigma is (E - z) / sigma^2. A noisy state z = x + sigma n and
+    the kernel's centre y = x + lambda n' are two observations of one x, together worth
+    one at the level s, 1 / s^2 = 1 / sigma^2 + 1 / lambda^2, which reads c = s^2 (z /
+    sigma^2 + y / lambda^2). So E[x | z, y] = D(c, s): one evaluation of the prior, with
+    no approximation (Bellchambers 2025, arXiv:2506.13614, the exact denoising posterior
+    score; Xu and Chi 2024, arXiv:2403.17042).
 
     Args:
-        denoiser: The prior's.
-        y: The kernel's centres.
-        lam: The kernel's bandwidth.
-        kernel_interval: The kernel acts while sigma lies in [low, high]; elsewhere it
-            is D(z, sigma).
+        denoiser: The prior's D.
+        y: The kernel's centres, `[B, ...]`.
+        lam: The kernel's bandwidth lambda, 0-d or `[B]`.
+        kernel_interval: The kernel acts while sigma lies in [low, high]; at other
+            levels the result is D(z, sigma).
     """
 
     denoiser: Denoiser
@@ -230,27 +274,29 @@ class ProductDenoiser:
 
 @dataclass(frozen=True)
 class ExactScore(Checked):
-    """The probability-flow ODE of the product density, whose score is exact for an
-    exact denoiser.
+    """A product sampler that solves the probability-flow ODE of the product density,
+    whose score is exact for an exact denoiser.
 
     `Split` adds the kernel's score to the prior's as if the state were clean; here both
-    come from one evaluation of the prior, see `ProductDenoiser`. First is at sigma =
-    infinity, where a state says nothing: E[x | z, y] = D(y, lambda). The combined
-    levels s fall from lambda to the prior's least as `karras_sigmas` spaces them, so
-    that no step is spent above lambda. A draw is a smooth function of y and of one
-    noise.
-
-    With an upper bound to `kernel_interval` the ODE begins at `sigma_max` instead, as
-    that of `Split` does.
+    come from one evaluation of the prior (`ProductDenoiser`). The first evaluation is
+    at sigma = infinity, where a state says nothing: E[x | z, y] = D(y, lambda). The
+    combined levels s fall from lambda to the prior's least level, so no step is spent
+    above lambda. A draw is a smooth function of y and of one noise. With an upper bound
+    to `kernel_interval` the ODE begins at `sigma_max` instead. A call returns one draw
+    per y, `[B, ...]`.
 
     Args:
         steps: Solver steps.
         solver: `ddim` (first order), `dpmpp-2m` or `heun` (second order).
         kernel_interval: The kernel acts while sigma lies in [low, high] (section 4.3);
-            all levels by default.
-        rho: Spacing of the levels; larger ones crowd steps at low noise and leave too
+            at all levels by default.
+        rho: Spacing of the levels; larger values crowd steps at low noise and leave too
             little spread.
-        sigma_max: See `Split`.
+        sigma_max: First noise level, if `kernel_interval` is bounded above; None is the
+            schedule's greatest, but at most 80.
+
+    Raises:
+        FieldError: A setting is out of range.
     """
 
     steps: int = number(16, least=1, most=MOST_STEPS)
@@ -275,8 +321,10 @@ class ExactScore(Checked):
         return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
 
     def levels(self, schedule: Schedule) -> torch.Tensor | None:
-        """Return the solver's noise levels, `[steps + 1]`; None where they follow
-        lambda, as they do unless `kernel_interval` is bounded above.
+        """Return the solver's noise levels for a model, `[steps + 1]`, the last 0.
+
+        They are None unless `kernel_interval` is bounded above: they then follow
+        lambda.
         """
         if self.kernel_interval[1] == float("inf"):
             return None
@@ -285,8 +333,10 @@ class ExactScore(Checked):
 
 @dataclass(frozen=True)
 class Tweedie:
-    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's
-    formula.
+    """A product sampler that returns the product density's mean instead of a draw: x' =
+    D(y, lambda), by Tweedie's formula.
+
+    A call returns x', `[B, ...]`, after one evaluation.
     """
 
     @torch.no_grad()

@@ -41,42 +41,57 @@ State = Mapping[str, Tensor]
 
 @runtime_checkable
 class Denoiser(Protocol):
-    """D(z, sigma) = E[x | z = x + sigma n], the mean of the clean x that may have
-    become z.
+    """A function D(z, sigma) = E[x | z = x + sigma n], the mean of the clean images x
+    that may have become z.
     """
 
     def __call__(self, z: Batch, sigma: Level) -> Batch:
-        """Denoise z at the level sigma. The score is (D - z) / sigma^2, the noise (z -
-        D) / sigma.
+        """Denoise noisy states.
+
+        The score follows as (D - z) / sigma^2, and the noise as (z - D) / sigma.
+
+        Args:
+            z: Noisy states, `[B, ...]`.
+            sigma: Their noise level, 0-d or `[B]`.
+
+        Returns:
+            D(z, sigma), shaped like z.
         """
 
 
 @runtime_checkable
 class Schedule(Protocol):
-    """The noise levels a prior was trained on, by diffusion time in [0, 1], 1 being
-    pure noise.
+    """The noise levels that a prior was trained on, as a function of diffusion time.
+
+    Diffusion time runs over [0, 1], where 1 is pure noise.
+
+    Attributes:
+        sigma_min: Least noise level, > 0.
+        sigma_max: Greatest noise level.
     """
 
     sigma_min: float
     sigma_max: float
 
     def sigma(self, u: float | Tensor) -> Tensor:
-        """Noise level at diffusion time `u`, of the same shape."""
+        """Return the noise level at diffusion time `u` in [0, 1], shaped like `u`."""
 
     def time(self, sigma: float | Tensor) -> Tensor:
-        """Diffusion time of a noise level: the inverse of `sigma`."""
+        """Return the diffusion time of a noise level, shaped like `sigma`: the inverse
+        of `Schedule.sigma`.
+        """
 
 
 @runtime_checkable
 class Prior(Protocol):
-    """A conditional pretrained model: D_w = D_uncond + w (D_cond - D_uncond) at every
-    guidance scale w (Eq. 13).
+    """A pretrained model under a prompt, with a denoiser D_w = D_uncond + w (D_cond -
+    D_uncond) for every guidance scale w (Eq. 13).
 
     Attributes:
-        schedule: The noise levels it was trained on.
-        scale: The guidance scale in force; 1 is conditional only, 0 unconditional only,
-            and each is one branch.
-        denoiser: The denoiser at that scale, `at(scale)`.
+        schedule: The noise levels that the model was trained on.
+        scale: The guidance scale w in force: 1 is conditional only, 0 unconditional
+            only.
+        denoiser: The denoiser at that scale, the same as `at(scale)`.
     """
 
     @property
@@ -89,39 +104,44 @@ class Prior(Protocol):
     def denoiser(self) -> Denoiser: ...
 
     def at(self, scale: float) -> Denoiser:
-        """Return the denoiser at another guidance scale; a branch without weight is not
-        evaluated.
+        """Return the denoiser D_w at another guidance scale w.
+
+        At w = 1 and w = 0 only the branch with weight 1 is evaluated.
         """
 
     def direction(self, z: Batch, sigma: Level) -> Batch:
-        """Evaluate D_cond - D_uncond, which guidance multiplies, both branches at once."""
+        """Return D_cond(z, sigma) - D_uncond(z, sigma), the difference that the
+        guidance scale multiplies, shaped like z.
+        """
 
 
 @runtime_checkable
 class Noise(Protocol):
-    """A source of standard normal noise."""
+    """A source of standard normal noise, called with a tensor of the shape that is
+    wanted.
+    """
 
     def __call__(self, like: Batch) -> Batch:
-        """Draw N(0, I) of the shape, dtype and device of `like`."""
+        """Draw noise from N(0, I) of the shape, dtype and device of `like`."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One estimate of the gradient.
+    """One estimate of the gradient of B renders y, by an `Estimator`.
 
     Attributes:
-        target: Where the render is pulled, y - gradient; as a loss, 0.5 ||y -
-            stopgrad(target)||^2.
-        gradient: Descent gradient on y.
-        nfe: Denoiser evaluations that one sample took; guidance's branches are counted
-            elsewhere.
-        sigma: The level of the estimate: lambda for MSD, the noise level for the
-            others.
-        noisy: The input of the last denoiser call, for plots; None if there is no
-            single one.
-        denoised: The clean estimate before any weighting, for plots; None if there is
+        target: y - gradient, to which the renders are pulled, `[B, ...]`: the loss 0.5
+            ||y - stopgrad(target)||^2 has this gradient.
+        gradient: The gradient on y that an optimiser descends, `[B, ...]`.
+        nfe: Denoiser evaluations per sample. An evaluation under guidance counts once,
+            though it runs two branches of the network.
+        sigma: lambda for MSD, the noise level of the last denoiser call for the others,
+            0-d or `[B]`.
+        noisy: Input of the last denoiser call, `[B, ...]`, for plots; None if there is
             no single one.
-        state: Pass this to the next estimate.
+        denoised: The clean estimate before any weighting, `[B, ...]`, for plots; None
+            if there is no single one.
+        state: The estimator's memory, to be passed to the next call.
     """
 
     target: Batch
@@ -135,12 +155,12 @@ class Estimate:
 
 @runtime_checkable
 class Estimator(Protocol):
-    """Says which way renders should move; a base class too, whose `init` serves
-    estimators without memory.
+    """A method of score distillation: estimates in which direction renders should move.
 
-    State goes in and comes out (`Estimate.state`); an estimator itself is a frozen
-    dataclass of its settings. It estimates without gradients (`torch.no_grad`): y and
-    the networks may require them, and no graph is kept.
+    It is a frozen dataclass of the method's settings, called as `estimator(y, prior,
+    noise, progress, state) -> Estimate`. Memory goes in as `state` and comes out as
+    `Estimate.state`. It runs under `torch.no_grad`: y and the networks may require
+    gradients, and no graph is kept.
 
     Attributes:
         paper: The paper to cite.
@@ -149,25 +169,34 @@ class Estimator(Protocol):
     paper: ClassVar[Paper]
 
     def init(self, y: Batch) -> State:
-        """Return the state of renders like `y` before their first estimate."""
+        """Return the state before the first estimate of renders like `y`, `[B, ...]`;
+        an empty dict unless overridden.
+        """
         return {}
 
     def __call__(
         self, y: Batch, prior: Prior, noise: Noise, progress: float, state: State | None = None
     ) -> Estimate:
-        """Estimate the gradient at every y.
+        """Estimate the gradient on every render.
 
         Args:
-            y: Renders.
+            y: Renders or latents, `[B, ...]`.
             prior: The pretrained model under the prompt.
             noise: Source of all randomness.
             progress: Part of the optimisation done, in [0, 1].
-            state: The last estimate's `state`; None stands for `init(y)`.
+            state: `Estimate.state` of the last estimate; None starts anew with
+                `init(y)`.
+
+        Returns:
+            Gradient and target, `[B, ...]` each, with the evaluations spent and the
+            next state.
         """
 
 
 class Product(NamedTuple):
-    """Draws from a product density, and the denoiser evaluations that one sample took."""
+    """Draws `x` from a product density, `[B, ...]`, and `nfe`, the denoiser evaluations
+    per sample that they took.
+    """
 
     x: Tensor
     nfe: int
@@ -175,31 +204,54 @@ class Product(NamedTuple):
 
 @runtime_checkable
 class ProductSampler(Protocol):
-    """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior and a
-    Gaussian kernel (Eq. 8); without gradients, as an `Estimator`.
+    """Draws from the product density p(x) N(x; y, lambda^2) / Z of a prior p and a
+    Gaussian kernel around y (Eq. 8).
+
+    It runs under `torch.no_grad`.
     """
 
     def __call__(self, y: Batch, lam: Level, prior: Prior, noise: Noise) -> Product:
-        """Draw one x around every y, with a kernel of bandwidth `lam`."""
+        """Draw one x around every y.
+
+        Args:
+            y: Centres of the kernels, `[B, ...]`.
+            lam: Bandwidth of the kernels, a number, 0-d or `[B]`.
+            prior: The pretrained model under the prompt.
+            noise: Source of all randomness.
+
+        Returns:
+            The draws, `[B, ...]`, and the denoiser evaluations per sample.
+        """
 
 
 @runtime_checkable
 class Bandwidth(Protocol):
-    """The kernel's bandwidth lambda, in units of the renders, over the optimisation."""
+    """A schedule of the kernel's bandwidth lambda, in units of the renders, over the
+    optimisation.
+    """
 
     @property
     def last(self) -> float:
-        """The final lambda."""
+        """The lambda that the schedule ends at."""
 
     def init(self, y: Batch) -> State:
-        """Return the state of renders like `y` before their first estimate."""
+        """Return the schedule's state before the first estimate of renders like `y`,
+        `[B, ...]`.
+        """
 
     def __call__(self, progress: float, state: State) -> float | Tensor:
-        """Return lambda, a number or one a sample, `[B]`; progress outside [0, 1]
-        counts as its ends.
+        """Return lambda, a number or one per sample, `[B]`.
+
+        Args:
+            progress: Part of the optimisation done; values outside [0, 1] count as 0 or
+                1.
+            state: The schedule's state.
         """
 
     def step(self, state: State, shift: Batch) -> State:
-        """Return the state after the mean-shift vectors `shift` were estimated at the
-        present lambda.
+        """Return the schedule's state after an estimate.
+
+        Args:
+            state: The state that the estimate was made with.
+            shift: The estimated mean-shift vectors, `[B, ...]`.
         """

@@ -15,9 +15,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class KarrasSchedule:
-    """sigma(u) = (sigma_min^(1/rho) + u (sigma_max^(1/rho) - sigma_min^(1/rho)))^rho.
+    """Noise levels sigma(u) = (sigma_min^(1/rho) + u (sigma_max^(1/rho) -
+    sigma_min^(1/rho)))^rho at diffusion time u in [0, 1].
 
-    Source: Karras et al. 2022, Eq. 5, with its index reversed.
+    `sigma(u)` returns the level at a time and `time(sigma)` the time of a level,
+    clamped to [0, 1]. Source: Karras et al. 2022, Eq. 5, with its index reversed.
 
     Args:
         sigma_min: Least noise level, > 0.
@@ -40,17 +42,18 @@ class KarrasSchedule:
 
 
 class TableSchedule:
-    """The levels of a discrete-time model: sigma at training timestep k, log-linear in
-    between.
+    """Noise levels of a model with N discrete training timesteps: a table, interpolated
+    in log sigma.
 
-    Time u corresponds to timestep u * N of N training timesteps, as threestudio counts
-    its percentages; u = 1 is the last.
+    Diffusion time u corresponds to timestep u N, as threestudio counts its percentages;
+    u = 1 stands for the last timestep. `sigma(u)` returns the level at a time and
+    `time(sigma)` the time of a level.
 
     Args:
-        sigmas: Noise levels by timestep, ascending, `[N]`.
+        sigmas: Noise levels by timestep, positive and ascending, `[N]`.
 
     Raises:
-        ValueError: If the levels are not positive and ascending.
+        ValueError: The levels are not one row, or not positive and ascending.
     """
 
     def __init__(self, sigmas: Tensor) -> None:
@@ -70,8 +73,14 @@ class TableSchedule:
 
     @classmethod
     def from_alphas_cumprod(cls, alphas_cumprod: Tensor) -> TableSchedule:
-        """Make the table of a variance-preserving model: sigma = sqrt((1 - abar) /
+        """Make the schedule of a variance-preserving model, sigma = sqrt((1 - abar) /
         abar).
+
+        Args:
+            alphas_cumprod: abar by timestep, descending in (0, 1), `[N]`.
+
+        Raises:
+            ValueError: The levels do not ascend or are not positive.
         """
         abar = alphas_cumprod.double()
         return cls(((1 - abar) / abar).sqrt())
@@ -80,15 +89,19 @@ class TableSchedule:
         return len(self.log_sigmas)
 
     def sigma_at(self, timestep: float | Tensor) -> Tensor:
-        """Interpolate the noise level at a timestep in [0, N - 1], fractions allowed."""
+        """Return the noise level at a timestep in [0, N - 1], shaped like `timestep`.
+
+        Fractions are interpolated in log sigma; timesteps outside count as the nearest
+        end.
+        """
         k = torch.as_tensor(timestep, dtype=torch.float64).clamp(0, len(self) - 1)
         low = k.floor().long().clamp(max=len(self) - 2)
         table = self._table(k.device)
         return torch.lerp(table[low], table[low + 1], k - low).exp().float()
 
     def timestep(self, sigma: float | Tensor) -> Tensor:
-        """Return the fractional timestep of a noise level; levels outside the table go
-        to its ends.
+        """Return the fractional timestep of a noise level, shaped like `sigma`; levels
+        outside the table count as its ends.
         """
         log_sigma = torch.as_tensor(sigma, dtype=torch.float64).log()
         table = self._table(log_sigma.device)
@@ -104,22 +117,22 @@ class TableSchedule:
 
 
 def karras_sigmas(steps: int, sigma_min: float, sigma_max: float | Tensor, rho: float = 7.0) -> Tensor:
-    """A descending grid of `steps` positive levels and a final 0 (Karras et al. 2022,
-    Eq. 5).
+    """Make a descending grid of `steps` positive noise levels and a final 0 (Karras et
+    al. 2022, Eq. 5).
 
     Args:
         steps: Number of solver steps, >= 1.
-        sigma_min: Last positive level; lowered to `sigma_max / 2` where that is
+        sigma_min: Last positive level; replaced by `sigma_max / 2` where that is
             smaller.
-        sigma_max: First level, a number or one a sample, `[B]`.
-        rho: 7 crowds steps at low noise; 1 spaces them evenly.
+        sigma_max: First level, a number or one per sample, `[B]`.
+        rho: Spacing of the levels: 7 crowds them at low noise; 1 spaces them evenly.
 
     Returns:
-        `[steps + 1]`, or `[steps + 1, B]`.
+        Levels, `[steps + 1]`, or `[steps + 1, B]` for a `sigma_max` of `[B]`.
 
     Raises:
-        ValueError: If `steps` < 1 or a level is not positive; levels on a GPU are not
-            looked at.
+        ValueError: `steps` < 1, or a level is not positive; a `sigma_max` on a GPU is
+            not checked.
 
     Example:
         >>> [round(float(sigma), 3) for sigma in karras_sigmas(3, 0.1, 10.0, rho=1)]

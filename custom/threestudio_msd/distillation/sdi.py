@@ -18,22 +18,27 @@ from .tensors import expand, on_device
 
 @dataclass(frozen=True)
 class SDI(Checked, Estimator):
-    """g = y - D(z), z the DDIM inversion of y (Lukoianov et al. 2024, Alg. 1).
+    """Score distillation via inversion: g = y - D(z), z the DDIM inversion of y
+    (Lukoianov et al. 2024, Alg. 1).
 
     Follows threestudio's `stable-diffusion-sdi-guidance`: t falls linearly from
-    `time_range[1]` to `time_range[0]`; y is inverted along a grid of `steps` times over
-    [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is denoised at t. As
-    there, the render is taken for a state at the schedule's least level, not for a
-    clean one.
+    `time_range[1]` to `time_range[0]` with progress; y is inverted along a grid of
+    `steps` times over [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is
+    denoised at t. As there, the render counts as a state at the schedule's least noise
+    level, not as a clean one. A call returns an `Estimate` at the cost of one
+    evaluation for every time of the grid below t, and one.
 
     Args:
-        time_range: Last and first diffusion time.
+        time_range: Last and first diffusion time, in [0, 1].
         steps: Times of the grid that spans [0, 1].
-        eta: Fresh noise in the inversion.
-        offset: Shift of the grid, in [0, 1/steps); a scheduler's `steps_offset` over
-            its training timesteps.
-        inversion_scale: Guidance scale of the inversion; None mirrors that of the
-            denoising, 2 - w, as the authors' -7.5 does their 7.5.
+        eta: Amount of fresh noise in the inversion; 0 is none.
+        offset: Shift of the grid, in [0, 1): a scheduler's `steps_offset` divided by
+            its number of training timesteps.
+        inversion_scale: Guidance scale of the inversion; None takes 2 - w for a prior
+            of scale w, as the authors' -7.5 does for their 7.5.
+
+    Raises:
+        FieldError: A setting is out of range.
     """
 
     paper = LUKOIANOV

@@ -14,11 +14,17 @@ from .timed import TimedEstimator
 
 @dataclass(frozen=True)
 class SDS(TimedEstimator):
-    """g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 - abar (Poole et al. 2022, Eq.
-    3; Eq. 1 of the paper).
+    """Score distillation sampling: g = w(t) (eps_hat(z) - n), z = y + sigma n, w = 1 -
+    abar (Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
+
+    A call returns an `Estimate` at the cost of one evaluation.
 
     Args:
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between.
+        time_range: Least and greatest diffusion time in [0, 1]; t is drawn uniformly in
+            between for every sample.
+
+    Raises:
+        FieldError: The times do not ascend, or are outside [0, 1].
     """
 
     paper = POOLE

@@ -21,8 +21,8 @@ from .tensors import expand
 
 
 class Memory(NamedTuple):
-    """A multistep method's memory: the previous step's denoised estimate and length in
-    log sigma.
+    """What a multistep solver remembers of its previous step: the denoised estimate,
+    `[B, ...]`, and the step's length in log sigma, 0-d or `[B]`.
     """
 
     denoised: Tensor
@@ -34,8 +34,13 @@ Step = Callable[[Denoiser, Tensor, Tensor, Tensor, Memory | None, bool], tuple[T
 
 
 def level_pairs(sigmas: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
-    """Iterate over a descending grid that ends at 0: level, next level, whether it is
-    the last.
+    """Iterate over the steps of a descending grid of noise levels.
+
+    Args:
+        sigmas: Levels, `[steps + 1]` or `[steps + 1, B]`, the last 0.
+
+    Yields:
+        The step's first level, its last level, and whether it is the grid's last step.
     """
     left = len(sigmas) - 1
     for sigma, sigma_next in pairwise(sigmas):
@@ -46,8 +51,19 @@ def level_pairs(sigmas: Tensor) -> Iterator[tuple[Tensor, Tensor, bool]]:
 def ddim(
     denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
-    """DDIM with eta = 0, which is Euler's method in sigma (Song et al. 2021a; Karras et
-    al. 2022, Alg. 1).
+    """Take one step of DDIM, Euler's method (Song et al. 2021): one denoiser
+    evaluation.
+
+    Args:
+        denoiser: The prior's.
+        z: States at `sigma`, `[B, ...]`.
+        sigma: Present level, > 0.
+        sigma_next: Next level.
+        memory: Not used.
+        last: Whether `sigma_next` is 0; not used.
+
+    Returns:
+        States at `sigma_next`, `[B, ...]`, and None.
     """
     denoised = denoiser(z, sigma)
     return torch.lerp(denoised, z, expand(sigma_next / sigma, z)), None
@@ -56,8 +72,19 @@ def ddim(
 def heun(
     denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
-    """Heun's second-order method: two evaluations a step, one at the last (Karras et
-    al. 2022, Alg. 1).
+    """Take one step of Heun's second-order method (Karras et al. 2022, Alg. 1): two
+    denoiser evaluations, one if it is the last step.
+
+    Args:
+        denoiser: The prior's.
+        z: States at `sigma`, `[B, ...]`.
+        sigma: Present level, > 0.
+        sigma_next: Next level.
+        memory: Not used.
+        last: Whether `sigma_next` is 0, to which the step is Euler's.
+
+    Returns:
+        States at `sigma_next`, `[B, ...]`, and None.
     """
     slope = (z - denoiser(z, sigma)) / expand(sigma, z)
     step = expand(sigma_next - sigma, z)
@@ -71,8 +98,20 @@ def heun(
 def dpmpp_2m(
     denoiser: Denoiser, z: Batch, sigma: Level, sigma_next: Level, memory: Memory | None, last: bool
 ) -> tuple[Batch, Memory | None]:
-    """DPM-Solver++(2M): second order from one evaluation a step (Lu et al. 2022, Alg.
-    2).
+    """Take one step of DPM-Solver++(2M) (Lu et al. 2022, Alg. 2): second order from one
+    denoiser evaluation.
+
+    Args:
+        denoiser: The prior's.
+        z: States at `sigma`, `[B, ...]`.
+        sigma: Present level, > 0.
+        sigma_next: Next level.
+        memory: From the previous step; None at the first, which is of first order.
+        last: Whether `sigma_next` is 0, to which the step is Euler's.
+
+    Returns:
+        States at `sigma_next`, `[B, ...]`, and the memory for the next step, None after
+        the last.
     """
     denoised = denoiser(z, sigma)
     if last:
@@ -85,9 +124,16 @@ def extrapolate(
     denoised: Batch, sigma: Level, sigma_next: Level, memory: Memory | None
 ) -> tuple[Batch, Memory]:
     """Extrapolate the denoised estimate to the middle of a step in log sigma, from this
-    step and the last.
+    step and the previous one.
 
-    The first step uses its own estimate alone. The step to 0 has no middle.
+    Args:
+        denoised: D at `sigma`, `[B, ...]`.
+        sigma: Present level, > 0.
+        sigma_next: Next level, > 0: a step to 0 has no middle in log sigma.
+        memory: From the previous step; None at the first, which uses `denoised` alone.
+
+    Returns:
+        The extrapolated estimate, `[B, ...]`, and the memory for the next step.
     """
     log_step = (sigma / sigma_next).log()
     kept = Memory(denoised, log_step)
@@ -102,29 +148,40 @@ NFE = {"ddim": 1, "heun": 2, "dpmpp-2m": 1}
 
 
 def solver_nfe(solver: str, steps: int) -> int:
-    """Count the denoiser evaluations of `steps` steps down to 0: Heun's last step needs
-    only one.
+    """Count the denoiser evaluations per sample of `steps` solver steps, the last of
+    which ends at 0.
+
+    Args:
+        solver: `ddim` and `dpmpp-2m` take one evaluation per step; `heun` two, but one
+            at its last.
+        steps: Number of steps, >= 1.
+
+    Raises:
+        KeyError: There is no such solver.
     """
     return NFE[solver] * steps - (NFE[solver] - 1)
 
 
 def sample(denoiser: Denoiser, z: Batch, sigmas: Tensor, solver: str = "ddim") -> Batch:
-    """Integrate the ODE along a grid: unconstrained sampling, the reference
-    distribution.
+    """Integrate the probability-flow ODE from noise to clean images: unconstrained
+    sampling of a prior.
 
     The result is differentiable: without `torch.no_grad` the graph of every evaluation
     is kept, if z or the network requires gradients.
 
     Args:
-        denoiser: The prior.
-        z: State at `sigmas[0]`, `[B, ...]`; noise of that standard deviation to sample
-            from the prior.
-        sigmas: Descending levels, the last 0, `[steps + 1]` or `[steps + 1, B]`; see
-            `karras_sigmas`.
+        denoiser: The prior's.
+        z: States at `sigmas[0]`, `[B, ...]`; noise of that standard deviation samples
+            the prior.
+        sigmas: Descending levels, the last 0, `[steps + 1]` or `[steps + 1, B]`, as
+            `karras_sigmas` makes them.
         solver: `ddim`, `heun` or `dpmpp-2m`.
 
     Returns:
-        State at the last level, `[B, ...]`.
+        Clean images or latents, the states at level 0, `[B, ...]`.
+
+    Raises:
+        KeyError: There is no such solver.
     """
     step, memory = SOLVERS[solver], None
     for sigma, sigma_next, last in level_pairs(sigmas):

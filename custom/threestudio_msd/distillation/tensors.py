@@ -12,8 +12,17 @@ from .protocols import Batch, PerSample
 
 
 def on_device(value: float | Tensor, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Put a number or a tensor on a device without waiting for it: CPU tensors go
-    through pinned memory.
+    """Convert a number or tensor to a tensor on a device; a GPU need not be waited for.
+
+    A CPU tensor is copied to a GPU through pinned memory.
+
+    Args:
+        value: A number, or a tensor of any shape.
+        device: Device of the result.
+        dtype: Dtype of the result.
+
+    Returns:
+        A tensor shaped like `value`; 0-d for a number.
     """
     if not isinstance(value, Tensor):
         return torch.full((), value, dtype=dtype, device=device)
@@ -23,18 +32,18 @@ def on_device(value: float | Tensor, device: torch.device, dtype: torch.dtype = 
 
 
 def expand(value: float | Tensor, like: Batch) -> Tensor:
-    """Shape a scalar or one value a sample so that it broadcasts against a batch.
+    """Shape a scalar or one value per sample so that it broadcasts against a batch.
 
     Args:
         value: A number, a 0-d tensor, or `[B]`.
         like: The batch, `[B, ...]`.
 
     Returns:
-        `value` as a tensor of shape `[1, 1, ...]` or `[B, 1, ...]`, on the device and
-        in the dtype of `like`.
+        `value` as a tensor `[1, 1, ...]` or `[B, 1, ...]` with as many dimensions as
+        `like`, on its device and in its dtype.
 
     Raises:
-        ValueError: If `value` holds neither one number nor one a sample.
+        ValueError: `value` holds neither one number nor B.
     """
     value = on_device(value, like.device, like.dtype)
     if value.numel() not in (1, like.shape[0]):
@@ -45,26 +54,36 @@ def expand(value: float | Tensor, like: Batch) -> Tensor:
 
 
 def rms(x: Batch) -> PerSample:
-    """Root mean square of every sample, `[B]`."""
+    """Return the root mean square of every sample's entries, `[B, ...]` to `[B]`."""
     return x.flatten(1).square().mean(1).sqrt()
 
 
 def require_finite(name: str, tensor: Tensor, hint: str = "") -> Tensor:
-    """Return `tensor`, or stop if it holds NaN or Inf.
+    """Return `tensor` unchanged if all its values are finite.
+
+    Args:
+        name: What the message calls the tensor.
+        tensor: Any shape.
+        hint: Advice to the user, at the message's end.
 
     Raises:
-        NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.
+        NonFiniteError: The tensor holds NaN or Inf; the message says in how many of its
+            values.
     """
     require_all_finite({name: tensor}, hint)
     return tensor
 
 
 def require_all_finite(tensors: Mapping[str, Tensor], hint: str = "") -> None:
-    """Stop at the first of several tensors that holds NaN or Inf; a GPU is waited for
-    once for them all.
+    """Check that several tensors are finite; a GPU is waited for once for all of them.
+
+    Args:
+        tensors: Tensors of any shape, by the names that the message calls them.
+        hint: Advice to the user, at the message's end.
 
     Raises:
-        NonFiniteError: Naming the tensor, how many of its values are bad, and the hint.
+        NonFiniteError: A tensor holds NaN or Inf; the message names the first one, and
+            says in how many of its values.
     """
     whole = torch.stack([tensor.isfinite().all() for tensor in tensors.values()])
     for (name, tensor), finite in zip(tensors.items(), whole.tolist(), strict=True):

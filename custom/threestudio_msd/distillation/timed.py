@@ -15,22 +15,36 @@ from .tensors import expand
 
 
 class TimedEstimator(Checked, Estimator):
-    """g = w(t) r(z) / sigma, z = y + sigma n, w = 1 - abar, t drawn uniformly from
-    `time_range`.
+    """Base of SDS, CSD and VSD: an estimator whose gradient compares two denoised
+    images at one random noise level.
 
-    A subclass is a frozen dataclass with the field `time_range`, (least, greatest)
-    diffusion time in [0, 1], and defines r, `residual`.
+    g = w(t) r(z) / sigma, z = y + sigma n, w = 1 - abar, with t drawn uniformly from
+    `time_range` for every sample. A subclass is a frozen dataclass with the field
+    `time_range`, and defines r, `residual`.
+
+    Attributes:
+        time_range: Least and greatest diffusion time, in [0, 1].
+        nfe: Denoiser evaluations per sample.
     """
 
     time_range: tuple[float, float]
     nfe: ClassVar[int] = 1
 
     def residual(self, y: Batch, z: Batch, sigma: Level, prior: Prior) -> tuple[Batch, Batch | None]:
-        """Compare two denoised images of z, the render y noised to the level sigma, `[B]`.
+        """Compare two denoised images of z; a subclass must define it.
+
+        Args:
+            y: Renders, `[B, ...]`.
+            z: The renders with noise of level `sigma`, `[B, ...]`.
+            sigma: Noise levels, `[B]`.
+            prior: The pretrained model under the prompt.
 
         Returns:
-            Reference minus denoised, r, `[B, ...]`; and the prior's clean estimate, for
-            plots, None where there is no single one.
+            Reference minus denoised image, r, `[B, ...]`; and the prior's clean
+            estimate, `[B, ...]`, for plots, or None if there is no single one.
+
+        Raises:
+            NotImplementedError: The class does not define it.
         """
         raise NotImplementedError
 
@@ -46,5 +60,7 @@ class TimedEstimator(Checked, Estimator):
 
 
 def sds_weight(sigma: Level) -> Level:
-    """w(t) = 1 - abar = sigma^2 / (1 + sigma^2), threestudio's weighting `sds`."""
+    """Return the weight w(t) = 1 - abar = sigma^2 / (1 + sigma^2), shaped like sigma:
+    threestudio's `weighting_strategy: sds`.
+    """
     return sigma**2 / (1 + sigma**2)

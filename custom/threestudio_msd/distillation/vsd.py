@@ -14,12 +14,18 @@ from .timed import TimedEstimator
 
 @dataclass(frozen=True)
 class VSD(TimedEstimator):
-    """g = w(t) (eps_hat(z) - eps_phi(z)), z = y + sigma n, w = 1 - abar (Wang et al.
-    2023b, Eq. 9).
+    """Variational score distillation: g = w(t) (eps_hat(z) - eps_phi(z)), z = y + sigma
+    n, w = 1 - abar (Wang et al. 2023b, Eq. 9).
+
+    A call returns an `Estimate` at the cost of two evaluations.
 
     Args:
-        phi: The denoiser of the renders' own distribution; the caller trains it.
-        time_range: Least and greatest diffusion time; t is drawn uniformly in between.
+        phi: The denoiser of the renders' own distribution, which the caller trains.
+        time_range: Least and greatest diffusion time in [0, 1]; t is drawn uniformly in
+            between for every sample.
+
+    Raises:
+        FieldError: The times do not ascend, or are outside [0, 1].
     """
 
     paper = WANG
