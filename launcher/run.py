@@ -34,6 +34,7 @@ from launcher.checkpoint import (
 from launcher.config import as_config
 from launcher.curves import curves
 from launcher.folder import is_first
+from launcher.forecast import forecast_test
 from launcher.lock import LOCK, alone_in
 from launcher.messages import quiet, say, say_model_and_prompt, say_results
 from launcher.resume import require_whole_state
@@ -83,6 +84,8 @@ def run(
                 say_model_and_prompt(settings["system"], _device())
             datamodule = threestudio.find(cfg.data_type)(cfg.data)
             system = _system(args, cfg, threestudio, checkpoint)
+            if is_first() and (args.train or args.test):
+                forecast_test(datamodule, system)
             trainers.append(_trainer(args, cfg, settings, system, last, step))
             gc.enable()  # all is imported; see `launch.main`
             with _checkpoints_named(last):

@@ -14,6 +14,8 @@ from pytorch_lightning.callbacks import Callback
 from threestudio_msd.errors import UserError, install
 from torch import Tensor
 
+from launcher.bar import figure
+
 SHOWN = ("colour", "normal", "opacity", "depth")
 SCALARS = ("loss", "loss_msd", "loss_sds", "loss_sdi", "loss_vsd", "bandwidth", "shift_norm", "nfe")
 WIDEST = 16.0  # bandwidth of the slider
@@ -295,7 +297,7 @@ class ViserPage:
             browser.scene.set_background_image(picture, format="jpeg")
 
     def tell(self, figures: dict[str, float]) -> None:
-        self._text.content = "  \n".join(f"{name}: **{value:.4g}**" for name, value in figures.items())
+        self._text.content = "  \n".join(f"{name}: **{figure(value)}**" for name, value in figures.items())
         if not self._hold.value and "bandwidth" in figures:
             self._bandwidth.value = min(max(round(figures["bandwidth"], 1), 0.1), WIDEST)
 
