@@ -42,6 +42,7 @@ setup(
         "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1"],
         "3d": ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4"],
         "texture": ["xatlas>=0.0.9"],
+        "t5": ["sentencepiece>=0.2", "protobuf>=4"],
         "viewer": ["viser>=1.0"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4", "torch-fidelity>=0.3"],
         "probe": [

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from threestudio_msd.errors import UserError, first_line
 from threestudio_msd.fields import shown
+from threestudio_msd.priors.sources import current_id
 from yaml import MarkedYAMLError, YAMLError
 
 from launcher.checks.optimizer import drop_foreign_arguments
@@ -34,6 +35,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MOVED = {"configs/truth-nerf-tiny.yaml": "lab/msd_lab/configs/truth-nerf-tiny.yaml"}
 """Bundled configs that lie elsewhere now."""
 PROMPTS = "system.prompt_processor"
+MODEL = "pretrained_model_name_or_path"
 BLOCKS = ("data", "system", "trainer", "checkpoint")
 DERIVED = {
     "n_gpus": "the GPUs there are, see --gpu",
@@ -104,6 +106,7 @@ def _plain(path: str, pairs: list[tuple[str, str]], derived: dict[str, Any]) -> 
         raise UserError(f"{path}: {f'{key}: ' if key else ''}{first_line(error)}") from error
     if "system.optimizer.name" in dict(pairs):
         _adapt_optimizer(plain)
+    _adapt_models(plain.get("system", {}))
     return {**plain, "tag": folder_name(plain.get("tag") or "")}
 
 
@@ -114,6 +117,16 @@ def _with_library_prompt(cfg: DictConfig) -> DictConfig:
     if not isinstance(prompt, str) or not prompt.startswith("lib:"):
         return cfg
     return _merged(cfg, f"{PROMPTS}.prompt", escaped(from_library(prompt)))
+
+
+def _adapt_models(system: dict[str, Any]) -> None:
+    """Takes models of the hub by their present ids; those of the blocks that hold the same are told once."""
+    blocks = [block for block in system.values() if isinstance(block, dict)]
+    models = [block.get(MODEL) for block in blocks if isinstance(block.get(MODEL), str)]
+    present = {model: current_id(model) for model in dict.fromkeys(models)}
+    for block in blocks:
+        if block.get(MODEL) in present:
+            block[MODEL] = present[block[MODEL]]
 
 
 def _check_referred(trainer: dict[str, Any]) -> None:

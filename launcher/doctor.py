@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from threestudio_msd.errors import UserError
+from threestudio_msd.errors import UserError, install
 from threestudio_msd.machine import device_memory
 
 from launcher.host import find_host, import_extensions, import_host
@@ -67,6 +67,7 @@ PACKAGES = (
     Package("safetensors", "safetensors", "0.4.5"),
     Package("omegaconf", "omegaconf", "2.3"),
 )
+SENTENCEPIECE = Package("sentencepiece", "sentencepiece", "0.2", install("t5"))
 PEFT = Package("peft", "peft", "0.14")
 NERFACC = Package("nerfacc", "nerfacc", "0.5.3")
 REAL_HOST = (
@@ -164,23 +165,36 @@ def of_settings(settings: Mapping[str, Any]) -> Iterator[Finding]:
         part = system.get(block, {})
         model = part.get("pretrained_model_name_or_path")
         if model:
-            yield from of_model(f"system.{block}", model, part.get("revision"), text)
+            half = not text and _is_half(part.get("dtype", "auto"))
+            yield from of_model(f"system.{block}", model, part.get("revision"), text, half)
 
 
-def of_model(block: str, model: str, revision: str | None, text: bool) -> Iterator[Finding]:
+def _is_half(dtype: str) -> bool:
+    import torch
+    from threestudio_msd.priors.loading import is_half
+
+    return is_half(dtype, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def of_model(
+    block: str, model: str, revision: str | None, text: bool, half: bool = False
+) -> Iterator[Finding]:
     """Whether a model can be had, is whole, is of a known family and fits into memory."""
     from threestudio_msd.priors.folder import open_model
 
     key = f"{block}.pretrained_model_name_or_path"
     try:
-        found = open_model(model, revision, text)
+        found = open_model(model, revision, text, half)
         found.family.diffusers(found.family.backbone[1])
     except UserError as error:
         yield Finding(f"{key}={error}", f"hf download {model}, or {key}=FOLDER", stops=True)
         return
     parts = "text encoders" if text else "network and autoencoder"
     here = "here" if found.is_here else "to be downloaded"
-    yield Finding(f"{key}={model}: {found.family.name}, {parts}, {here}")
+    variants = {f" ({variant})" for _, variant in found.weights.values() if variant}
+    yield Finding(f"{key}={model}: {found.family.name}, {parts}{''.join(sorted(variants))}, {here}")
+    if found.needs_sentencepiece:
+        yield of_package(SENTENCEPIECE)
     if found.bytes is not None:
         yield of_memory(block, found.bytes)
 

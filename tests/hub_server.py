@@ -14,10 +14,21 @@ from huggingface_hub import constants, file_download
 COMMIT = "c" * 40
 REFUSALS = {
     "gone": (404, "RepoNotFound", r"no such model: check the id.*hf auth login"),
-    "gated": (403, "GatedRepo", r"is gated: accept its licence.*hf auth login"),
+    "gated": (403, "GatedRepo", r"is gated: accept its licence at http.*/me/gated and.*hf auth login"),
+    "listed": (401, "GatedRepo", r"is gated: accept its licence at http.*/me/listed and.*hf auth login"),
+    "expired": (401, None, r"refuses this machine's token: log in again with `hf auth login`"),
+    "forbidden": (403, None, r"the hub forbids the download: Enable access"),
     "revision": (404, "RevisionNotFound", "no such revision"),
     "down": (500, None, "the hub cannot be reached.*me/down"),
 }
+
+
+SAID = {
+    "expired": "Invalid credentials in Authorization header",
+    "forbidden": "Enable access to gated repositories in your token's settings",
+}
+LISTED = ("listed", "forbidden")
+"""Models whose files the hub lists, and does not give."""
 
 
 class Hub(BaseHTTPRequestHandler):
@@ -33,9 +44,10 @@ class Hub(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = self.path.split("?")[0]
         name = path.removeprefix("/api/models").split("/")[2]
-        if name in REFUSALS:
+        if name in REFUSALS and not (name in LISTED and path.startswith("/api/")):
             status, code, _ = REFUSALS[name]
-            self.answer(status, b"", {"X-Error-Code": code} if code else {})
+            headers = {"X-Error-Code": code, "X-Error-Message": SAID.get(name)}
+            self.answer(status, b"", {key: value for key, value in headers.items() if value})
         elif "/tree/" in path:
             entries = [{"type": "file", "path": file, "oid": "0", "size": 1000} for file in self.files()]
             self.answer(200, json.dumps(entries).encode())

@@ -145,7 +145,9 @@ def of(model, revision=None):
 @pytest.mark.parametrize(
     "name, said",
     [
-        ("gated", "accept its licence on the hub and log in with `hf auth login`"),
+        ("gated", "/me/gated and log in with `hf auth login`"),
+        ("listed", "/me/listed and log in with `hf auth login`"),
+        ("expired", "log in again with `hf auth login`"),
         ("gone", "the hub has no such model: check the id"),
         ("revision", "no such revision"),
         ("down", "the hub cannot be reached"),

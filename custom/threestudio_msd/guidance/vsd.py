@@ -13,7 +13,7 @@ from torch import Tensor
 from ..distillation import VSD, Denoiser, expand, on_device, uniform, uniform_sigma
 from ..distillation.protocols import Batch
 from ..fields import FieldError, choice, number, scheduled
-from ..priors import CFG, Condition, PriorError, VPDenoiser
+from ..priors import CFG, Condition, Family, PriorError
 from ..priors.lora import LoRANetwork
 from .timed import TimedGuidance
 from .view import View
@@ -57,7 +57,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
             if self.enable_sequential_cpu_offload:
                 raise FieldError(
                     "enable_sequential_cpu_offload: expected false, as adapters are trained on the network; "
-                    "enable_vae_slicing, enable_vae_tiling and a smaller batch save memory too"
+                    "loss_space image and a smaller batch save memory too"
                 )
 
     name = "vsd"
@@ -71,12 +71,14 @@ class VSDGuidance(TimedGuidance, BaseModule):
         super().configure()
         camera = self.cfg.camera_condition_type != "none"
         unet, denoiser = self.model.backbone, self.model.denoiser
-        if not isinstance(denoiser, VPDenoiser):
-            raise PriorError(
-                f"{self.cfg.pretrained_model_name_or_path}: VSD needs a UNet, not a {type(unet).__name__}"
-            )
         self.lora = LoRANetwork(unet, denoiser.network, self.cfg.lora_rank, camera, self.cfg.seed)
         self.phi = self.model.denoiser.with_network(self.lora)
+
+    def require_family(self, family: Family) -> None:
+        super().require_family(family)
+        if not family.is_unet:
+            model = self.cfg.pretrained_model_name_or_path
+            raise PriorError(f"{model}: VSD needs a UNet, which {family.name} has not")
 
     @property
     def evaluations(self) -> int:

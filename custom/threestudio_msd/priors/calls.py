@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,18 @@ from .family import Parts
 
 Tokens = Float[Tensor, "B T C"]
 Pooled = Float[Tensor, "B W"]
+
+CONFIG = "config.json"
+# fmt: off
+VP_SCHEDULERS = frozenset([
+    "DDIM", "DDIMParallel", "DDPM", "DDPMParallel", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSDE",
+    "DPMSolverSinglestep", "EulerAncestralDiscrete", "EulerDiscrete", "HeunDiscrete",
+    "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM", "RePaint", "SASolver", "TCD",
+    "UniPCMultistep",
+])
+# fmt: on
+"""Schedulers of variance-preserving models; their choice of sampling steps plays no part here."""
+FLOW_SCHEDULERS = frozenset(["FlowMatchEulerDiscrete", "FlowMatchHeunDiscrete", "FlowMatchLCM"])
 
 
 def call_unet(unet: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
@@ -43,13 +55,11 @@ def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dty
     """Wrap a network with its scheduler's noise levels and prediction type.
 
     Raises:
-        PriorError: The scheduler is not variance-preserving.
+        PriorError: The scheduler is of no kind whose noise levels and inputs are known to be DDPM's.
     """
-    betas = getattr(scheduler, "betas", None)
-    if betas is None or not hasattr(scheduler, "alphas_cumprod"):
-        raise PriorError(f"scheduler/: a {type(scheduler).__name__} has no noise levels of the DDPM kind")
+    _require_scheduler(scheduler, VP_SCHEDULERS, "of the DDPM kind", "use_flow_sigmas")
     # from the betas: some schedulers replace the last level, infinite where the signal ends, by a finite one
-    abar = (1 - betas).cumprod(0)
+    abar = (1 - scheduler.betas).cumprod(0)
     schedule = TableSchedule.from_alphas_cumprod(abar[abar > 0])
     try:
         return VPDenoiser(network, schedule, scheduler.config.get("prediction_type", "epsilon"), dtype)
@@ -61,13 +71,35 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
     """Noise levels t / (1 - t) of a flow-matching scheduler, without pure noise.
 
     Raises:
-        PriorError: The scheduler is of another kind.
+        PriorError: The scheduler is of no kind that is known to be flow matching.
     """
-    if not hasattr(scheduler, "sigmas") or hasattr(scheduler, "alphas_cumprod"):
-        raise PriorError(f"scheduler/: a {type(scheduler).__name__} is none of flow matching")
+    _require_scheduler(scheduler, FLOW_SCHEDULERS, "of flow matching", "invert_sigmas")
     times = scheduler.sigmas.flip(0).double()
     times = times[(times > 0) & (times < 1)]
     return TableSchedule(times / (1 - times))
+
+
+def _require_scheduler(scheduler: Any, known: Collection[str], kind: str, foreign: str) -> None:
+    """Refuse what would be computed with other noise levels than the network was trained on."""
+    name = type(scheduler).__name__
+    if name.removesuffix("Scheduler") not in known:
+        raise PriorError(f"scheduler/: a {name} is not known to have noise levels {kind}")
+    if getattr(scheduler.config, foreign, False):
+        raise PriorError(f"scheduler/scheduler_config.json: {foreign}: expected false, {kind}")
+
+
+def require_known(parts: Parts) -> None:
+    """Refuse parts that ask for something which no call here gives them, and that run without it.
+
+    Raises:
+        PriorError: Naming the file and its key.
+    """
+    vae, backbone = getattr(parts.vae, "config", {}), parts.backbone.config
+    for key in ("latents_mean", "latents_std"):
+        if vae.get(key) is not None:
+            raise PriorError(f"vae/{CONFIG}: {key}: expected null: such latents are not known here")
+    if backbone.get("time_cond_proj_dim"):
+        raise PriorError(f"{CONFIG}: time_cond_proj_dim: expected null, no call here tells it")
 
 
 def hidden_states(parts: Parts, embeddings: Embeddings) -> Condition:

@@ -22,6 +22,7 @@ from .embeddings import Embeddings, Layout
 from .errors import PriorError
 from .families import MODULES
 
+VAE = "AutoencoderKL"
 TINY_VAE = "AutoencoderTiny"
 """diffusers' class of TAESD and similar distilled autoencoders."""
 
@@ -75,6 +76,8 @@ class Family:
         codec: Between images and what the model denoises.
         vae: Folder of the autoencoder; None in pixel space.
         half: Precision of `dtype: auto` on a GPU.
+        upcasts_vae: Whether an autoencoder whose `force_upcast` is set computes in float32 beside a network
+            in float16; diffusers sets it in every configuration that does not say otherwise.
         options: Dataclass of the keys that a config may set under `model_options`.
     """
 
@@ -90,7 +93,12 @@ class Family:
     codec: Callable[[Parts], Codec] = latent_codec
     vae: str | None = "vae"
     half: torch.dtype = torch.float16
+    upcasts_vae: bool = False
     options: type = NoOptions
+
+    @property
+    def is_unet(self) -> bool:
+        return self.backbone[0] == "unet"
 
     def chosen(self, values: Mapping[str, Any]) -> Any:
         """Build the family's options from a config's `model_options`.

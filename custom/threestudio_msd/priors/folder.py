@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import json
 import logging
@@ -18,8 +19,8 @@ from packaging.version import Version
 from safetensors import safe_open
 from torch import nn
 
-from ..errors import first_line
-from ..fields import FieldError
+from ..errors import first_line, install
+from ..fields import FieldError, listed
 from .errors import PriorError, named
 from .family import FAMILIES, Family, family_of
 from .sources import INDEX, Source, find, require_name
@@ -27,6 +28,10 @@ from .sources import INDEX, Source, find, require_name
 WEIGHTS = re.compile(r"[\w-]+?(\.(?P<variant>[\w-]+?))?(-\d+-of-\d+)?\.safetensors")
 LFS_POINTER = b"version https://git-lfs"
 CONFIG = "config.json"
+HALVES = ("fp16", "bf16")
+"""Variants of weights in half precision."""
+T5 = "T5EncoderModel"
+"""A text encoder of up to 5 billion parameters, which is loaded in bfloat16."""
 TEXT_ALONE = "0.33"
 """The first diffusers whose pipelines load without their other parts."""
 
@@ -124,6 +129,17 @@ class ModelFolder:
                 return name
         raise PriorError(f'{INDEX}: expected "{part}": [library, class], got {self.index.get(part)!r}')
 
+    def known_class(self, part: str, name: str) -> Any:
+        """Import the class that the family has for a part.
+
+        Raises:
+            PriorError: The pipeline has another class there, which the family does not know.
+        """
+        if (theirs := self.class_of(part)) != name:
+            expected = f"expected the {name} of {self.family.name}"
+            raise PriorError(f"{self.name}: {part}/: {expected}, got {theirs}")
+        return self.family.diffusers(name)
+
     def text_pipeline(self) -> Any:
         """Load the pipeline with its text encoders and tokenizers only.
 
@@ -144,6 +160,7 @@ class ModelFolder:
         diffusers_logging.disable_progress_bar()
         # diffusers warns of the parts that are left out here, and loads the tokenizers itself
         logging.getLogger("diffusers.pipelines.pipeline_utils").setLevel(logging.ERROR)
+        self._require_sentencepiece()
         kept = text_parts(self.index)[1]
         parts: dict[str, nn.Module | None] = {
             name: None for name, value in self.index.items() if isinstance(value, list) and name not in kept
@@ -154,19 +171,38 @@ class ModelFolder:
                 raise PriorError(
                     f"{self.name}: {part}/: transformers {transformers.__version__} has no {name}"
                 )
-            parts[part] = self.load(part, getattr(transformers, name), torch.float32)
+            dtype = torch.bfloat16 if name == T5 else torch.float32
+            parts[part] = self.load(part, getattr(transformers, name), dtype)
         with blamed(self.name):
             cls = self.family.diffusers(self.index["_class_name"])
             return cls.from_pretrained(str(self.path), local_files_only=True, **parts)
 
+    @property
+    def needs_sentencepiece(self) -> bool:
+        """Whether a tokenizer comes as sentencepiece's own file alone."""
+        folders = {name.rpartition("/")[0] for name in self.small if name.endswith("spiece.model")}
+        return any(f"{folder}/tokenizer.json" not in self.small for folder in folders)
 
-def open_model(model: str, revision: str | None = None, text: bool = False) -> ModelFolder:
+    def _require_sentencepiece(self) -> None:
+        if self.needs_sentencepiece and importlib.util.find_spec("sentencepiece") is None:
+            raise PriorError(f"{self.name}: T5's tokenizer needs sentencepiece and protobuf: {install('t5')}")
+
+
+def open_model(
+    model: str,
+    revision: str | None = None,
+    text: bool = False,
+    half: bool = False,
+    variant: str | None = None,
+) -> ModelFolder:
     """Find a model and list the files of one half of it; only its index is downloaded.
 
     Args:
         model: Hub id or folder.
         revision: Branch, tag or commit on the hub; None is its default.
         text: Whether the half with text encoders and tokenizers is wanted.
+        half: Whether weights in half precision are preferred; see `weight_files`.
+        variant: The only variant of weights that will do; None for any.
 
     Raises:
         PriorError: It cannot be found or reached, is of no known family, or lacks a file.
@@ -179,7 +215,10 @@ def open_model(model: str, revision: str | None = None, text: bool = False) -> M
             family = family_of(str(index.get("_class_name")))
             with_weights, others = text_parts(index) if text else model_parts(family)
             small = [file for part in (*others, *with_weights) for file in small_files(source.sizes, part)]
-            weights = {part: weight_files(source.sizes, part) for part in with_weights}
+            weights = {
+                part: weight_files(source, part, half or T5 in str(index.get(part)), variant)
+                for part in with_weights
+            }
         except PriorError as error:
             raise PriorError(f"{error}{source.note}") from error
     return ModelFolder(name, source, index, family, small, weights)
@@ -263,20 +302,36 @@ def small_files(names: Collection[str], part: str) -> list[str]:
     return found
 
 
-def weight_files(names: Collection[str], part: str) -> tuple[list[str], str | None]:
-    """Select a part's weights and their variant: the plain ones, else fp16, else any other.
+def weight_files(
+    source: Source, part: str, half: bool = False, variant: str | None = None
+) -> tuple[list[str], str | None]:
+    """Select one set of a part's weights, and name its variant; None is the plain one.
+
+    Args:
+        source: All files of the model.
+        part: Folder of the part.
+        half: Whether sets that need no download come first, then those in half precision; else the plain one.
+        variant: The only variant that will do; None for any.
 
     Raises:
-        PriorError: It has none in safetensors.
+        PriorError: It has none in safetensors, or none of the variant.
     """
-    own = [name for name in names if name.startswith(f"{part}/")]
+    own = [name for name in source.sizes if name.startswith(f"{part}/")]
     found: dict[str | None, list[str]] = {}
     for name in own:
         if match := WEIGHTS.fullmatch(name.removeprefix(f"{part}/")):
             found.setdefault(match["variant"], []).append(name)
-    for variant in (None, "fp16", *sorted(filter(None, found))):
-        if variant in found:
-            return found[variant], variant
+    first = (*HALVES, None) if half else (None, *HALVES)
+    known = [one for one in (*first, *sorted(set(filter(None, found)) - {*HALVES})) if one in found]
+    if half:
+        known.sort(key=lambda one: not source.is_here(found[one]))
+    if variant is not None and known:
+        if variant not in known:
+            there = listed(sorted(one or "null, the plain one" for one in known))
+            raise PriorError(f"{part}/ has no weights of variant {variant!r}: set variant to {there}")
+        return found[variant], variant
+    if known:
+        return found[known[0]], known[0]
     if any(name.endswith((".bin", ".pt", ".ckpt")) for name in own):
         raise PriorError(
             f"{part}/ holds pickled weights only, which can run code: only safetensors are read; "

@@ -10,16 +10,18 @@ import torch
 
 from ..distillation.protocols import Batch
 from ..errors import did_you_mean
+from .calls import require_known
 from .codec import Codec, Images
 from .denoisers import Condition, ConditionalDenoiser
 from .embeddings import Embeddings, Packed
 from .errors import PriorError, named
-from .family import TINY_VAE, Family, Parts
+from .family import TINY_VAE, VAE, Family, Parts
 from .folder import CONFIG, ModelFolder, load_single, open_model, read_json
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 OTHER_NAMES = {"fp32": "float32", "full": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 """Names of a dtype in other software, for suggestions."""
+HALF = (torch.float16, torch.bfloat16)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,9 @@ def load_model(
     device: torch.device | str = "cpu",
     tiny_vae: str | None = None,
     options: Mapping[str, Any] | None = None,
+    variant: str | None = None,
+    offload: bool = False,
+    require: Callable[[Family], None] = lambda family: None,
 ) -> PretrainedModel:
     """Load a pipeline's network, autoencoder and noise levels, without its text encoders.
 
@@ -69,6 +74,10 @@ def load_model(
         device: Device of the loaded modules.
         tiny_vae: Hub id or folder of an AutoencoderTiny that replaces the model's autoencoder.
         options: Keys of `Family.options`.
+        variant: Variant of the weights' files, such as `fp16`; None for that of the dtype, if there is one.
+        offload: Whether the network stays in the machine's memory, for `memory.offload`.
+        require: Called with the model's family before weights are downloaded or loaded; raises if the model
+            will not do.
 
     Returns:
         The model, frozen and in evaluation mode.
@@ -81,29 +90,37 @@ def load_model(
     if dtype not in (*DTYPES, "auto"):
         hint = did_you_mean(OTHER_NAMES.get(dtype, dtype), DTYPES)
         raise PriorError(f"unknown dtype {dtype!r}{hint}; expected auto, {', '.join(DTYPES)}")
-    folder = open_model(model, revision)
+    folder = open_model(model, revision, half=is_half(dtype, device), variant=variant)
     family = folder.family
-    automatic = family.half if torch.device(device).type == "cuda" else torch.float32
+    require(family)
+    automatic = family.half if is_half(dtype, device) else torch.float32
     precision = DTYPES.get(dtype, automatic)
     chosen = family.chosen(options or {})
     part, cls = family.backbone
-    backbone = folder.load(part, family.diffusers(cls), precision)
+    backbone = folder.load(part, folder.known_class(part, cls), precision)
     vae = _load_vae(folder, precision, tiny_vae)
-    for module in filter(None, (backbone, vae)):
-        module.requires_grad_(False).eval().to(device)
-    if vae is not None and getattr(vae.config, "force_upcast", False):
+    backbone.requires_grad_(False).eval().to("cpu" if offload else device)
+    if vae is not None:
+        vae.requires_grad_(False).eval().to(device)
+    if family.upcasts_vae and precision == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.float()  # overflows in float16
     parts = Parts(backbone, folder.scheduler(), vae, chosen)
     with named(folder.name):
         return assembled(family, parts, precision)
 
 
+def is_half(dtype: str, device: torch.device | str) -> bool:
+    """Whether a config's dtype is half precision on this device."""
+    return torch.device(device).type == "cuda" if dtype == "auto" else DTYPES.get(dtype) in HALF
+
+
 def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedModel:
     """Assemble a model from its parts, which compute in `dtype`.
 
     Raises:
-        PriorError: The parts do not fit the family.
+        PriorError: The parts do not fit the family, or ask for something that it does not know.
     """
+    require_known(parts)
     layout = family.layout(parts)
 
     def condition(packed: Packed) -> Condition:
@@ -121,7 +138,7 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
 def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> Any:
     family = folder.family
     if tiny_vae is None:
-        return folder.load(family.vae, family.diffusers("AutoencoderKL"), dtype) if family.vae else None
+        return folder.load(family.vae, folder.known_class(family.vae, VAE), dtype) if family.vae else None
     if family.vae is None:
         raise PriorError(f"{tiny_vae}: {folder.name} denoises pixels, and has no autoencoder to replace")
     vae = load_single(tiny_vae, family.diffusers(TINY_VAE), dtype)

@@ -5,15 +5,15 @@ Attention needs no option: torch computes it memory-efficiently by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import functools
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
 
-from .errors import PriorError
+from ..fields import FieldError
+from .family import Family
 from .loading import PretrainedModel
 
 
@@ -27,39 +27,67 @@ class MemoryOptions:
     enable_attention_slicing: bool = False
     # network weights in the machine's memory, brought to the GPU layer by layer: least memory, much slower
     enable_sequential_cpu_offload: bool = False
-    # the autoencoder one image, or one tile of it, at a time
+    # the encoder's activations computed again for the gradient: the same gradient, a sixth or less of what is
+    # kept for it, one more pass
+    enable_vae_gradient_checkpointing: bool = False
+    # the autoencoder one image at a time where it decodes several
     enable_vae_slicing: bool = False
+    # read for older configs, and without effect: see ADVICE
     enable_vae_tiling: bool = False
-    # the network compiled by torch: a slow first step, then faster ones
+    # the network compiled by torch where no gradient passes through it: a slow first step, then faster ones
     enable_compile: bool = False
 
 
-def apply(model: PretrainedModel, names: Iterable[str]) -> None:
+def require(family: Family, names: Collection[str]) -> None:
+    """Refuse options that a family's classes do not have; no weights are needed.
+
+    Raises:
+        FieldError: The message begins with the option.
+    """
+    if "enable_attention_slicing" in names and not family.is_unet:
+        raise FieldError(f"enable_attention_slicing: expected false, as {family.name} has no UNet")
+
+
+def apply(model: PretrainedModel, names: Collection[str], device: torch.device | str) -> None:
     """Apply options to a model in place, in the order of `OPTIONS`.
 
     Args:
         model: Changed in place.
         names: Fields of `MemoryOptions` that are on.
-
-    Raises:
-        PriorError: The model's classes do not have an option.
+        device: Where the model computes.
     """
     for name, option in OPTIONS.items():
         if name in names:
-            option(model)
+            option(model, torch.device(device))
 
 
-def channels_last(model: PretrainedModel) -> None:
+def advice(model: PretrainedModel, names: Collection[str], trains_network: bool = False) -> list[str]:
+    """Say which options that are on save nothing, or cost more, and what saves memory instead.
+
+    Args:
+        model: The model.
+        names: Fields of `MemoryOptions` that are on.
+        trains_network: Whether a gradient passes through the network, as in VSD.
+    """
+    said = {name: ADVICE[name] for name in names if name in ADVICE}
+    if not trains_network:
+        said.pop("enable_attention_slicing", None)
+    if autoencoder(model) is None:
+        said |= {name: "does nothing: there is no autoencoder" for name in names if "_vae_" in name}
+    return [f"{name} {text}" for name, text in said.items()]
+
+
+def channels_last(model: PretrainedModel, device: torch.device) -> None:
     for module in filter(None, (model.backbone, autoencoder(model))):
         module.to(memory_format=torch.channels_last)
 
 
-def slice_attention(model: PretrainedModel) -> None:
-    method(model.backbone, "set_attention_slice")("auto")  # half of the heads at a time
+def slice_attention(model: PretrainedModel, device: torch.device) -> None:
+    model.backbone.set_attention_slice("auto")  # half of the heads at a time
 
 
-def offload(model: PretrainedModel) -> None:
-    device = next(model.backbone.parameters()).device
+def offload(model: PretrainedModel, device: torch.device) -> None:
+    """Bring weights to the device layer by layer; they lie in the machine's memory, and never there whole."""
     if device.type != "cpu":
         # accelerate is imported only here
         from accelerate import cpu_offload
@@ -67,36 +95,50 @@ def offload(model: PretrainedModel) -> None:
         cpu_offload(model.backbone, device)
 
 
-def call_autoencoder(name: str, model: PretrainedModel) -> None:
+def slice_autoencoder(model: PretrainedModel, device: torch.device) -> None:
     if autoencoder(model) is not None:
-        method(autoencoder(model), name)()
+        autoencoder(model).enable_slicing()
 
 
-def compile_network(model: PretrainedModel) -> None:
-    """Compile in place, so that whoever holds the network has the compiled one."""
-    model.backbone.compile()
+def checkpoint_autoencoder(model: PretrainedModel, device: torch.device) -> None:
+    """Keep a part of the encoder's activations, and compute the others again in the backward pass."""
+    if autoencoder(model) is not None:
+        autoencoder(model).enable_gradient_checkpointing()
+
+
+def compile_network(model: PretrainedModel, device: torch.device) -> None:
+    """Compile in place the calls that no gradient passes through.
+
+    torch 2.13's inductor returns wrong gradients of diffusers' UNets on a CPU, without an error.
+    """
+    network = model.backbone
+    eager = network.forward
+    compiled = torch.compile(eager)
+
+    @functools.wraps(eager)
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return (eager if torch.is_grad_enabled() else compiled)(*args, **kwargs)
+
+    network.forward = forward
 
 
 def autoencoder(model: PretrainedModel) -> Any:
     return getattr(model.codec, "vae", None)
 
 
-def method(module: nn.Module, name: str) -> Callable:
-    """Look up a module's method.
-
-    Raises:
-        PriorError: Its class does not have it.
-    """
-    if not hasattr(module, name):
-        raise PriorError(f"a {type(module).__name__} has no {name}: leave that option off")
-    return getattr(module, name)
-
-
-OPTIONS: dict[str, Callable[[PretrainedModel], None]] = {
+OPTIONS: dict[str, Callable[[PretrainedModel, torch.device], None]] = {
     "enable_channels_last_format": channels_last,
     "enable_attention_slicing": slice_attention,
-    "enable_vae_slicing": partial(call_autoencoder, "enable_slicing"),
-    "enable_vae_tiling": partial(call_autoencoder, "enable_tiling"),
+    "enable_vae_gradient_checkpointing": checkpoint_autoencoder,
+    "enable_vae_slicing": slice_autoencoder,
+    "enable_vae_tiling": lambda model, device: None,
     "enable_sequential_cpu_offload": offload,
     "enable_compile": compile_network,
 }
+SAVING = "take enable_vae_gradient_checkpointing, or loss_space image"
+ADVICE = {
+    "enable_attention_slicing": "costs memory here, where a gradient passes through the network",
+    "enable_vae_slicing": f"saves memory where images are decoded, not where a gradient is taken: {SAVING}",
+    "enable_vae_tiling": f"is left out: tiles cost memory where a gradient is taken, and change it: {SAVING}",
+}
+"""What is told of an option that is on."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 import threading
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future
@@ -14,6 +16,14 @@ from .errors import PriorError
 
 INDEX = "model_index.json"
 PATIENCE = 8.0  # seconds to wait for the hub's first answer
+MOVED = {
+    **{
+        f"stabilityai/stable-diffusion-{name}": (f"sd2-community/stable-diffusion-{name}", "November 2025")
+        for name in ("2", "2-base", "2-1", "2-1-base")
+    },
+    "runwayml/stable-diffusion-v1-5": ("stable-diffusion-v1-5/stable-diffusion-v1-5", "August 2024"),
+}
+"""Ids that their owners took off the hub: the id that has the same files today, and since when."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,23 @@ def find(model: str, revision: str | None, index: str = INDEX) -> Source:
             hub can be reached nor its cache has the model.
     """
     folder = require_name(model)
-    return folder_source(folder) if folder else hub_source(model, revision, index)
+    return folder_source(folder) if folder else hub_source(current_id(model, revision), revision, index)
+
+
+def current_id(model: str, revision: str | None = None) -> str:
+    """Return the hub id that has a model's files today, with a warning if that is another one.
+
+    A former id stays where the cache on this machine has its files.
+    """
+    if model not in MOVED:
+        return model
+    from huggingface_hub import try_to_load_from_cache
+
+    new, since = MOVED[model]
+    if isinstance(try_to_load_from_cache(model, INDEX, revision=revision), str):
+        return model
+    logging.getLogger(__name__).warning("%s is gone from the hub since %s: taking %s", model, since, new)
+    return new
 
 
 def require_name(model: str) -> Path | None:
@@ -88,21 +114,15 @@ def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
         PriorError: The hub refuses the model; or it cannot be reached and its cache lacks the model.
     """
     # takes a second to import
-    from huggingface_hub import HfApi, constants, errors, snapshot_download, try_to_load_from_cache
+    from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
 
     if constants.HF_HUB_OFFLINE:
         return cached_source(model, revision, "HF_HUB_OFFLINE is set", "unset it", index)
     try:
         info = within(PATIENCE, lambda: HfApi().model_info(model, revision=revision, files_metadata=True))
-    except errors.GatedRepoError as error:
-        raise PriorError("is gated: accept its licence on the hub and log in with `hf auth login`") from error
-    except errors.RevisionNotFoundError as error:
-        raise PriorError("the hub has the model, but no such revision") from error
-    except errors.RepositoryNotFoundError as error:
-        raise PriorError(
-            "the hub has no such model: check the id, or log in with `hf auth login` if it is private"
-        ) from error
     except Exception as error:  # HTTP libraries differ between releases of the hub's, without a common base
+        if refused := refusal(error, model):
+            raise PriorError(refused) from error
         reason = f"the hub cannot be reached ({first_line(error)})"
         return cached_source(model, revision, reason, "check the connection", index)
 
@@ -112,12 +132,37 @@ def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
         try:
             return Path(snapshot_download(model, revision=commit, allow_patterns=[*names]))
         except Exception as error:  # as above; or a full disk
-            raise PriorError(f"the download failed ({first_line(error)}); run it again to go on") from error
+            failed = f"the download failed ({first_line(error)}); run it again to go on"
+            raise PriorError(refusal(error, model) or failed) from error
 
     def is_here(names: Collection[str]) -> bool:
         return all(isinstance(try_to_load_from_cache(model, name, revision=info.sha), str) for name in names)
 
     return Source({file.rfilename: file.size for file in info.siblings}, fetch, is_here)
+
+
+def refusal(error: Exception, model: str) -> str:
+    """Explain what the hub refuses, with what mends it; empty for an error of another kind.
+
+    The hub lists a gated model's files to anybody, and refuses their download.
+    """
+    from huggingface_hub import constants, errors
+
+    # a refusal of one file is the cause of an error about the cache, which lacks it
+    errors_of_http = (getattr(one, "response", None) for one in (error, error.__cause__))
+    response = next((one for one in errors_of_http if one is not None), None)
+    status = getattr(response, "status_code", None)
+    said = response.headers.get("X-Error-Message", "") if response is not None else ""
+    if isinstance(error, errors.GatedRepoError):
+        page = f"{constants.ENDPOINT}/{model}"
+        return f"is gated: accept its licence at {page} and log in with `hf auth login`"
+    if status == 401 and re.search("credential|token", said, re.IGNORECASE):
+        return "the hub refuses this machine's token: log in again with `hf auth login`, or unset HF_TOKEN"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return "the hub has the model, but no such revision"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return "the hub has no such model: check the id, or log in with `hf auth login` if it is private"
+    return f"the hub forbids the download: {said}" if status == 403 else ""
 
 
 def cached_source(model: str, revision: str | None, reason: str, remedy: str, index: str = INDEX) -> Source:

@@ -24,14 +24,30 @@ def pretrained_folder(model: str, revision: str | None, patterns: list[str], ign
         return snapshot_download(model, local_files_only=True, **files)
     try:
         within(PATIENCE, lambda: HfApi().model_info(model, revision=revision))
-    except errors.HfHubHTTPError:  # it is there, and says no
-        raise
+    except errors.HfHubHTTPError as error:  # it is there, and says no
+        raise _with_remedy(error, model) from error
     except Exception as error:  # whatever the HTTP library of the day raises: they share no base
         try:
             return snapshot_download(model, local_files_only=True, **files)
         except Exception:
             raise OSError(f"the hub cannot be reached: {error}") from error
-    return snapshot_download(model, **files)
+    try:
+        return snapshot_download(model, **files)
+    except errors.HfHubHTTPError as error:
+        raise _with_remedy(error, model) from error
+
+
+def _with_remedy(error: Any, model: str) -> Exception:
+    """What the hub refuses, with what the user can do, or else the error itself."""
+    from huggingface_hub import constants, errors
+
+    said = error.response.headers.get("X-Error-Message", "").lower()
+    if isinstance(error, errors.GatedRepoError):
+        page = f"{constants.ENDPOINT}/{model}"
+        return OSError(f"it is gated: accept its licence at {page} and log in with `hf auth login`")
+    if error.response.status_code == 401 and ("token" in said or "credential" in said):
+        return OSError("the hub refuses this machine's token: log in again with `hf auth login`")
+    return error
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:

@@ -14,9 +14,11 @@ def test_denoiser_and_condition_are_the_pipelines_own(pipeline_of):
 
     folder = pipeline_of("sd3")
     pipe, model = StableDiffusion3Pipeline.from_pretrained(folder), load_model(folder)
-    tokens, _, pooled, _ = pipe.encode_prompt(
-        "a red mug", None, None, device="cpu", do_classifier_free_guidance=False
-    )
+    pipe.text_encoder_3.bfloat16()  # as a T5 is loaded
+    with torch.no_grad():
+        tokens, _, pooled, _ = pipe.encode_prompt(
+            "a red mug", None, None, device="cpu", do_classifier_free_guidance=False
+        )
     condition = model.condition(embed_prompts(["a red mug"], folder))
     torch.testing.assert_close(condition["encoder_hidden_states"], tokens)
     torch.testing.assert_close(condition["pooled_projections"], pooled)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from ..calls import hidden_states_and_pooled, pooled_layout, transformer_denoiser
 from ..embeddings import Embeddings
 from ..family import FAMILIES, Family
@@ -30,4 +32,5 @@ FAMILIES["StableDiffusion3Pipeline"] = Family(
     condition=hidden_states_and_pooled,
     embed=embed,
     layout=pooled_layout,
+    half=torch.bfloat16,  # of every example in its makers' model card
 )

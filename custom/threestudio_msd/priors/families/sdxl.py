@@ -46,4 +46,5 @@ FAMILIES["StableDiffusionXLPipeline"] = Family(
     condition=condition,
     embed=embed,
     layout=layout,
+    upcasts_vae=True,
 )

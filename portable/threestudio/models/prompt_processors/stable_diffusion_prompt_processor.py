@@ -85,11 +85,23 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         if os.path.isdir(model):
             return model
         wanted = ["tokenizer/*", "text_encoder/*.json", "text_encoder/model*.safetensors"]
-        return pretrained_folder(model, self.cfg.revision, wanted, ["*.fp16*"])
+        folder = pretrained_folder(model, self.cfg.revision, wanted, ["*.fp16*"])
+        if self._variant(folder):  # it has others only
+            return pretrained_folder(model, self.cfg.revision, wanted, [])
+        return folder
+
+    def _variant(self, folder: str) -> str | None:
+        """The variant of weights to load: fp16 where there are no plain ones."""
+        names = os.listdir(os.path.join(folder, "text_encoder"))
+        plain = any(name.endswith(".safetensors") and ".fp16" not in name for name in names)
+        return None if plain else "fp16"
 
     def _load_encoder(self, cls: type, folder: str) -> torch.nn.Module:
         encoder, report = cls.from_pretrained(
-            os.path.join(folder, "text_encoder"), use_safetensors=True, output_loading_info=True
+            os.path.join(folder, "text_encoder"),
+            variant=self._variant(folder),
+            use_safetensors=True,
+            output_loading_info=True,
         )
         if report["missing_keys"]:
             raise ValueError(f"its weights lack {min(report['missing_keys'])}")
