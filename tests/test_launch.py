@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import forked
 from omegaconf import OmegaConf
 
 import launch
 
-from .launcher.dummy import CONFIG, at_step, forked, only_dummy, outcome
+from .launcher.dummy import CONFIG, at_step, only_dummy, outcome
 
 STEPS = 40
 

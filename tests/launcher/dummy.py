@@ -1,11 +1,8 @@
-"""Runs of the dummy extension, in this process or in a forked child of it."""
+"""Runs of the dummy extension."""
 
 import csv
 import importlib
 import json
-import os
-import sys
-import traceback
 from pathlib import Path
 
 import launch
@@ -44,27 +41,6 @@ def error(capfd):
     lines = [line for line in err.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1 and "Traceback" not in out + err, err
     return lines[0]
-
-
-def forked(act):
-    """Act in a forked child: the exit status, below 0 for a signal, and what it printed."""
-    pid = os.fork()
-    if pid:
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        return status, Path("output").read_text()
-    code = 99
-    try:
-        output = os.open("output", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
-        os.dup2(output, 1)
-        os.dup2(output, 2)
-        sys.stdout = sys.__stdout__ = os.fdopen(1, "w", buffering=1)
-        sys.stderr = sys.__stderr__ = os.fdopen(2, "w", buffering=1)
-        code = act()
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stdout.flush()
-        os._exit(code)
 
 
 def at_step(patch, step, act):

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from forks import forked
 
 import launcher.checkpoint
 from launcher import UserError
 from launcher.saved import damage, read_checkpoint
 
-from ..launcher.dummy import FOLDER, at_step, curve, forked, load_dummy, only_dummy, outcome, run
+from ..launcher.dummy import FOLDER, at_step, curve, load_dummy, only_dummy, outcome, run
 
 pytestmark = pytest.mark.slow
 
