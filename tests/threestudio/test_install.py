@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,34 +17,23 @@ from types import ModuleType
 import pytest
 import threestudio
 import threestudio_msd
+from forks import OURS, forked
 from threestudio_msd.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGE = REPOSITORY / "custom" / "threestudio_msd"
 
-# what threestudio's launch.py does with an entry of custom/, after `import threestudio`; in a child for each,
-# since a name can be registered once only
-LOADER = """
-import importlib.util, json, os, sys
-portable, ways = sys.argv[1], json.loads(sys.argv[2])
-sys.path.insert(0, portable)
-import threestudio, diffusers, transformers
 
-def load(entry, paths):
-    sys.path[:0] = paths
+def load(entry: str, *paths: str) -> None:
+    """Print what an entry of custom/ registers: in a child, since a name can be registered once only."""
+    outside = [path for path in sys.path if not Path(path).resolve().is_relative_to(REPOSITORY)]
+    sys.path = [*paths, str(REPOSITORY / "portable"), *outside]
+    host = importlib.import_module("threestudio")
     file = entry if os.path.isfile(entry) else os.path.join(entry, "__init__.py")
     spec = importlib.util.spec_from_file_location(os.path.basename(entry), file)
     module = sys.modules[os.path.basename(entry)] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return [name for name in threestudio.__modules__ if "msd" in name]
-
-for way, (entry, *paths) in ways.items():
-    if os.fork():
-        os.wait()
-    else:
-        print(json.dumps([way, load(entry, paths)]), flush=True)
-        os._exit(0)
-"""
+    print(json.dumps([name for name in host.__modules__ if "msd" in name]))
 
 
 def clone(custom: Path) -> list[Path]:
@@ -76,24 +68,14 @@ def pip(custom: Path) -> list[Path]:
     return [custom / "msd.py", site]
 
 
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory):
-    """What each way registers, and what went wrong."""
-    folder, ways = tmp_path_factory.mktemp("install"), {}
-    for install in (clone, link, copy, pip):
-        custom = folder / install.__name__ / "custom"
-        custom.mkdir(parents=True)
-        ways[install.__name__] = [*map(str, install(custom))]
-    command = [sys.executable, "-c", LOADER, str(REPOSITORY / "portable"), json.dumps(ways)]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    return dict(map(json.loads, done.stdout.splitlines())), done.stderr
-
-
-@pytest.mark.parametrize("way", ["clone", "link", "copy", "pip"])
-def test_every_way_to_install_registers_the_same_modules(registered, way):
-    names, errors = registered
-    assert way in names, errors
-    assert sorted(names[way]) == own_modules()
+@pytest.mark.parametrize("install", [clone, link, copy, pip])
+def test_every_way_to_install_registers_the_same_modules(install, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "custom").mkdir()
+    entry, *paths = map(str, install(tmp_path / "custom"))
+    status, output = forked(lambda: load(entry, *paths), forgotten=OURS)
+    assert status == 0, output
+    assert sorted(json.loads(output)) == own_modules()
 
 
 def own_modules() -> list[str]:
