@@ -27,9 +27,10 @@ class MarchingCubeCPUHelper(nn.Module):
         """
         import mcubes
 
-        values = -level.detach().float().cpu().reshape([self.resolution] * 3).numpy()
+        # to PyMCubes a value at the threshold is not above it: of -level it would be outside, of level inside
+        values = level.detach().float().cpu().reshape([self.resolution] * 3).numpy()
         vertices, triangles = mcubes.marching_cubes(values, 0.0)
         return Mesh(
             torch.from_numpy(vertices).float() / (self.resolution - 1),
-            torch.from_numpy(triangles.astype(np.int64)),
+            torch.from_numpy(triangles[:, ::-1].astype(np.int64)),  # outward again
         )
