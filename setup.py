@@ -6,6 +6,7 @@ from pathlib import Path
 from setuptools import find_packages, setup
 
 LIGHTNING = "pytorch-lightning>=2.4,!=2.6.2,!=2.6.3"  # those two were malicious releases
+SCENES = ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4", "xatlas>=0.0.9", "fast-simplification>=0.1.9"]
 
 SOURCE = Path(__file__).with_name("custom") / "threestudio_msd" / "__init__.py"
 
@@ -40,8 +41,8 @@ setup(
     ],
     extras_require={
         "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1"],
-        "3d": ["nerfacc>=0.5.3", "PyMCubes>=0.1.4", "trimesh>=4"],
-        "texture": ["xatlas>=0.0.9"],
+        "3d": SCENES,
+        "texture": SCENES,  # the former name of what textures need
         "t5": ["sentencepiece>=0.2", "protobuf>=4"],
         "viewer": ["viser>=1.0"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4", "torch-fidelity>=0.3"],

@@ -16,7 +16,8 @@ NOT_REACHED = {"msd_lab", "launcher", "matplotlib", "scipy"}
 MOST_STATEMENTS = 3900
 REGISTERED = """
     msd-camera-datamodule msd-csd-guidance msd-fourier-encoding msd-guidance msd-hashgrid-encoding
-    msd-image-datamodule msd-image-mlp msd-image-system msd-ism-guidance msd-multiscale-grid
+    mesh-exporter
+    msd-image-datamodule msd-image-mlp msd-image-system msd-ism-guidance msd-mesh-exporter msd-multiscale-grid
     msd-pipeline-prompt-processor msd-scene msd-sdi-guidance msd-sds-guidance msd-vsd-guidance
 """
 

@@ -11,8 +11,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 import trimesh
+from PIL import Image
 from threestudio_msd.errors import UserError
+from threestudio_msd.scene.mesh_files import TURNS, Z_UP, linear_light, srgb
 from torch import Tensor
+from trimesh.visual import ColorVisuals, TextureVisuals
 from trimesh.visual.material import SimpleMaterial
 
 from ..tinyworld.render import Cameras
@@ -22,11 +25,16 @@ from .views import project
 PER_PIXEL = 24  # samples of the surface for each pixel of a picture: holes are then rarer than one in 10^6
 SUPERSAMPLING = 2
 SEED = 0
+LINEAR = (".glb", ".gltf")  # whose colours of vertices and materials are linear light
 
 
-def load_mesh(path: Path) -> trimesh.Trimesh:
-    """Load one mesh with its texture, or the colours of its vertices or material, from
-    GLB, OBJ or PLY.
+def load_mesh(path: Path, up: str | None = None) -> trimesh.Trimesh:
+    """Load one mesh, z up, with its texture or the colours of its vertices, from GLB,
+    OBJ or PLY.
+
+    Args:
+        path: The file.
+        up: The axis that its reader takes for up, y or z; None: as readers do.
 
     Raises:
         UserError: The file, or one that it names, cannot be read; it has no surface; or
@@ -36,7 +44,8 @@ def load_mesh(path: Path) -> trimesh.Trimesh:
         require_materials(path)
     with blamed(path, "no mesh can be read"):
         scene = trimesh.load_scene(path, process=False)
-        textured = {bake_colours(part) for part in scene.geometry.values() if hasattr(part, "faces")}
+        parts = [part for part in scene.geometry.values() if hasattr(part, "faces")]
+        textured = {bake_colours(part, linear=path.suffix in LINEAR) for part in parts}
         mesh = scene.to_mesh()
     if not len(mesh.faces):
         raise UserError(f"{path}: the mesh has no triangles")
@@ -44,37 +53,64 @@ def load_mesh(path: Path) -> trimesh.Trimesh:
         raise UserError(f"{path}: parts with a texture and parts without cannot be measured together")
     if not (np.isfinite(mesh.vertices).all() and mesh.area > 0):
         raise UserError(f"{path}: the mesh has no surface: its corners coincide or are not finite")
-    return mesh
+    return mesh.apply_transform(np.linalg.inv(TURNS[up or upright(path)]))
 
 
-def bake_colours(part: trimesh.Trimesh) -> bool:
-    """Give a mesh without a texture the colours of its vertices times its material's;
-    whether it has one.
+def upright(path: Path) -> str:
+    """The axis that readers take for up: y in glTF and OBJ, but for an OBJ that says z;
+    z in PLY.
+    """
+    if path.suffix == ".obj":
+        with path.open(encoding="utf-8", errors="replace") as file:
+            return "z" if file.readline().strip() == f"# {Z_UP}" else "y"
+    return "y" if path.suffix in LINEAR else "z"
+
+
+def bake_colours(part: trimesh.Trimesh, linear: bool) -> bool:
+    """Multiply a mesh's texture, or the colours of its vertices, by its material;
+    whether it has a texture.
+
+    Args:
+        part: The mesh, changed in place.
+        linear: Whether colours of vertices and materials are linear light, as in glTF;
+            else they are sRGB.
 
     Raises:
         ValueError: It has both a texture and colours, which trimesh loses.
     """
-    textured, stored = (
-        texture_of(part) is not None,
-        getattr(part.visual, "vertex_attributes", {}).get("color"),
-    )
-    if textured and stored is not None:
+    texture, stored = texture_of(part), getattr(part.visual, "vertex_attributes", {}).get("color")
+    if texture is not None and stored is not None:
         raise ValueError("it has a texture and colours of its vertices, which cannot be measured together")
-    if part.visual.kind == "texture" and not textured:
-        colours = np.ones((len(part.vertices), 3)) if stored is None else stored[:, :3]
-        if np.issubdtype(colours.dtype, np.integer):
-            colours = colours / np.iinfo(colours.dtype).max
-        colours = (255 * colours * factor_of(part)).round().astype(np.uint8)
-        part.visual = trimesh.visual.ColorVisuals(part, vertex_colors=colours)
-    return textured
+    colours = texture.numpy() if texture is not None else colours_of_vertices(part, stored)
+    if linear:
+        light = colours if texture is None else linear_light(colours)  # a texture is sRGB everywhere
+        colours = srgb(light * factor_of(part))
+    else:
+        colours = colours * factor_of(part)
+    colours = (255 * colours).round().astype(np.uint8)
+    if texture is None:
+        part.visual = ColorVisuals(part, vertex_colors=colours)
+    else:
+        part.visual = TextureVisuals(part.visual.uv, image=Image.fromarray(colours))
+    return texture is not None
+
+
+def colours_of_vertices(part: trimesh.Trimesh, stored: np.ndarray | None) -> np.ndarray:
+    """Colours `[V, 3]` in [0, 1]: stored beside a material, or its own, or white."""
+    if stored is None and part.visual.kind in ("vertex", "face"):
+        stored = part.visual.vertex_colors
+    if stored is None:
+        return np.ones((len(part.vertices), 3))
+    return stored[:, :3] / (np.iinfo(stored.dtype).max if np.issubdtype(stored.dtype, np.integer) else 1)
 
 
 def factor_of(mesh: trimesh.Trimesh) -> np.ndarray:
     """What a material multiplies all colours by, `[3]` in [0, 1]."""
-    material = mesh.visual.material
+    material = getattr(mesh.visual, "material", None)
     if isinstance(material, SimpleMaterial):  # says "grey" where a file says nothing of its texture's factor
         return np.ones(3) if texture_of(mesh) is not None else material.diffuse[:3] / 255
-    return np.ones(3) if material.baseColorFactor is None else material.baseColorFactor[:3] / 255
+    factor = getattr(material, "baseColorFactor", None)
+    return np.ones(3) if factor is None else factor[:3] / 255
 
 
 def require_materials(path: Path) -> None:
@@ -95,8 +131,7 @@ def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:
     """Draw points evenly on a mesh: the points and its colours there in [0, 1], two
     `[count, 3]`.
 
-    Colours are as they are stored: a texture times its material's factor, or those of
-    vertices.
+    Colours are sRGB: the texture's, or those of vertices.
     """
     points, face = trimesh.sample.sample_surface(mesh, count, seed=SEED)
     weights = trimesh.triangles.points_to_barycentric(mesh.triangles[face], points)[..., None]
@@ -105,7 +140,7 @@ def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:
         colours = (weights * mesh.visual.vertex_colors[mesh.faces[face], :3] / 255).sum(1)
     else:
         uv = (weights * mesh.visual.uv[mesh.faces[face]]).sum(1)
-        colours = looked_up(texture, uv) * torch.from_numpy(factor_of(mesh))
+        colours = looked_up(texture, uv)
     return torch.from_numpy(points).float(), torch.as_tensor(colours).float()
 
 

@@ -7,36 +7,16 @@ from torch import Tensor
 
 
 class Mesh:
-    """Vertices `v_pos [V, 3]`, triangles `t_pos_idx [F, 3]`, and what is known about
-    them.
-
-    Attributes:
-        v_rgb: Colours of vertices in [0, 1], `[V, 3]`, or None.
-        uv: Their places in a texture, from the lower left, `[V, 2]` in [0, 1], or None.
-        texture: In [0, 1], `[H, W, 3]`, its first row at the top, or None.
-        smooth_normals: Those of `v_nrm` before seams were cut, or None.
-    """
+    """Vertices `v_pos [V, 3]` and triangles `t_pos_idx [F, 3]`."""
 
     def __init__(self, v_pos: Tensor, t_pos_idx: Tensor) -> None:
         self.v_pos, self.t_pos_idx = v_pos, t_pos_idx
-        self.v_rgb: Tensor | None = None
-        self.uv: Tensor | None = None
-        self.texture: Tensor | None = None
-        self.smooth_normals: Tensor | None = None
-
-    def set_vertex_color(self, v_rgb: Tensor) -> None:
-        """Colour the vertices, `[V, 3]` in [0, 1]."""
-        if len(v_rgb) != len(self.v_pos):
-            raise ValueError(f"{len(v_rgb)} colours for {len(self.v_pos)} vertices")
-        self.v_rgb = v_rgb
 
     @property
     def v_nrm(self) -> Tensor:
         """Unit normals of vertices `[V, 3]`: their triangles' mean by area, +z if they
         have no area.
         """
-        if self.smooth_normals is not None:
-            return self.smooth_normals
         corners = self.v_pos[self.t_pos_idx]
         face = torch.linalg.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         sums = torch.zeros_like(self.v_pos).index_add(

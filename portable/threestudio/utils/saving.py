@@ -1,8 +1,8 @@
 """Everything that a system writes goes through `SaverMixin`, into one folder."""
 
-import io
 import os
 import re
+import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -165,35 +165,11 @@ class SaverMixin:
             self._wandb_logger.log_video(key=name, videos=[path], step=step)
         return path
 
-    def save_mesh_file(
-        self, filename: str, mesh: Any, save_normal: bool = False, texture_format: str = "jpg"
-    ) -> str:
-        """Save a `threestudio.models.mesh.Mesh` as the suffix says, .obj or .glb.
-
-        It has its texture, which lies beside an .obj with the .mtl that names it, or
-        the colours of its vertices.
-        """
-        import trimesh
-
-        path, normals = self.get_save_path(filename), self.convert_data(mesh.v_nrm) if save_normal else None
-        shape = trimesh.Trimesh(
-            self.convert_data(mesh.v_pos),
-            self.convert_data(mesh.t_pos_idx),
-            vertex_colors=None if mesh.v_rgb is None else _eight_bits(self.convert_data(mesh.v_rgb)),
-            vertex_normals=normals,
-            process=False,
-        )
-        kind = os.path.splitext(path)[1][1:]
-        if mesh.texture is not None:
-            shape.visual = _textured(mesh, self.convert_data)
-        if kind == "obj" and mesh.texture is not None:
-            parts = _obj_parts(shape, os.path.splitext(os.path.basename(path))[0], texture_format)
-        else:
-            data = shape.export(file_type=kind)
-            parts = {os.path.basename(path): data.encode() if isinstance(data, str) else data}
-        for name, content in parts.items():
-            with atomic_path(os.path.join(os.path.dirname(path), name)) as aside, open(aside, "wb") as file:
-                file.write(content)
+    def save_file(self, filename: str, src_path: str) -> str:
+        """Save a copy of a file."""
+        path = self.get_save_path(filename)
+        with atomic_path(path) as temporary:
+            shutil.copyfile(src_path, temporary)
         return path
 
 
@@ -204,30 +180,3 @@ def _numbered(folder: str, matcher: str) -> list[str]:
     if not files:
         raise FileNotFoundError(f"no picture in {folder} matches {matcher}")
     return [file for _, file in files]
-
-
-def _eight_bits(values: np.ndarray) -> np.ndarray:
-    return (values.clip(0, 1) * 255).round().astype(np.uint8)
-
-
-def _textured(mesh: Any, convert: Any) -> Any:
-    """trimesh's visual of a mesh with a texture."""
-    from trimesh.visual import TextureVisuals
-    from trimesh.visual.material import PBRMaterial
-
-    image = Image.fromarray(_eight_bits(convert(mesh.texture)))
-    material = PBRMaterial(baseColorTexture=image, metallicFactor=0.0, roughnessFactor=1.0)
-    return TextureVisuals(uv=convert(mesh.uv), material=material)
-
-
-def _obj_parts(shape: Any, stem: str, texture_format: str) -> dict[str, bytes]:
-    """The picture, `STEM.mtl`, which names it, and `STEM.obj`, which names that."""
-    from trimesh.exchange.obj import export_obj
-
-    picture, name = io.BytesIO(), f"{stem}_kd.{texture_format}"
-    image = shape.visual.material.baseColorTexture
-    image.save(picture, "JPEG" if texture_format == "jpg" else "PNG", quality=95)
-    shape.visual.material.name = stem
-    mtl = f"newmtl {stem}\nKa 1 1 1\nKd 1 1 1\nKs 0 0 0\nmap_Kd {name}\n"
-    text = export_obj(shape, mtl_name=f"{stem}.mtl", header=None)
-    return {name: picture.getvalue(), f"{stem}.mtl": mtl.encode(), f"{stem}.obj": text.encode()}

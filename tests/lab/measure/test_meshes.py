@@ -91,28 +91,31 @@ PICTURE = Image.new("RGB", (2, 2), (200, 100, 50))
 HALF = [128, 255, 255, 255]
 
 
+LINEAR = (55.8, 79.2, 95.9)  # 10, 20 and 30 of 255 as linear light, encoded by hand
+
+
 @pytest.mark.parametrize(
     ("make", "colour"),
     [
-        (lambda path: textured(PBRMaterial(baseColorFactor=HALF)).export(path / "a.glb"), (128, 255, 255)),
+        (lambda path: textured(PBRMaterial(baseColorFactor=HALF)).export(path / "a.glb"), (188, 255, 255)),
         (lambda path: textured(PBRMaterial()).export(path / "a.glb"), (255, 255, 255)),
         (lambda path: textured(SimpleMaterial(diffuse=[0, 255, 0, 255])).export(path / "a.obj"), (0, 255, 0)),
-        (lambda path: with_json(path / "a.glb", lambda a: material(a, name="plain")), (10, 20, 30)),
+        (lambda path: with_json(path / "a.glb", lambda a: material(a, name="plain")), LINEAR),
         (
             lambda path: with_json(
                 path / "a.glb",
                 lambda a: material(a, pbrMetallicRoughness={"baseColorFactor": [0.5, 1, 1, 1]}),
             ),
-            (5, 20, 30),
+            (38.6, *LINEAR[1:]),
         ),
         (lambda path: textured(PBRMaterial(baseColorTexture=PICTURE)).export(path / "a.glb"), (200, 100, 50)),
         (
             lambda path: textured(PBRMaterial(baseColorTexture=PICTURE, baseColorFactor=HALF)).export(
                 path / "a.glb"
             ),
-            (100, 100, 50),
+            (146, 100, 50),
         ),
-        (lambda path: trimesh.Scene([coloured(), coloured()]).export(path / "a.glb"), (10, 20, 30)),
+        (lambda path: trimesh.Scene([coloured(), coloured()]).export(path / "a.glb"), LINEAR),
         (lambda path: coloured().export(path / "a.ply"), (10, 20, 30)),
     ],
 )

@@ -1,3 +1,3 @@
-"""Exporters; they register themselves."""
+"""The base of exporters; `mesh-exporter` comes with the extension."""
 
-from . import base, mesh_exporter  # noqa: F401
+from . import base  # noqa: F401
