@@ -15,10 +15,11 @@ OLDEST_HOST = (0, 2, 3)
 
 
 def register() -> None:
-    """Register guidance, prompt processors, data and systems with the imported threestudio.
+    """Register this package's guidance, prompt processor, data and systems with the
+    imported threestudio.
 
     Raises:
-        UserError: It is too old.
+        UserError: threestudio is older than 0.2.3.
     """
     import threestudio
 
@@ -29,8 +30,11 @@ def register() -> None:
 def require_version(host: ModuleType) -> None:
     """Check that a threestudio is new enough.
 
+    Args:
+        host: The imported module; one without `__version__` counts as too old.
+
     Raises:
-        UserError: It is too old.
+        UserError: Its version is below 0.2.3.
     """
     from .errors import UserError
 

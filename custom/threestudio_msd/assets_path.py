@@ -14,14 +14,13 @@ TINY_PRIOR = "tiny-prior"
 
 
 def asset(name: str) -> str:
-    """The absolute path of a file or folder of `assets/`.
+    """Return the absolute path of a file or folder that ships with the extension.
 
     Args:
         name: Its name, directly inside `assets/`.
 
     Raises:
-        FileNotFoundError: There is none of this name; the message lists those that
-            there are.
+        FileNotFoundError: There is no asset of this name; the message lists the assets.
     """
     names = sorted(entry.name for entry in ASSETS.iterdir()) if ASSETS.is_dir() else []
     if name not in names:
@@ -30,7 +29,9 @@ def asset(name: str) -> str:
 
 
 def is_tiny_prior(model: object) -> bool:
-    """Whether a model is a tiny prior, whose world is known: a folder of that name."""
+    """Tell whether a model is an existing folder called `tiny-prior`, the prior that
+    ships with the extension.
+    """
     return isinstance(model, str) and Path(model).is_dir() and Path(model).name == TINY_PRIOR
 
 

@@ -38,14 +38,18 @@ RAY, SAMPLE, PIXEL = 6, 8, 10
 
 
 def check_image_experiment(settings: Mapping[str, Any], defaults: Any) -> None:
-    """Check an experiment whose system is `msd-image-system`.
+    """Check the settings of an experiment whose system is `msd-image-system`.
+
+    Particles must agree between data and geometry, every loss needs a weight and every
+    weight a loss, the optimiser's groups must exist, the guidance must take no camera,
+    and the images must fit into memory.
 
     Args:
-        settings: The whole config; every value fits its own key.
-        defaults: The system's `Config`.
+        settings: The whole config; every value already fits its own key.
+        defaults: The system's `Config`, for keys that are not set.
 
     Raises:
-        UserError: Blocks disagree, or the sizes cannot fit into the memory.
+        UserError: One of these does not hold; the message begins with the key.
     """
     data, system = settings.get("data", {}), settings["system"]
     geometry, particles = system.get("geometry", {}), data.get("n_particles", 1)
@@ -65,13 +69,16 @@ def check_image_experiment(settings: Mapping[str, Any], defaults: Any) -> None:
 
 
 def check_scene_experiment(settings: Mapping[str, Any]) -> None:
-    """Check an experiment whose system has the mixin `msd-scene`.
+    """Check the settings of an experiment whose system has the mixin `msd-scene`.
+
+    Every loss needs a weight and every weight a loss, the losses must suit material and
+    geometry, the optimiser's groups must exist, and the scene must fit into memory.
 
     Args:
-        settings: The whole config; every value fits its own key.
+        settings: The whole config; every value already fits its own key.
 
     Raises:
-        UserError: Blocks disagree, or the sizes cannot fit into the memory.
+        UserError: One of these does not hold; the message begins with the key.
     """
     system = settings["system"]
     losses, guidance = system.get("loss", {}), threestudio.find(system["guidance_type"])
@@ -96,7 +103,7 @@ def check_scene_experiment(settings: Mapping[str, Any]) -> None:
 
 
 def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") -> None:
-    """Check what a guidance module needs of the system around it.
+    """Check the settings of a system for what a guidance module needs of it.
 
     Args:
         cls: One of this package's guidance modules.
@@ -104,9 +111,9 @@ def check_system(cls: type, system: Mapping[str, Any], key: str = "guidance") ->
         key: The module's block among them; magic123-system has a `guidance_3d` too.
 
     Raises:
-        UserError: A loss has no weight, the module's own parameters have no optimiser,
-            or the system asks for samples or edits that the module cannot give; with
-            the override that mends it.
+        UserError: A loss of the guidance has no weight, its own parameters have no
+            optimiser group, or the system asks for samples or edits that it cannot
+            give. The message names the override that helps.
     """
     read = {name: system.get(name) for name in READ_OF_SYSTEMS}
     _check_system(
@@ -140,12 +147,12 @@ def require_weights(weights: Mapping[str, Any], losses: Iterable[str], prefix: s
     """Check that every loss has a weight.
 
     Args:
-        weights: The block `system.loss`, `lambda_NAME` each.
-        losses: Names of losses.
-        prefix: Of the names in `weights`.
+        weights: The block `system.loss`: weights by `lambda_NAME`.
+        losses: NAMEs of losses.
+        prefix: Put before NAME, as in `lambda_3d_sds`.
 
     Raises:
-        UserError: One has none; with the override that mends it.
+        UserError: A loss has no weight; the message names the override that adds it.
     """
     for name in losses:
         key = f"lambda_{prefix}{name}"
@@ -160,14 +167,13 @@ def require_losses(weights: Mapping[str, Any], guidance: type, further: Iterable
     """Check that every loss of a guidance has a weight, and every weight a loss.
 
     Args:
-        weights: The block `system.loss`, `lambda_NAME` each.
-        guidance: Its classmethod `losses` gives the names; a class without one is not
-            checked.
-        further: Losses that a system has beside the guidance's, with a weight or
-            without.
+        weights: The block `system.loss`: weights by `lambda_NAME`.
+        guidance: The guidance class, whose classmethod `losses` returns the NAMEs; a
+            class without that method passes.
+        further: NAMEs of the system's other losses, which need no weight.
 
     Raises:
-        UserError: A loss or a weight stands alone.
+        UserError: A loss has no weight, or a weight no loss.
     """
     if hasattr(guidance, "losses"):
         require_weights(weights, guidance.losses())
@@ -177,14 +183,14 @@ def require_losses(weights: Mapping[str, Any], guidance: type, further: Iterable
 
 
 def require_modules(names: Iterable[str], known: Iterable[str]) -> None:
-    """Check that the modules which an optimiser is to train exist.
+    """Check that the modules that an optimiser is to train exist.
 
     Args:
-        names: Dotted names of modules or of their parts.
-        known: The system's modules.
+        names: Dotted names of modules or of their parts, such as `geometry.encoding`.
+        known: Names of the system's modules.
 
     Raises:
-        UserError: One does not.
+        UserError: A module does not exist.
     """
     for name in names:
         module = name.partition(".")[0]
@@ -198,10 +204,14 @@ def _require_known(block: str, key: str, name: str, known: Iterable[str], compla
 
 
 def require_total_variation(geometry: object, kind: str) -> None:
-    """Check that a geometry, or its class, has a total variation.
+    """Check that a geometry has the method `total_variation`.
+
+    Args:
+        geometry: The geometry or its class.
+        kind: Its registered name, for the message.
 
     Raises:
-        UserError: It has none.
+        UserError: It has no such method.
     """
     if not hasattr(geometry, "total_variation"):
         raise UserError(f"system.loss.lambda_tv: {kind} has no total variation, msd-multiscale-grid has")
@@ -217,7 +227,8 @@ def require_every_particle(data: int, geometry: int, batch_size: int | None, bat
         batches: Batches whose gradients an optimiser step adds up.
 
     Raises:
-        UserError: They do not agree.
+        UserError: `data` differs from `geometry`, or `batches` is not `geometry /
+            batch_size`.
     """
     if data != geometry:
         raise UserError(
@@ -238,10 +249,10 @@ def require_memory(needed: float, sizes: str) -> None:
 
     Args:
         needed: Bytes.
-        sizes: The keys that it depends on.
+        sizes: The keys that the number depends on; the message begins with them.
 
     Raises:
-        UserError: It would not, not even if all of the memory were free.
+        UserError: It is more than the whole memory, used or not.
     """
     there = device_memory()
     if needed > there:
@@ -251,15 +262,18 @@ def require_memory(needed: float, sizes: str) -> None:
 
 
 def image_memory(data: Mapping[str, Any], at_once: int, per_pixel: int, parameters: int) -> int:
-    """Bytes that images need at least, in training and evaluation, beside the
-    pretrained model.
+    """Estimate the bytes that images take at least, in training and evaluation, apart
+    from the pretrained model.
 
     Args:
         data: The block `data`.
         at_once: Particles rendered at once.
-        per_pixel: Numbers kept for the gradient, a pixel and particle.
-        parameters: Of one particle; an optimiser keeps their gradient and two averages
-            of it.
+        per_pixel: Numbers kept for the gradient, per pixel and particle.
+        parameters: Parameters of one particle; an optimiser keeps their gradient and
+            two averages of it.
+
+    Returns:
+        Bytes, a lower bound.
     """
     particles = data.get("n_particles", 1)
     results = data.get("eval_height", 64) * data.get("eval_width", 64)
@@ -269,12 +283,15 @@ def image_memory(data: Mapping[str, Any], at_once: int, per_pixel: int, paramete
 
 
 def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
-    """Bytes that a scene needs at least, in training and evaluation, beside the
-    pretrained model.
+    """Estimate the bytes that a scene takes at least, in training and evaluation, apart
+    from the pretrained model.
 
     Args:
         data: The block `data`.
         system: The block `system`.
+
+    Returns:
+        Bytes, a lower bound.
     """
     height, width, at_once = (
         max(size) if isinstance(size, list) else size
@@ -290,8 +307,8 @@ def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
 
 
 def lattice_parameters(geometry: Mapping[str, Any]) -> float:
-    """Parameters of a geometry's lattices, dense or hashed; those of its networks are
-    few.
+    """Count the parameters of a geometry's dense or hashed lattices, from its settings;
+    those of its networks are few.
     """
     dense = 4 * sum(size**3 for size in geometry.get("sizes", ()))
     dense += 4 * math.prod(geometry.get("grid_size") or (0,))
@@ -305,8 +322,12 @@ def lattice_parameters(geometry: Mapping[str, Any]) -> float:
 
 
 def warn_of_unknown_prompt(prompt_processor: Any) -> None:
-    """Warn of a prompt from outside the tiny world, if its prior is used; see
-    `unknown_prompt`.
+    """Warn in the log if the prior is a small one that was not trained on the prompt;
+    else do nothing.
+
+    Args:
+        prompt_processor: The settings of the prompt processor, with `prompt` and
+            `pretrained_model_name_or_path`.
     """
     model, prompt = (prompt_processor.get(key) for key in ("pretrained_model_name_or_path", "prompt"))
     warning = unknown_prompt(prompt or "", str(model))

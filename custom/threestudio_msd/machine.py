@@ -6,7 +6,9 @@ import os
 
 
 def device_memory() -> int:
-    """Bytes of the memory that is computed in: the first GPU's, or the machine's where there is none."""
+    """Return the bytes of the first GPU's memory, or of the machine's main memory if
+    there is no GPU.
+    """
     import torch  # a machine that lacks it is asked too
 
     if torch.cuda.is_available():

@@ -8,7 +8,10 @@ from textwrap import fill
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper as a reference.
+    """The bibliographic entry of one paper.
+
+    `str(paper)` is one line of authors, year and number, and `paper.bibtex` the BibTeX
+    entry.
 
     Args:
         key: BibTeX key.
@@ -41,7 +44,7 @@ class Paper:
 
     @property
     def bibtex(self) -> str:
-        """The BibTeX entry."""
+        """The BibTeX entry, `@misc{...}`, as text of several lines."""
         fields = {"title": self.title, "author": self.authors, "year": str(self.year), "note": self.venue}
         fields |= {"eprint": self.arxiv, "archivePrefix": "arXiv"} if self.arxiv else {"url": self.url}
         lines = [

@@ -13,21 +13,27 @@ from .errors import UserError
 
 
 def place() -> tuple[int, int]:
-    """Which process this is, and how many there are."""
+    """Return this process's number and the number of processes; (0, 1) if nothing is
+    distributed.
+    """
     if dist.is_available() and dist.is_initialized():
         return dist.get_rank(), dist.get_world_size()
     return 0, 1
 
 
 def share(count: int, key: str) -> slice:
-    """Which rows of a batch are this process's: all processes' shares are as large.
+    """Select the rows of a batch that this process works on: every n-th one, n being
+    the number of processes.
 
     Args:
-        count: Rows.
-        key: The setting that says so.
+        count: Rows of the batch.
+        key: The setting that the number comes from; a message begins with it.
+
+    Returns:
+        A slice of the rows; every process gets as many.
 
     Raises:
-        UserError: They cannot be shared evenly.
+        UserError: `count` is no multiple of the number of processes.
     """
     mine, processes = place()
     if count % processes:
@@ -38,7 +44,15 @@ def share(count: int, key: str) -> slice:
 
 
 def averaged(values: Mapping[str, float], device: torch.device) -> dict[str, float]:
-    """Numbers, averaged over all processes in one exchange."""
+    """Average numbers over all processes, in one exchange that every process must join.
+
+    Args:
+        values: Numbers by name, the same names in every process.
+        device: Device that the exchange runs on.
+
+    Returns:
+        The means by name.
+    """
     if place()[1] == 1 or not values:
         return dict(values)
     numbers = torch.tensor([*values.values()], dtype=torch.float64, device=device)
@@ -47,9 +61,14 @@ def averaged(values: Mapping[str, float], device: torch.device) -> dict[str, flo
 
 
 def collected(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state whose dicts hold what each process knows of its own rows, as if one knew all.
+    """Merge the states of all processes into one; every process must call it.
 
-    Dicts are united; of everything else, the first process's counts.
+    Args:
+        state: This process's state; its dicts hold entries of this process's rows only.
+
+    Returns:
+        The state with every dict united over the processes; other values are the first
+        process's. Tensors are on the CPU if there are several processes.
     """
     if place()[1] == 1:
         return dict(state)
@@ -59,7 +78,9 @@ def collected(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def united(values: Iterable[Any]) -> Any:
-    """One of several processes' values; see `collected`."""
+    """Merge one value of several processes: the union of dicts, else the first
+    process's value.
+    """
     first, *others = values
     if not isinstance(first, dict):
         return first
@@ -67,7 +88,13 @@ def united(values: Iterable[Any]) -> Any:
 
 
 def moved(value: Any, device: torch.device) -> Any:
-    """A nested value with its tensors on a device."""
+    """Copy a nested value with its tensors on a device.
+
+    Args:
+        value: A tensor, or a mapping of such values; anything else is returned
+            unchanged.
+        device: The device.
+    """
     if isinstance(value, Tensor):
         return value.to(device)
     if isinstance(value, Mapping):

@@ -16,11 +16,17 @@ Result = TypeVar("Result")
 
 
 def once(function: Callable[..., Result]) -> Callable[..., Result]:
-    """Wrap a pure function of classes and plain data so that equal arguments are
-    computed once.
+    """Wrap a pure function so that calls with equal arguments share one result.
 
-    A config is read when it is checked and when its run is built; both then share one
-    result, which nobody may change.
+    A config is read when it is checked and when its run is built; both get the same
+    object, which nobody may change.
+
+    Args:
+        function: Its arguments are classes, compared by identity, and plain data,
+            compared by repr.
+
+    Returns:
+        The wrapped function; it takes positional arguments only.
 
     Example:
         >>> doubled = once(lambda numbers: [2 * number for number in numbers])
@@ -82,5 +88,5 @@ def build_part(kinds: Mapping[str, type[Part]], spec: Any, what: str) -> Part:
 
 
 def as_tuple(value: Any) -> Any:
-    """Turn a config's list into a tuple; leave anything else as it is."""
+    """Convert a list to a tuple; return any other value, text included, unchanged."""
     return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -20,18 +20,25 @@ def words_of(text: str, vocabulary: Vocabulary) -> dict[str, list[str]]:
     """Find the known words in a text.
 
     Returns:
-        Kind -> the words of that kind in the text, each once, in the text's order.
+        Kind of word -> the words of that kind in the text, each once, in the text's
+        order.
     """
     words = re.findall(r"[a-z]+", text.lower())
     return {kind: list(dict.fromkeys(w for w in words if w in known)) for kind, known in vocabulary.items()}
 
 
 def faults(text: str, vocabulary: Vocabulary) -> list[str]:
-    """Say why a text is no caption of the vocabulary.
+    """List the reasons why a text is no caption of the vocabulary, which has exactly
+    one word of each kind.
+
+    Args:
+        text: Any text.
+        vocabulary: Words by kind.
 
     Returns:
-        One sentence part for each kind that does not occur exactly once, such as "names
-        no object of the world"; a word that is nearly known is named.
+        Part of a sentence for each kind that does not occur exactly once, such as
+        "names no object of the world", with the nearest known word; empty if the text
+        is a caption.
     """
     reasons = []
     for kind, found in words_of(text, vocabulary).items():
@@ -52,15 +59,15 @@ def faults(text: str, vocabulary: Vocabulary) -> list[str]:
 
 
 def unknown_prompt(prompt: str, model: str) -> str | None:
-    """Warn of a prompt that a prior cannot know.
+    """Compose a warning for a prompt that a small prior was not trained on.
 
     Args:
-        prompt: The user's prompt. The empty prompt is the unconditional one and is
-            known.
+        prompt: The user's prompt. The empty prompt counts as known, as it is the
+            unconditional one.
         model: The prior's folder.
 
     Returns:
-        A one-paragraph warning; None where the prompt is known, or the folder has no
+        A warning of one paragraph; None if the prompt is known, or the folder has no
         `vocabulary.json`.
     """
     path = Path(model, FILE)

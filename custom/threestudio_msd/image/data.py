@@ -25,15 +25,25 @@ except ImportError:
 
 @dataclass
 class ImageDataModuleConfig:
-    """Settings of `msd-image-datamodule`."""
+    """Settings of `msd-image-datamodule`.
 
-    # images optimised, each from its own seed
+    Attributes:
+        n_particles: Images optimised, each from its own seed.
+        batch_size: Particles rendered at once, a divisor of `n_particles`; None is all.
+            With fewer than all, `trainer.accumulate_grad_batches` must be `n_particles
+            / batch_size`: an optimiser step is then still one step of every particle,
+            in less memory.
+        height: Pixels in training.
+        width: Pixels in training.
+        eval_height: Pixels in validation and test.
+        eval_width: Pixels in validation and test.
+
+    Raises:
+        FieldError: A number is below 1, or `batch_size` does not divide `n_particles`.
+    """
+
     n_particles: int = number(1, least=1)
-    # particles rendered at once, a divisor of n_particles; null is all. With fewer than all, set
-    # trainer.accumulate_grad_batches to n_particles / batch_size: an optimiser step is then still one step of
-    # every particle, in less memory
     batch_size: Optional[int] = number(None, least=1)  # noqa: UP045  (OmegaConf reads the annotation)
-    # pixels, in training, and in validation and test
     height: int = number(64, least=1)
     width: int = number(64, least=1)
     eval_height: int = number(64, least=1)
@@ -49,8 +59,8 @@ class ImageDataModuleConfig:
 
 
 def pixel_centres(height: int, width: int) -> Tensor:
-    """(x, y) in [0, 1]^2 of all pixels' centres, row by row from the top left:
-    `[height * width, 2]`.
+    """Return the coordinates (x, y) in [0, 1]^2 of all pixels' centres, row by row from
+    the top left, `[height * width, 2]`.
     """
     y = (torch.arange(height) + 0.5) / height
     x = (torch.arange(width) + 0.5) / width
@@ -58,17 +68,17 @@ def pixel_centres(height: int, width: int) -> Tensor:
 
 
 def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
-    """Make the input of a system and a guidance: coordinates, particles, and cameras at
-    the front.
+    """Make the batch that a system and a guidance take: coordinates, particles, and
+    cameras at the front.
 
     Args:
         height: Pixels.
         width: Pixels.
-        index: Which particles, `[B]`.
+        index: Numbers of the particles to render, `[B]`.
 
     Returns:
-        `coordinates [N, 2]`, `height`, `width`, `index [B]`, and `elevation`,
-        `azimuth`, `camera_distances`, zeros `[B]`.
+        `coordinates`, `[height * width, 2]`; `height` and `width`; `index`, `[B]`; and
+        `elevation`, `azimuth` and `camera_distances`, zeros `[B]`.
     """
     cameras = {name: torch.zeros(len(index)) for name in ("elevation", "azimuth", "camera_distances")}
     return {
@@ -81,9 +91,13 @@ def make_batch(height: int, width: int, index: Tensor) -> dict[str, Any]:
 
 
 class ImageIterableDataset(IterableDataset, Updateable):
-    """Yields all particles, or groups of `batch_size` in turn, without end.
+    """An endless dataset of training batches: all particles, or groups of `batch_size`
+    in turn.
 
-    If several processes share the work, each has a fixed part of every group.
+    An item is a dict with `coordinates`, `[N, 2]`, `height`, `width`, `index`, `[B]`,
+    the particles' numbers, and zero cameras, `[B]` (see `make_batch`). If several
+    processes share the work, each gets a fixed part of every group; iteration raises
+    UserError if they cannot share it evenly.
     """
 
     def __init__(self, cfg: ImageDataModuleConfig) -> None:
@@ -96,7 +110,11 @@ class ImageIterableDataset(IterableDataset, Updateable):
 
 
 class ImageDataset(Dataset):
-    """One item: all particles at the size of evaluation."""
+    """A dataset of one item, the batch of all particles at the size of evaluation, with
+    the keys of `make_batch`.
+
+    Any other item raises IndexError.
+    """
 
     def __init__(self, cfg: ImageDataModuleConfig) -> None:
         self.cfg = cfg
@@ -112,7 +130,15 @@ class ImageDataset(Dataset):
 
 @threestudio.register("msd-image-datamodule")
 class ImageDataModule(LightningDataModule):
-    """Data of the text-to-2D system; see `make_batch`."""
+    """The Lightning data module of text-to-2D runs.
+
+    Training yields groups of particles without end (`ImageIterableDataset`);
+    validation, test and prediction yield one batch of all particles (`ImageDataset`).
+
+    Args:
+        cfg: A mapping with the fields of `ImageDataModuleConfig`, whose errors it
+            raises.
+    """
 
     cfg: ImageDataModuleConfig
 

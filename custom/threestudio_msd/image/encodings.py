@@ -21,14 +21,19 @@ from ..fields import check_fields, number
 
 
 def select(stacked: Tensor, index: Tensor | None) -> Tensor:
-    """The rows `index` of a tensor with one row a particle; all of them for None."""
+    """Return the rows `index` of a tensor with one row per particle; all rows if
+    `index` is None.
+    """
     return stacked if index is None else stacked[index]
 
 
 @threestudio.register("msd-fourier-encoding")
 class FourierEncoding(BaseModule):
-    """Fourier features [cos 2 pi B v, sin 2 pi B v], B ~ N(0, scale^2) (Tancik et al.,
-    arXiv 2006.10739).
+    """Fourier features [cos 2 pi B v, sin 2 pi B v] of 2D points v, B ~ N(0, scale^2),
+    one B per particle (Tancik et al., arXiv 2006.10739).
+
+    Called with points, `[N, 2]`, and particles' numbers, it returns features, `[P, N,
+    n_output_dims]`.
     """
 
     @dataclass
@@ -46,7 +51,9 @@ class FourierEncoding(BaseModule):
 
     @staticmethod
     def size(cfg: Config) -> tuple[int, int]:
-        """Features a point, and numbers a particle holds."""
+        """Return the features per point, and the numbers that the encoding stores per
+        particle, for a `Config`.
+        """
         return 2 * cfg.n_frequencies, 2 * cfg.n_frequencies
 
     def configure(self, generators: Sequence[torch.Generator]) -> None:
@@ -55,8 +62,14 @@ class FourierEncoding(BaseModule):
         self.n_output_dims, _ = self.size(self.cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
-        """Encode `[N, 2]` for the particles `index` (all by default):
-        `[P, N, n_output_dims]`.
+        """Encode points.
+
+        Args:
+            coordinates: Points, `[N, 2]`.
+            index: Numbers of the particles, `[P]`; all by default.
+
+        Returns:
+            Features, `[P, N, n_output_dims]`.
         """
         angles = 2 * math.pi * select(self.frequencies, index).repeat(1, 1, 2)
         quarter_turns = torch.tensor([math.pi / 2, 0.0], device=angles.device).repeat_interleave(
@@ -68,12 +81,13 @@ class FourierEncoding(BaseModule):
 
 @threestudio.register("msd-hashgrid-encoding")
 class HashGridEncoding(BaseModule):
-    """Multiresolution hash grid in 2D (Müller et al., arXiv 2201.05989), with
-    tinycudann's names of settings.
+    """Multiresolution hash grid in 2D, one per particle (Müller et al., arXiv
+    2201.05989), with tinycudann's names of settings.
 
-    All particles are looked up at the same vertices with the same weights, so one
-    weighted look-up of rows that hold all particles' features side by side serves them
-    all.
+    Called with points in [0, 1]^2, `[N, 2]`, and particles' numbers, it returns
+    features, `[P, N, n_output_dims]`. All particles are looked up at the same vertices
+    with the same weights, so one weighted look-up of rows that hold all particles'
+    features side by side serves them all.
     """
 
     @dataclass
@@ -93,7 +107,9 @@ class HashGridEncoding(BaseModule):
 
     @staticmethod
     def size(cfg: Config) -> tuple[int, int]:
-        """Features a point, and numbers a particle holds."""
+        """Return the features per point, and the numbers that the encoding stores per
+        particle, for a `Config`.
+        """
         entries = sum(table_sizes(resolutions(cfg), cfg.log2_hashmap_size))
         return cfg.n_levels * cfg.n_features_per_level, entries * cfg.n_features_per_level
 
@@ -107,8 +123,14 @@ class HashGridEncoding(BaseModule):
         self.n_output_dims, _ = self.size(cfg)
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
-        """Encode `[N, 2]` in [0, 1] for the particles `index` (all by default):
-        `[P, N, n_output_dims]`.
+        """Encode points.
+
+        Args:
+            coordinates: Points in [0, 1]^2, `[N, 2]`.
+            index: Numbers of the particles, `[P]`; all by default.
+
+        Returns:
+            Features, `[P, N, n_output_dims]`.
         """
         entries, weights = self.lookup(coordinates)
         tables = select(self.tables, index).transpose(0, 1)  # [entry, particle, feature]
@@ -121,8 +143,14 @@ class HashGridEncoding(BaseModule):
         return features.permute(2, 1, 0, 3).flatten(2)
 
     def lookup(self, coordinates: Tensor) -> tuple[Tensor, Tensor]:
-        """The entries of each point's features and their bilinear weights: two tensors
-        `[level, N, 4]`.
+        """Find the four vertices around each point on each level.
+
+        Args:
+            coordinates: Points in [0, 1]^2, `[N, 2]`.
+
+        Returns:
+            The vertices' entries in the table, and their bilinear weights, `[n_levels,
+            N, 4]` each.
         """
         corners = torch.tensor([[0, 0], [1, 0], [0, 1], [1, 1]], device=coordinates.device)
         entries, weights, offset = [], [], 0
@@ -139,10 +167,17 @@ class HashGridEncoding(BaseModule):
 
 
 def resolutions(cfg: HashGridEncoding.Config) -> list[int]:
-    """Cells along an edge, level by level."""
+    """Return the cells along an edge of each level's grid, from the coarsest to the
+    finest.
+    """
     return [int(cfg.base_resolution * cfg.per_level_scale**level) for level in range(cfg.n_levels)]
 
 
 def table_sizes(resolutions: list[int], log2_largest: int) -> list[int]:
-    """Entries of each level's table."""
+    """Return the number of entries of each level's table.
+
+    Args:
+        resolutions: Cells along an edge, by level.
+        log2_largest: Binary logarithm of the most entries that a level may have.
+    """
     return [min((resolution + 1) ** 2, 2**log2_largest) for resolution in resolutions]

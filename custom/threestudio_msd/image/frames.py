@@ -24,11 +24,12 @@ LEFT, TOP, APART = 54, 150, 26  # pixels before and above the pictures, and befo
 
 @dataclass(frozen=True)
 class Frame:
-    """All particles at one step.
+    """A snapshot of all particles at one step of the optimisation; its picture is in
+    `progress/STEP.png`.
 
     Attributes:
         step: Optimiser steps done.
-        bandwidth: Lambda at that step; None where the guidance has none.
+        bandwidth: lambda at that step; None if the guidance has none.
     """
 
     step: int
@@ -36,16 +37,16 @@ class Frame:
 
 
 def grid_columns(count: int) -> int:
-    """Columns of a grid of `count` pictures: about twice as wide as high, without gaps
-    where possible.
+    """Choose the columns of a grid of `count` pictures: about twice as wide as high,
+    without gaps if possible.
     """
     widest = math.ceil(math.sqrt(2 * count))
     return next((columns for columns in range(widest, math.isqrt(count), -1) if count % columns == 0), widest)
 
 
 def tile(images: Tensor) -> Tensor:
-    """Pictures `[P, H, W, 3]` in rows of `grid_columns`: `[rows * H, columns * W, 3]`,
-    gaps white.
+    """Arrange pictures `[P, H, W, 3]` in a grid: `[rows * H, columns * W, 3]`, gaps
+    white.
     """
     columns = grid_columns(len(images))
     gap = images.new_ones(-len(images) % columns, *images.shape[1:])
@@ -54,8 +55,8 @@ def tile(images: Tensor) -> Tensor:
 
 
 def untile(picture: np.ndarray, count: int) -> np.ndarray:
-    """The pictures that `tile` put together: `[rows * H, columns * W, 3]` to
-    `[count, H, W, 3]`.
+    """Cut a picture that `tile` made into its pictures again: `[rows * H, columns * W,
+    3]` to `[count, H, W, 3]`.
     """
     columns = grid_columns(count)
     rows = -(-count // columns)
@@ -65,61 +66,73 @@ def untile(picture: np.ndarray, count: int) -> np.ndarray:
 
 
 def enlarged(images: Tensor, least: int) -> Tensor:
-    """Images `[P, H, W, 3]` with every pixel repeated until they are at least about
-    `least` wide.
+    """Repeat every pixel of images `[P, H, W, 3]` a whole number of times, so that they
+    are about `least` pixels wide.
+
+    Images wider than that are returned unchanged.
     """
     factor = max(1, round(least / images.shape[2]))
     return images.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
 
 
 class FrameList:
-    """The list of a run's frames, in a file that is whole at any time; a resumed run
-    continues it.
+    """The list of a run's frames in a JSON file, which is whole at any time; a resumed
+    run continues it.
 
     Args:
-        path: The JSON file; its folder exists.
+        path: The file.
     """
 
     def __init__(self, path: str) -> None:
         self.path = Path(path)
 
     def read(self) -> list[Frame]:
-        """Read the frames so far, by step; an empty list if there is no file yet."""
+        """Return the frames saved so far, by step; an empty list if there is no file
+        yet.
+        """
         if not self.path.is_file():
             return []
         return [Frame(**frame) for frame in json.loads(self.path.read_text(encoding="utf-8"))]
 
     def add(self, frame: Frame) -> None:
-        """Add a frame; it replaces all that are at its step or after it, which a
-        resumed run passes again.
+        """Add a frame to the file, and remove those at its step or later, which a
+        resumed run makes again.
+
+        Raises:
+            OSError: The file cannot be written.
         """
         frames = [kept for kept in self.read() if kept.step < frame.step] + [frame]
         save_text(json.dumps([asdict(kept) for kept in frames]), self.path)
 
 
 def read_tiles(path: str, count: int) -> np.ndarray:
-    """The `count` particles of a saved frame, `[count, H, W, 3]`, 8 bits."""
+    """Read the `count` particles of a saved frame, `[count, H, W, 3]`, 8 bits.
+
+    Raises:
+        OSError: The file is missing or is no image.
+    """
     return untile(np.asarray(Image.open(path).convert("RGB")), count)
 
 
 def spread(frames: list[Frame], most: int) -> list[Frame]:
-    """At most `most` frames, the first and the last among them, as evenly as they
-    come.
-    """
+    """Select at most `most` frames, evenly spaced, the first and the last among them."""
     if len(frames) <= most:
         return frames
     return [frames[round(i * (len(frames) - 1) / (most - 1))] for i in range(most)]
 
 
 def draw_path(path: str, frames: list[Frame], tiles: list[np.ndarray], title: str) -> None:
-    """Draw one row a particle and one column a frame: the start, the path and the
-    result.
+    """Draw a picture of an optimisation: a row for each particle, a column for each
+    frame, the last being the result.
 
     Args:
         path: The PNG to write; it appears whole or not at all.
-        frames: Columns.
+        frames: The columns' frames.
         tiles: The pictures of each frame, `[P, H, W, 3]`, 8 bits.
-        title: Above it all, the prompt.
+        title: Written above: the prompt.
+
+    Raises:
+        OSError: The file cannot be written.
     """
     count, columns = len(tiles[0]), len(frames)
     pitch = SIDE + GAP

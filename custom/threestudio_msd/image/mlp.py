@@ -21,10 +21,13 @@ from .encodings import select
 class ParticleLinear(nn.Module):
     """A linear layer for every particle, evaluated as one batched product.
 
+    Called with `[P, N, inputs]`, it returns `[P, N, outputs]`.
+
     Args:
         inputs: Features in.
         outputs: Features out.
-        generators: One a particle; weights are He-uniform, biases zero.
+        generators: One random generator per particle; weights are He-uniform, biases
+            zero.
     """
 
     def __init__(self, inputs: int, outputs: int, generators: Sequence[torch.Generator]) -> None:
@@ -35,8 +38,14 @@ class ParticleLinear(nn.Module):
         self.bias = nn.Parameter(torch.zeros(len(rows), 1, outputs))
 
     def forward(self, x: Tensor, index: Tensor | None = None) -> Tensor:
-        """`[P, N, inputs]` to `[P, N, outputs]`, by the layers of the particles `index`
-        (all by default).
+        """Apply each particle's layer to its own rows.
+
+        Args:
+            x: Features, `[P, N, inputs]`.
+            index: Numbers of the particles, `[P]`; all by default.
+
+        Returns:
+            Features, `[P, N, outputs]`.
         """
         return torch.baddbmm(select(self.bias, index), x, select(self.weight, index))
 
@@ -46,8 +55,9 @@ class ImageMLP(BaseModule):
     """`n_particles` images, each an independent network from coordinates in [0, 1]^2 to
     RGB in [0, 1].
 
-    Particle i is initialised from (seed, i) alone, so it is the same network whatever
-    the number of particles.
+    Called with coordinates, `[N, 2]`, and particles' numbers, `[P]` (all by default),
+    it returns colours, `[P, N, 3]`. Particle i is initialised from (seed, i) alone, so
+    it is the same network for any number of particles.
 
     Example:
         >>> import threestudio, threestudio_msd, torch
@@ -86,8 +96,8 @@ class ImageMLP(BaseModule):
 
     @staticmethod
     def size(cfg: Config) -> tuple[int, int]:
-        """Numbers kept for the gradient, a pixel and particle; and parameters of a
-        particle.
+        """Return the numbers kept for the gradient per pixel and particle, and the
+        parameters per particle, for a `Config`.
         """
         encoding = threestudio.find(cfg.encoding_type)
         features, held = encoding.size(encoding.Config(**cfg.encoding))
@@ -95,7 +105,9 @@ class ImageMLP(BaseModule):
         return features + 2 * cfg.depth * cfg.width + 3, held + weights
 
     def configure(self) -> None:
-        """Draw all particles' networks."""
+        """Initialise the encodings and networks of all particles; threestudio's
+        constructor calls this.
+        """
         cfg = self.cfg
         generators = [
             torch.Generator().manual_seed(seed_from(cfg.seed, "particle", i)) for i in range(cfg.n_particles)
@@ -110,11 +122,11 @@ class ImageMLP(BaseModule):
             self.output.bias.fill_(math.log(cfg.init_grey / (1 - cfg.init_grey)))
 
     def forward(self, coordinates: Tensor, index: Tensor | None = None) -> Tensor:
-        """Colours at points.
+        """Evaluate colours at points.
 
         Args:
             coordinates: (x, y) in [0, 1]^2, `[N, 2]`; x to the right, y down.
-            index: Which particles, `[P]`; all by default.
+            index: Numbers of the particles, `[P]`; all by default.
 
         Returns:
             RGB in [0, 1], `[P, N, 3]`.

@@ -30,11 +30,12 @@ NAN_HINT = "Lower system.optimizer's learning rate or the guidance scale"
 
 @threestudio.register("msd-image-system")
 class ImageSystem(BaseSystem):
-    """Optimises images, many particles at once, so that a guidance's loss falls.
+    """The Lightning system of text-to-2D runs: optimises many images at once so that a
+    guidance's loss falls.
 
     Writes below `save/`: `itSTEP-val.png`, all particles; `progress/`, frames; and
-    after training `itSTEP-test/I.png`, one a particle, `itSTEP-test.mp4`, the frames as
-    a video, and `path.png`: start, path and result of every particle.
+    after training `itSTEP-test/I.png`, one per particle, `itSTEP-test.mp4`, the frames
+    as a video, and `path.png`: start, path and result of every particle.
     """
 
     @dataclass
@@ -67,16 +68,28 @@ class ImageSystem(BaseSystem):
         self.finished = False
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
-        """Render the batch's particles: RGB in [0, 1], `[B, H, W, 3]`."""
+        """Render particles.
+
+        Args:
+            batch: As `make_batch` returns it; `index`, `[B]`, selects the particles.
+
+        Returns:
+            RGB in [0, 1], `[B, H, W, 3]`.
+        """
         colours = self.geometry(batch["coordinates"], batch["index"])
         return colours.unflatten(1, (batch["height"], batch["width"]))
 
     def render_all(self, batch: dict[str, Any]) -> Tensor:
-        """Render every particle, one by one to save memory, without gradient:
-        `[P, H, W, 3]`.
+        """Render every particle without gradient, one by one to save memory.
+
+        Args:
+            batch: As `make_batch` returns it; its `index` is ignored.
+
+        Returns:
+            RGB in [0, 1], `[P, H, W, 3]`.
 
         Raises:
-            NonFiniteError: If an image holds NaN or Inf.
+            NonFiniteError: An image holds NaN or Inf.
         """
         with torch.no_grad():
             everyone = torch.arange(self.geometry.cfg.n_particles, device=self.device)
@@ -85,16 +98,25 @@ class ImageSystem(BaseSystem):
 
     @classmethod
     def check_experiment(cls, settings: Mapping[str, Any]) -> None:
-        """Check what concerns more than one block of an experiment's settings.
+        """Check that the blocks of an experiment's settings agree and its sizes fit
+        into memory; the launcher calls this.
+
+        Args:
+            settings: The whole config.
 
         Raises:
-            UserError: What is wrong.
+            UserError: Particles, losses, optimiser groups or sizes do not fit; the
+                message begins with the key.
         """
         check_image_experiment(settings, cls.Config)
 
     def on_fit_start(self) -> None:
-        """Check the numbers of particles again, which threestudio's own launcher does
-        not.
+        """Check that every optimiser step reaches every particle once, as threestudio's
+        own launcher does not.
+
+        Raises:
+            UserError: The particles of data and geometry differ, or
+                `accumulate_grad_batches` is wrong.
         """
         data, particles = self.trainer.datamodule.cfg, self.geometry.cfg.n_particles
         require_every_particle(
@@ -102,11 +124,21 @@ class ImageSystem(BaseSystem):
         )
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """One call of the guidance.
+        """Render a batch, call the guidance, log its numbers, and return the loss.
+
+        Ends the run once the guidance returns `finished` 1.
+
+        Args:
+            batch: As `make_batch` returns it.
+            batch_idx: Not used.
+
+        Returns:
+            The weighted loss times the number of particles, 0-d.
 
         Raises:
-            NonFiniteError: If an image or the loss holds NaN or Inf.
-            UserError: If a loss of the guidance has no weight in the config.
+            NonFiniteError: An image or the loss holds NaN or Inf.
+            UserError: The guidance returns no loss, or a loss that has no weight in the
+                config.
         """
         step = self.true_global_step
         rgb = require_finite(f"rgb at step {step}", self(batch), NAN_HINT)
@@ -126,11 +158,17 @@ class ImageSystem(BaseSystem):
         return loss * self.geometry.cfg.n_particles
 
     def weighted_loss(self, out: dict[str, Any]) -> Tensor:
-        """Sum the losses `loss_x` of a guidance's output, each times the scheduled
-        scalar `loss.lambda_x`.
+        """Sum a guidance's losses, each `loss_NAME` times the scheduled scalar
+        `loss.lambda_NAME` of the config.
+
+        Args:
+            out: The guidance's output; other keys are ignored.
+
+        Returns:
+            The sum, 0-d.
 
         Raises:
-            UserError: If there is no loss or a loss has no weight.
+            UserError: There is no loss, or a loss has no weight.
         """
         losses = {name.removeprefix("loss_"): out[name] for name in out if name.startswith("loss_")}
         if not losses:
@@ -153,11 +191,15 @@ class ImageSystem(BaseSystem):
         return logged
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Stop before a gradient of NaN or Inf spoils the weights, and the next
-        checkpoint with them.
+        """Check the gradients before they change the weights, so that the last
+        checkpoint stays intact.
+
+        Under 16-bit mixed precision nothing is checked: its loss scaler meets Inf by
+        design, and skips the step.
 
         Raises:
-            NonFiniteError: Naming the parameter.
+            NonFiniteError: A gradient holds NaN or Inf; the message names the
+                parameter.
         """
         if self.trainer.precision == "16-mixed":  # its loss scaler meets Inf by design, and skips the step
             return
@@ -168,8 +210,8 @@ class ImageSystem(BaseSystem):
                 require_finite(f"gradient of {name} at step {self.true_global_step}", gradient, NAN_HINT)
 
     def on_train_end(self) -> None:
-        """Save the last frame and, if the guidance stopped early, the state that it
-        stopped at.
+        """Save the last frame and, if the guidance ended the run early, a last
+        checkpoint.
         """
         self._save_last_frame(self.trainer.train_dataloader.dataset)
         callback = self.trainer.checkpoint_callback
@@ -177,7 +219,9 @@ class ImageSystem(BaseSystem):
             self.trainer.save_checkpoint(os.path.join(callback.dirpath, "last.ckpt"))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the state of a guidance that has one beside its parameters."""
+        """Add the guidance's own state to a checkpoint, under the key `guidance`, if it
+        has one.
+        """
         if hasattr(self.guidance, "checkpoint_state"):
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
@@ -186,7 +230,12 @@ class ImageSystem(BaseSystem):
             self.guidance.load_checkpoint_state(checkpoint["guidance"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save all particles as one picture; one process does."""
+        """Save all particles as one picture, `itSTEP-val.png`, in the first process
+        only; returns nothing.
+
+        Raises:
+            NonFiniteError: An image holds NaN or Inf.
+        """
         if not self.trainer.is_global_zero:
             return
         self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
@@ -195,14 +244,26 @@ class ImageSystem(BaseSystem):
         """Do nothing; threestudio requires the method of every system."""
 
     def test_step(self, batch: dict[str, Any], batch_idx: int) -> None:
-        """Save every particle as one picture; one process does."""
+        """Save each particle as a picture, `itSTEP-test/I.png`, in the first process
+        only; returns nothing.
+
+        Raises:
+            NonFiniteError: An image holds NaN or Inf.
+        """
         if not self.trainer.is_global_zero:
             return
         for i, image in enumerate(self.render_all(batch)):
             self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
-        """Make the picture of the path and the video, if frames were saved."""
+        """Draw `path.png` and make the video, in the first process only, if frames were
+        saved.
+
+        A video that cannot be made, as without ffmpeg, costs a warning.
+
+        Raises:
+            OSError: A file cannot be written.
+        """
         frames = self._frames().read() if self.trainer.is_global_zero else []
         if not frames:
             return

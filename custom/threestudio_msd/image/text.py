@@ -28,12 +28,19 @@ FOLDERS = (
 
 @dataclass(frozen=True)
 class Typeface:
-    """Fonts of one size: each character is drawn by the first font that has it."""
+    """Fonts of one size, of which the first that has a character draws it.
+
+    Attributes:
+        fonts: PIL's fonts, the preferred one first; it draws the characters that none
+            has, as boxes.
+    """
 
     fonts: tuple[FreeTypeFont, ...]
 
     def runs(self, line: str) -> Iterator[tuple[FreeTypeFont, str]]:
-        """Split a line into parts of one font each."""
+        """Split a line into stretches of one font each: pairs of font and text, in
+        order.
+        """
 
         def font_of(character: str) -> FreeTypeFont:
             return next((font for font in self.fonts if has_glyph(font, character)), self.fonts[0])
@@ -41,11 +48,18 @@ class Typeface:
         return ((font, "".join(characters)) for font, characters in groupby(line, font_of))
 
     def width(self, text: str) -> float:
-        """Return the pixels that the widest line of a text takes."""
+        """Return the width in pixels of a text's widest line."""
         return max(sum(font.getlength(run) for font, run in self.runs(line)) for line in text.split("\n"))
 
     def draw(self, onto: ImageDraw.ImageDraw, xy: tuple[float, float], line: str, colour: str) -> None:
-        """Draw one line from its left end, `xy` at mid-height."""
+        """Draw one line of text.
+
+        Args:
+            onto: PIL's drawing.
+            xy: Left end of the line, at mid-height, in pixels.
+            line: The text, without line breaks.
+            colour: As PIL takes it.
+        """
         x, y = xy
         for font, run in self.runs(line):
             onto.text((x, y), run, fill=colour, font=font, anchor="lm")
@@ -53,15 +67,19 @@ class Typeface:
 
 
 def typeface_for(text: str, size: float, style: str = "regular") -> Typeface:
-    """Find fonts that draw a text: the usual one and, where it lacks characters, the
-    best one installed.
+    """Choose fonts that can draw a text: the usual one and, if it lacks characters, the
+    installed font that has most of them.
 
-    Warns if no installed font has a character, which is then drawn as a box.
+    Warns (`warnings.warn`) if no installed font has a character, which is then drawn as
+    a box.
 
     Args:
         text: Any text.
-        size: Of the letters, in pixels.
-        style: A key of `FONTS`.
+        size: Size of the letters in pixels.
+        style: `regular` or `bold`.
+
+    Raises:
+        KeyError: There is no such style.
     """
     files = {file.name: file for file in reversed(font_files())}
     known = next((str(files[name]) for name in FONTS[style] if name in files), None)
@@ -81,8 +99,8 @@ def typeface_for(text: str, size: float, style: str = "regular") -> Typeface:
 
 @cache
 def font_files() -> tuple[Path, ...]:
-    """List the system's font files, and before them those that come with matplotlib, if
-    it is installed.
+    """List the font files on this machine, matplotlib's first if it is installed; the
+    list is made once.
     """
     package = find_spec("matplotlib")
     bundled = [Path(package.origin).parent / "mpl-data/fonts/ttf"] if package and package.origin else []
@@ -101,22 +119,22 @@ def _fonts(size: float) -> Iterator[FreeTypeFont]:
 
 @lru_cache(4096)
 def has_glyph(font: FreeTypeFont, character: str) -> bool:
-    """Tell whether a font draws a character otherwise than one that no font has."""
+    """Tell whether a font has a character; those that it lacks, it draws as a box."""
     drawn, box = (font.getmask(c) for c in (character, "\U0010ffff"))
     return drawn.size != box.size or bytes(drawn) != bytes(box)
 
 
 def fit_title(text: str, width: float, size: float) -> tuple[str, Typeface]:
-    """Fit a bold line into a width: as it is, or in smaller letters on up to three
-    lines.
+    """Fit a bold title into a width: on one line if it fits, else in smaller letters on
+    up to three lines, shortened if need be.
 
     Args:
         text: Any text; white space becomes single blanks.
-        width: Pixels.
-        size: Of the letters, in pixels.
+        width: Width in pixels.
+        size: Size of the letters in pixels.
 
     Returns:
-        The text with line breaks, and what draws it.
+        The text with line breaks, and the typeface that draws it.
     """
     text = " ".join(text.split())
     face = typeface_for(text, size, "bold")

@@ -25,8 +25,17 @@ from ..processes import share
 
 @dataclass
 class CameraDataModuleConfig(RandomCameraDataModuleConfig):
-    """Settings of `msd-camera-datamodule`, beside those of
-    `random-camera-datamodule`.
+    """Settings of `msd-camera-datamodule`: those of `random-camera-datamodule`, and two
+    more.
+
+    Attributes:
+        n_cameras: Number of cameras, a multiple of `batch_size`; their azimuths are
+            spread evenly.
+        seed: Seed that the cameras are drawn from.
+
+    Raises:
+        ValueError: `height`, `width` or `batch_size` is a list instead of a number, or
+            `n_cameras` is no positive multiple of `batch_size`.
     """
 
     # how many cameras there are, a multiple of batch_size; their azimuths are spread evenly
@@ -46,11 +55,14 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
 
 
 class CameraIterableDataset(RandomCameraIterableDataset):
-    """Without end: the cameras in turn, each batch spread evenly around the scene.
+    """An endless dataset that visits a fixed set of cameras in turn, each batch spread
+    evenly around the scene.
 
-    A batch has the keys of the host's random cameras and `index [B]`, the cameras'
-    numbers. `first` returns the number of the first batch, 0 unless a run is resumed.
-    If several processes share the work, each has a fixed part of every batch.
+    Iteration yields step numbers, which `collate` turns into batches.
+
+    Args:
+        cfg: The settings.
+        first: Returns the number of the first batch: 0, unless a run is resumed.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
@@ -62,8 +74,19 @@ class CameraIterableDataset(RandomCameraIterableDataset):
         return ({"step": step} for step in count(self.first()))
 
     def collate(self, batch: dict[str, int]) -> dict[str, Any]:
-        """The cameras of one step: with G groups, those of index g, g + G, g + 2 G,
-        ...
+        """Make the batch of one step; steps visit the n_cameras / batch_size groups of
+        cameras in turn.
+
+        Args:
+            batch: `{"step": number of the step}`.
+
+        Returns:
+            The keys of threestudio's random cameras, B rows each; `index`, `[B]`, the
+            cameras' numbers; `height` and `width`. If several processes share the work,
+            each gets a fixed part of the rows.
+
+        Raises:
+            UserError: The processes cannot share `batch_size` evenly.
         """
         groups = self.cfg.n_cameras // self.cfg.batch_size
         rows, mine = (
@@ -78,8 +101,13 @@ class CameraIterableDataset(RandomCameraIterableDataset):
 
 
 def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
-    """Draw all cameras as one batch of the host's random ones, from `cfg.seed`
+    """Draw all cameras as one batch of threestudio's random ones, from `cfg.seed`
     alone.
+
+    The global random generators are left as they were.
+
+    Returns:
+        The batch's tensors by name, `cfg.n_cameras` rows each.
     """
     settings = {**cfg, "batch_size": cfg.n_cameras, "batch_uniform_azimuth": True}
     state = random.getstate()
@@ -93,8 +121,14 @@ def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
 
 @threestudio.register("msd-camera-datamodule")
 class CameraDataModule(RandomCameraDataModule):
-    """Kept cameras to train on; validation and test as in
-    `random-camera-datamodule`.
+    """The Lightning data module of text-to-3D runs that trains on a fixed set of
+    cameras.
+
+    Validation and test are as in `random-camera-datamodule`.
+
+    Args:
+        cfg: A mapping with the fields of `CameraDataModuleConfig`, whose errors it
+            raises.
     """
 
     cfg: CameraDataModuleConfig

@@ -22,11 +22,18 @@ EXPORTED_TOGETHER = 2**15  # points
 
 @threestudio.register("msd-multiscale-grid")
 class MultiscaleGrid(BaseImplicitGeometry):
-    """Lattices of several sizes over one box, summed: coarse ones move large parts,
-    fine ones add detail.
+    """A geometry of threestudio: density and colour from lattices of several sizes over
+    one box, summed.
 
-    The density is sharpness softplus(raw + scale (1 - r / std)) inside a ball, and zero
-    outside; the features are raw colours, for `no-material`.
+    Coarse lattices move large parts and fine ones add detail. The density is sharpness
+    softplus(raw + scale (1 - r / std)) inside a ball, and zero outside, where r is the
+    distance from the origin, and scale and std are `density_blob_scale` and
+    `density_blob_std`; the features are raw colours, for `no-material`. Called with
+    points, `[..., 3]`, it returns `density`, `[..., 1]`, and `features`, `[..., 3]`.
+
+    Raises:
+        ValueError: `sizes` do not ascend from at least 2, or `radius`,
+            `density_blob_std` or `sharpness` is not positive.
     """
 
     @dataclass
@@ -63,8 +70,8 @@ class MultiscaleGrid(BaseImplicitGeometry):
         )
 
     def lattice(self) -> Tensor:
-        """The sum of the lattices, at the finest one's points: `[1, 4, n, n, n]` (z, y,
-        x), density first.
+        """Return the sum of all lattices at the finest one's points, `[1, 4, n, n, n]`
+        (z, y, x); the first channel is raw density, the others raw colour.
         """
         finest = self.grids[-1]
         return finest + sum(
@@ -79,9 +86,7 @@ class MultiscaleGrid(BaseImplicitGeometry):
 
     @property
     def ball_radius(self) -> float:
-        """Further from the origin there is nothing, which a renderer need not look
-        at.
-        """
+        """Radius of the ball around the origin outside of which the density is zero."""
         return self.cfg.radius
 
     def _raw_density(self, raw: Tensor, radius: Tensor) -> Tensor:
@@ -102,8 +107,15 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return torch.cat([density, raw[:, 1:]], -1)
 
     def forward(self, points: Tensor, output_normal: bool = False) -> dict[str, Tensor]:
-        """Density `[..., 1]`, features `[..., 3]`, and normals where asked for, at
-        points `[..., 3]`.
+        """Evaluate density and features at points.
+
+        Args:
+            points: World coordinates, `[..., 3]`.
+            output_normal: Whether to add normals.
+
+        Returns:
+            `density`, `[..., 1]`; `features`, `[..., 3]`; and with `output_normal` unit
+            vectors `normal` and `shading_normal`, `[..., 3]`.
         """
         values = self._field(points.reshape(-1, 3)).unflatten(0, points.shape[:-1])
         output = {"density": values[..., :1], "features": values[..., 1:]}
@@ -129,10 +141,16 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return threshold - field
 
     def export(self, points: Tensor, **kwargs: Any) -> dict[str, Tensor]:
-        """Features of surface points `[N, 3]` as they are seen from outside, `[N, 3]`.
+        """Compute the colours of an exported mesh's vertices as they look from outside.
 
         A surface is some cells of growing density, whose colours a renderer mixes:
         those along the normal, each weighed by the light that it sends out.
+
+        Args:
+            points: Points of the surface, `[N, 3]`.
+
+        Returns:
+            `features`, raw colours, `[N, 3]`.
         """
         return {"features": chunk_batch(self._seen, EXPORTED_TOGETHER, points)}
 
@@ -145,8 +163,10 @@ class MultiscaleGrid(BaseImplicitGeometry):
         return (light * field["features"]).sum(1) / light.sum(1).clamp(min=1e-6)
 
     def total_variation(self) -> Tensor:
-        """Sum over the lattice of |differences| of sigmoid(raw density): about the
-        surface in cells.
+        """Sum |differences| of sigmoid(raw density) between neighbouring points of the
+        lattice, 0-d.
+
+        The result is about the area of the surface, in faces of cells.
         """
         n, r = self.cfg.sizes[-1], self.cfg.radius
         axis = torch.linspace(-r, r, n, device=self.bbox.device)

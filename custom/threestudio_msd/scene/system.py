@@ -23,35 +23,48 @@ Mixed: Any = object
 
 @threestudio.register("msd-scene")
 class SceneMixin(Mixed):
-    """Adds to a text-to-3D system: total variation, a stop at NaN, and the guidance's
-    state in checkpoints.
+    """Adds to a text-to-3D system of threestudio: total variation, a stop at NaN, and
+    the guidance's state in checkpoints.
 
     It stands in front of the system's class, so that `super()` is the system:
     `find("X:msd-scene")` derives from `SceneMixin` and then from X. The scheduled
-    scalar `loss.lambda_tv` weighs total variation, which costs nothing if that is 0 or
-    missing.
+    scalar `loss.lambda_tv` weighs total variation, which is not computed if that is 0
+    or missing.
     """
 
     @classmethod
     def check_experiment(cls, settings: Mapping[str, Any]) -> None:
-        """Check what concerns more than one block of an experiment's settings.
+        """Check that the blocks of an experiment's settings agree and its sizes fit
+        into memory; the launcher calls this.
+
+        Args:
+            settings: The whole config.
 
         Raises:
-            UserError: What is wrong.
+            UserError: Losses, optimiser groups or sizes do not fit; the message begins
+                with the key.
         """
         check_scene_experiment(settings)
 
     def configure(self) -> None:
-        """Build the system, and warn of a prompt that the prior cannot know."""
+        """Build the system, and warn of a prompt that the prior was not trained on."""
         super().configure()
         warn_of_unknown_prompt(self.cfg.prompt_processor)
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Any]:
-        """The system's loss, regularised.
+        """Add total variation to the loss of the system's own training step.
+
+        Args:
+            batch: The cameras' batch.
+            batch_idx: Number of the batch.
+
+        Returns:
+            The system's output, a dict whose `loss` includes total variation.
 
         Raises:
-            UserError: If the geometry has no total variation, and it is asked for.
-            NonFiniteError: If the loss is NaN or infinite.
+            UserError: `loss.lambda_tv` is positive, and the geometry has no total
+                variation.
+            NonFiniteError: The loss is NaN or infinite.
         """
         output = super().training_step(batch, batch_idx)
         weight = self.C(self.cfg.loss.get("lambda_tv", 0.0))
@@ -67,8 +80,8 @@ class SceneMixin(Mixed):
         return value
 
     def on_fit_start(self) -> None:
-        """Give the guidance back what a checkpoint kept for it: some systems only make
-        it here.
+        """Restore the guidance's state from the checkpoint, if it has one: some systems
+        make their guidance only here.
         """
         super().on_fit_start()
         state = self.__dict__.pop("_guidance_state", None)
@@ -76,7 +89,9 @@ class SceneMixin(Mixed):
             self.guidance.load_checkpoint_state(state)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what the guidance needs to go on beside its parameters, if it says so."""
+        """Add the guidance's own state to a checkpoint, under the key `guidance`, if it
+        has one.
+        """
         if hasattr(getattr(self, "guidance", None), "checkpoint_state"):
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
