@@ -28,7 +28,10 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
     action = parser.add_mutually_exclusive_group(required=True)
     for name in ("train", "validate", "test", "export"):
         action.add_argument(f"--{name}", action="store_true")
+    shows = "draw what the guidance sees along its bandwidth, one sheet, and end: docs/bandwidth.md"
+    action.add_argument("--draws", action="store_true", help=shows)
     action.add_argument("--citations", action="store_true", help="print what to cite, as BibTeX, and end")
+    add("--start", metavar="PICTURE", help="the render that --draws begins at; noise by default")
     changed = "resume although prompt, guidance or geometry are set otherwise"
     add("--changed", action="store_true", help=changed)
     add("--verbose", action="store_true", help="log everything, show tracebacks")
@@ -43,6 +46,8 @@ def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[
     args, unknown = parser.parse_known_args(words)
     if args.viewer is not None and not args.train:
         parser.error("--viewer shows a scene while it trains: it needs --train")
+    if args.start is not None and not args.draws:
+        parser.error("--start is the render that --draws begins at: it needs --draws")
     return args, args.overrides + unknown
 
 
@@ -109,6 +114,11 @@ def _launch(args: argparse.Namespace, overrides: list[str]) -> int:
 
         print("\n\n".join(paper.bibtex for paper in papers(settings, threestudio)))
         return 0
+    if args.draws:
+        from launcher.draws import draw_sheet
+
+        with user_errors():
+            return draw_sheet(settings, args.start)
     from launcher.run import run  # imports Lightning, which takes seconds
 
     with user_errors():

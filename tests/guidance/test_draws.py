@@ -11,7 +11,9 @@ import torch
 from diffusers import DDIMScheduler
 from msd_lab.bench.architectures import ARCHITECTURES, LEVELS
 from msd_lab.bench.random_pipelines import build
+from msd_lab.tinyworld.render import true_renders
 from omegaconf import OmegaConf
+from threestudio_msd.assets_path import TINY_PRIOR
 from threestudio_msd.distillation import (
     SAMPLERS,
     SCHEDULES,
@@ -24,6 +26,7 @@ from threestudio_msd.distillation import (
 )
 from threestudio_msd.distillation.product import FORGOTTEN
 from threestudio_msd.guidance.msd import MSDGuidance, build_estimator, warn_if_noise_is_forgotten
+from threestudio_msd.priors import load_model
 from threestudio_msd.priors.calls import flow_schedule, vp_denoiser
 from threestudio_msd.priors.denoisers import FlowDenoiser
 from threestudio_msd.settings import build_part
@@ -99,6 +102,7 @@ def test_draws_of_every_bundled_config_keep_their_noise(name):
         pytest.skip("tweedie is the mean itself, and draws nothing")
     lams = five(build_part(SCHEDULES, settings["bandwidth"], "bandwidth"))
     found = [deviation(sampler, lam, FAMILIES[family](), 0.5 if family == "if" else 1.0) for lam in lams]
+    print(f"{name:16} {settings['sampler']['type']:12}", *(f"{d:.2f}" for d in found))
     assert min(found) >= 0.1, found
     if isinstance(sampler, ExactScore):
         assert found == pytest.approx([1.0] * 5, abs=0.25)
@@ -117,6 +121,15 @@ def test_the_default_sampler_has_the_products_deviation(family):
 def defaults():
     config = MSDGuidance.Config(trainer_max_steps=1)
     return config.sampler, config.bandwidth
+
+
+def test_latents_of_the_tiny_prior_deviate_by_about_one_as_those_of_stable_diffusion():
+    """So that bandwidths carry over; DeepFloyd IF's pixels deviate half as much."""
+    model = load_model(TINY_PRIOR, None, "float32", torch.device("cpu"), None, {})
+    renders = torch.cat([true_renders(prompt, 2) for prompt in ("a red mug", "a green car", "a black cat")])
+    deviation = float(model.encode(renders.permute(0, 3, 1, 2)).std())
+    print(f"latents of the tiny prior deviate by {deviation:.2f}")
+    assert deviation == pytest.approx(1.0, abs=0.1)
 
 
 def test_exact_networks_are_exact():

@@ -85,6 +85,14 @@ def first_level(sigma_max: float | None, schedule: Schedule) -> float:
     return sigma_max or min(schedule.sigma_max, FIRST_LEVEL)
 
 
+def first_acting(weights: torch.Tensor, levels: torch.Tensor, interval: tuple[float, float]) -> float:
+    """Return the weight of the first of descending levels at which the kernel acts; 1
+    if it acts at none.
+    """
+    acting = weights[(interval[0] <= levels) & (levels <= interval[1])]
+    return float(acting[0]) if len(acting) else 1.0
+
+
 @dataclass(frozen=True)
 class Split(Checked):
     """The paper's product sampler: alternates a solver step of the prior's ODE and a
@@ -151,10 +159,9 @@ class Split(Checked):
             schedule: The model's noise levels.
             lam: The kernel's bandwidth.
         """
-        levels, (low, high) = self.levels(schedule), self.kernel_interval
-        acting = (low <= levels[:-1]) & (levels[:-1] <= high)
-        weights = ((levels[1:] ** 2 - levels[:-1] ** 2) / (2 * lam**2)).exp()[acting]
-        return float(weights[0]) if len(weights) else 1.0
+        levels = self.levels(schedule)
+        weights = ((levels[1:] ** 2 - levels[:-1] ** 2) / (2 * lam**2)).exp()
+        return first_acting(weights, levels[:-1], self.kernel_interval)
 
     def interval_that_draws(self, schedule: Schedule, lam: float) -> tuple[float, float] | None:
         """Find the longest `kernel_interval` whose first kernel step keeps a tenth of
@@ -314,8 +321,7 @@ class ExactScore(Checked):
             sigmas = on_device(levels, y.device)
             z = expand(sigmas[0], y) * noise(y)
             return Product(sample(denoiser, z, sigmas, self.solver), solver_nfe(self.solver, self.steps))
-        levels = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)[1:]
-        sigmas = levels / (1 - (levels / lam) ** 2).sqrt()
+        sigmas = self._levels_below(lam, prior.schedule)
         z = prior.denoiser(y, lam) + expand(sigmas[0], y) * noise(y)
         rest = solver_nfe(self.solver, self.steps - 1) if self.steps > 1 else 0
         return Product(sample(denoiser, z, sigmas, self.solver), 1 + rest)
@@ -329,6 +335,21 @@ class ExactScore(Checked):
         if self.kernel_interval[1] == float("inf"):
             return None
         return karras_sigmas(self.steps, schedule.sigma_min, first_level(self.sigma_max, schedule), 7.0)
+
+    def first_pull(self, schedule: Schedule, lam: float) -> float:
+        """Return the state's share in the denoiser's input at the first level where the
+        kernel acts, in [0, 1]. A small one forgets nothing: the state keeps its noise.
+        """
+        bounded = self.levels(schedule)
+        levels = (self._levels_below(torch.tensor(lam), schedule) if bounded is None else bounded)[:-1]
+        return first_acting(1 / (1 + (levels / lam) ** 2), levels, self.kernel_interval)
+
+    def _levels_below(self, lam: Level, schedule: Schedule) -> torch.Tensor:
+        """Return the solver's levels after infinity, whose combined levels s fall from
+        lambda.
+        """
+        combined = karras_sigmas(self.steps, schedule.sigma_min, lam, self.rho)[1:]
+        return combined / (1 - (combined / lam) ** 2).sqrt()
 
 
 @dataclass(frozen=True)
