@@ -47,15 +47,21 @@ NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
 
 
 class LatentGuidance(HostCalls):
-    """Base of the guidance modules; a subclass adds a name, settings, and the estimator
-    made of them.
+    """Base of this package's guidance modules, which turn renders into a loss; a
+    subclass adds a name, settings and an estimator.
+
+    Called as `guidance(rgb, prompt_utils, **batch)`, it returns a dict with
+    `loss_NAME`, `grad_norm`, `nfe` and the method's own values (`HostCalls.__call__`).
 
     Attributes:
         model: The pretrained model, frozen.
-        source_scale: Value of `guidance_scale: null`, in modules where that is the
-            default; see `scale`.
-        estimator: The gradient estimator, in modules where one serves all steps; see
-            `make_estimator`.
+        name: NAME, the method's short name.
+        paper: The paper to cite.
+        source_scale: Guidance scale that `guidance_scale: null` stands for, in modules
+            where that is the default; it multiplies (cond - uncond) on top of cond, so
+            w is 1 more.
+        estimator: The gradient estimator, in modules where one serves all steps; the
+            others override `make_estimator`.
         nfe: Rows that the networks evaluated so far, per sample of a batch, every
             guidance branch counted.
     """
@@ -110,7 +116,9 @@ class LatentGuidance(HostCalls):
 
         @property
         def follows_progress(self) -> bool:
-            """Whether the method depends on the progress of the optimisation."""
+            """True if the method depends on the progress of the optimisation, so that
+            `trainer_max_steps` is required.
+            """
             return False
 
     name: str
@@ -120,11 +128,20 @@ class LatentGuidance(HostCalls):
 
     @classmethod
     def losses(cls) -> tuple[str, ...]:
-        """Names of the returned losses, `loss_NAME` each."""
+        """Return the NAMEs of the losses that a call returns as `loss_NAME`; by default
+        the method's name alone.
+        """
         return (cls.name,)
 
     def configure(self) -> None:
-        """Load the pretrained model; threestudio's constructor calls this."""
+        """Load the pretrained model; threestudio's constructor calls this.
+
+        Raises:
+            PriorError: The model cannot be found, reached or read, or is of no known
+                family.
+            FieldError: The model's family does not take a key of `model_options` or a
+                memory option.
+        """
         threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
         try:
             with named("system.guidance.pretrained_model_name_or_path"):
@@ -149,40 +166,44 @@ class LatentGuidance(HostCalls):
 
     @property
     def memory_options(self) -> list[str]:
-        """Names of the options of `priors.memory` that are on."""
+        """Names of those fields of `MemoryOptions` that are on."""
         return [name for name in memory.OPTIONS if getattr(self.cfg, name)]
 
     def require_family(self, family: Family) -> None:
-        """Refuse a family of models that the method or a setting does not work with.
+        """Check that the method and its settings work with a family of models; called
+        before weights are loaded.
 
-        Called before weights are loaded.
+        Args:
+            family: The family of the pretrained model.
 
         Raises:
-            UserError: The family will not do.
+            UserError: They do not; the message names the model or the setting.
         """
         memory.require(family, self.memory_options)
 
     def update_step(self, epoch: int, global_step: int, on_load_weights: bool = False) -> None:
-        """Follow the optimisation; threestudio calls this before every batch."""
+        """Note the present epoch and step; threestudio calls this before every batch."""
         self.epoch, self.step = epoch, global_step
 
     @property
     def evaluations(self) -> int:
-        """Rows that the networks evaluated so far, every guidance branch counted."""
+        """Rows that the networks evaluated so far, over all samples, every guidance
+        branch counted.
+        """
         return self.model.denoiser.evaluations
 
     @property
     def scheduled_steps(self) -> int:
-        """Steps over which schedules run."""
+        """Number of steps over which schedules run; 0 if `trainer_max_steps` is null."""
         return self.cfg.trainer_max_steps or 0
 
     @property
     def progress(self) -> float:
-        """Part of the scheduled steps done, in [0, 1]; 1 at the last of them."""
+        """Part of the scheduled steps done, in [0, 1]; 1 from the last of them on."""
         return min(self.step / max(self.scheduled_steps - 1, 1), 1.0)
 
     def now(self, scalar: Any) -> float:
-        """Evaluate a scheduled scalar at the present step."""
+        """Return the value of a number or scheduled scalar at the present step."""
         return C(scalar, self.epoch, self.step)
 
     def distil(
@@ -196,12 +217,13 @@ class LatentGuidance(HostCalls):
             are_latents: Whether `rgb` holds latents.
 
         Returns:
-            `loss_NAME`, the losses of the method's own networks and `grad_norm`; and
-            the estimate.
+            A dict with `loss_NAME`, the losses of the method's own networks and
+            `grad_norm`, all 0-d; and the estimate.
 
         Raises:
             NonFiniteError: The latents, the gradient or the decoded target hold NaN or
                 Inf.
+            UserError: Latents have another number of channels than the model's.
         """
         in_images = self.cfg.loss_space == "image" and not are_latents
         with torch.set_grad_enabled(torch.is_grad_enabled() and not in_images):
@@ -218,19 +240,32 @@ class LatentGuidance(HostCalls):
         return {**losses, "grad_norm": rms(gradient).mean()}, estimate
 
     def estimate(self, latents: Batch, prior: Prior, view: View) -> Estimate:
-        """Estimate the step's gradient; a method with cached targets overrides this."""
+        """Estimate the step's gradient, with the noise and progress of the step; a
+        method with cached targets overrides this.
+
+        Args:
+            latents: The renders' latents y, `[B, C, h, w]`.
+            prior: The pretrained model under the prompt.
+            view: Prompt and cameras.
+        """
         return self.estimate_anew(latents, prior, view)
 
     def estimate_anew(self, latents: Batch, prior: Prior, view: View, state: State | None = None) -> Estimate:
         """Call the estimator with this step's noise and progress; nothing is cached or
         counted.
+
+        Args:
+            latents: The renders' latents y, `[B, C, h, w]`.
+            prior: The pretrained model under the prompt.
+            view: Prompt and cameras.
+            state: The estimator's state; None starts anew.
         """
         noise = self.noise(view, self.noise_key(view))
         return self.make_estimator(view)(latents, prior, noise, self.progress, state)
 
     def make_estimator(self, view: View) -> Estimator:
-        """Make the estimator of the present step; by default `estimator`, which serves
-        all steps.
+        """Return the estimator of the present step; by default `estimator`, which
+        serves all steps.
         """
         return self.estimator
 
@@ -238,7 +273,14 @@ class LatentGuidance(HostCalls):
         """Condition the pretrained model on the prompt: classifier-free guidance, or
         Perp-Neg.
 
-        The prompt asks for Perp-Neg; it acts only where the prompt follows the camera.
+        Perp-Neg is used if the prompt processor asks for it and the prompt follows the
+        camera.
+
+        Args:
+            view: Prompt and cameras, B rows.
+
+        Returns:
+            A prior for `[B, ...]`, at the guidance scale of the present step.
         """
         denoiser, condition, prompt = self.model.denoiser, self.model.condition, view.prompt
         follows = self.cfg.view_dependent_prompting and view.view_dependent
@@ -255,26 +297,39 @@ class LatentGuidance(HostCalls):
         return PerpNeg(denoiser, condition(cond), condition(uncond), scale, negatives, weights)
 
     def scale(self, perp_neg: bool) -> float:
-        """Return the guidance scale w at the present step.
+        """Return the guidance scale w at the present step; w = 1 means no guidance.
 
-        A source whose scale multiplies (cond - uncond) on top of cond means w = 1 +
-        scale; under Perp-Neg it multiplies on top of uncond there too, so w = scale.
+        With `guidance_scale: null` it is the source's scale, which multiplies (cond -
+        uncond) on top of cond, so that w = 1 + scale; under Perp-Neg it multiplies on
+        top of uncond, so that w = scale.
+
+        Args:
+            perp_neg: Whether Perp-Neg is used.
         """
         if self.cfg.guidance_scale is None:
             return self.source_scale + (not perp_neg)
         return self.now(self.cfg.guidance_scale)
 
     def noise_key(self, view: View) -> int:
-        """Return the key of the estimator's noise: the step, so that noise is fresh at
-        every step.
+        """Return the number that the estimator's noise is seeded with: by default the
+        step, so that noise is fresh at every step.
         """
         return self.step
 
     def noise(self, view: View, *key: int | str) -> Noise:
-        """Seed noise by the config's seed, a key such as the step, and each row's
-        index, whatever the batch.
+        """Make the source of noise of a batch, seeded per row by the config's seed,
+        `key` and the row's number.
 
-        Without an index, rows count on from process to process.
+        A row's noise does not depend on the rest of the batch. Its number is its
+        particle or camera in `view.index`; without an index, its position in the batch,
+        counted on from process to process.
+
+        Args:
+            view: Prompt and cameras, B rows.
+            *key: Numbers or words, such as the step.
+
+        Returns:
+            A source of noise for `[B, ...]`.
         """
         batch = len(view.elevation)
         first = batch * place()[0]
@@ -282,8 +337,15 @@ class LatentGuidance(HostCalls):
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
     def encode(self, rgb: Renders, are_latents: bool = False) -> Batch:
-        """Encode renders `[B, H, W, 3]` to scaled latents `[B, C, h, w]`; latents are
-        only resized.
+        """Encode renders to scaled latents at the model's size; latents are only
+        resized.
+
+        Args:
+            rgb: Renders in [0, 1], `[B, H, W, 3]`, or latents, `[B, h, w, C]`.
+            are_latents: Whether `rgb` holds latents.
+
+        Returns:
+            Latents, `[B, C, h, w]`, differentiable.
 
         Raises:
             UserError: Latents have another number of channels than the model's.
@@ -300,37 +362,47 @@ class LatentGuidance(HostCalls):
 
     def images(self, rgb: Renders) -> Float[Tensor, "B 3 h w"]:
         """Resize renders `[B, H, W, 3]` to images `[B, 3, h, w]` at the model's
-        resolution.
+        resolution, bilinearly.
         """
         return resized(rgb.permute(0, 3, 1, 2), (self.model.resolution, self.model.resolution))
 
     def target_images(self, target: Batch, view: View) -> Batch:
-        """Decode the target to images `[B, 3, h, w]`.
+        """Decode target latents `[B, C, h, w]` to images in [0, 1], `[B, 3, H, W]`.
 
         Raises:
-            NonFiniteError: They hold NaN or Inf.
+            NonFiniteError: The images hold NaN or Inf.
         """
         return require_finite(f"decoded target at step {self.step}", self.model.decode(target), NAN_HINT)
 
     def clipped(self, gradient: Batch) -> Batch:
-        """Clamp the gradient to `grad_clip`."""
+        """Clamp every entry of the gradient to [-`grad_clip`, `grad_clip`] at the
+        present step; unchanged if that is null.
+        """
         if self.cfg.grad_clip is None:
             return gradient
         most = self.now(self.cfg.grad_clip)
         return gradient.clamp(-most, most)
 
     def further_losses(self, latents: Batch, view: View) -> dict[str, Tensor]:
-        """Compute the losses of the method's own networks, `loss_NAME` each; none by
-        default.
+        """Compute the losses of the method's own networks as a dict of `loss_NAME`, 0-d
+        each; empty by default.
+
+        Args:
+            latents: The renders' latents, `[B, C, h, w]`, without gradient.
+            view: Prompt and cameras.
         """
         return {}
 
     def report(self, estimate: Estimate) -> dict[str, Any]:
-        """Return the method's own values to log."""
+        """Return the method's own values to log by name; by default `sigma`, the
+        estimate's mean noise level.
+        """
         return {"sigma": estimate.sigma.mean()}
 
     def warn_if_not_restored(self) -> None:
-        """Warn once if the NFE count was not restored."""
+        """Warn once in the log if a resumed run's system did not restore `nfe`, which
+        then counts from the present step.
+        """
         if self.counts_from is None:
             self.counts_from = self.step
             if self.step:
@@ -339,19 +411,29 @@ class LatentGuidance(HostCalls):
                 )
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs beside the module's parameters."""
+        """Return the state that a resumed run needs beside the module's parameters, for
+        `load_checkpoint_state`.
+        """
         return {"name": self.name, "nfe": self.nfe}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
-        """Restore `checkpoint_state`; of another method's state, only the count."""
+        """Restore what `checkpoint_state` returned; of another method's state, only
+        `nfe`.
+
+        Raises:
+            KeyError: `state` has no `nfe`.
+        """
         self.nfe, self.counts_from = state["nfe"], 0
 
     @classmethod
     def check_state(cls, state: Mapping[str, Any]) -> None:
-        """Check that a `checkpoint_state` is this method's.
+        """Check that the state in a checkpoint is this method's.
+
+        Args:
+            state: A value of `checkpoint_state`.
 
         Raises:
-            UserError: The state is another method's, or damaged.
+            UserError: The state is another method's, or has no number `nfe`.
         """
         if not isinstance(state.get("nfe"), Real):
             raise UserError("has a damaged state of its guidance: it counts no evaluations")
@@ -361,7 +443,7 @@ class LatentGuidance(HostCalls):
 
 
 def half_square(x: Batch, target: Batch) -> Float[Tensor, ""]:
-    """Compute 0.5 ||x - target||^2 as threestudio does: summed over a sample, averaged
-    over the batch.
+    """Return 0.5 ||x - target||^2, summed over a sample's entries and averaged over the
+    batch, 0-d, as threestudio does.
     """
     return 0.5 * F.mse_loss(x, target, reduction="sum") / len(x)

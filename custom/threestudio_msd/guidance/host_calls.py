@@ -41,14 +41,16 @@ PROMPT = (
 
 
 class GuidanceOutput(dict):
-    """Dict with lazy extra keys: `in` and `[]` know them, iteration and len do not.
+    """A dict with further values that are computed on demand: `in` and `[]` know their
+    keys, iteration and `len` do not.
 
-    Systems log every key that iteration shows; the extra ones are there for systems
-    that ask by name.
+    Systems log every key that iteration shows; the further ones are for systems that
+    ask by name.
 
     Args:
         values: The logged values by key.
-        extra: Functions that compute the other values, by key.
+        extra: Functions that compute the further values, by key. `[]` raises KeyError
+            for a key of neither.
     """
 
     def __init__(self, values: Mapping[str, Any], extra: Mapping[str, Callable[[], Any]]) -> None:
@@ -63,8 +65,8 @@ class GuidanceOutput(dict):
 
 
 def without_autocast(call: Callable[..., Any]) -> Callable[..., Any]:
-    """Run a method in the precision that `dtype` asks for, whatever the trainer's, as
-    threestudio does.
+    """Wrap a method so that it runs without autocast: the module's `dtype` sets the
+    precision, not the trainer's.
     """
 
     @functools.wraps(call)
@@ -76,8 +78,18 @@ def without_autocast(call: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class HostCalls(Mixed):
-    """The calls of threestudio's systems; mixed into `LatentGuidance`, which does the
-    work.
+    """Base of `LatentGuidance`: the calls that threestudio's systems make of a guidance
+    module.
+
+    Args:
+        cfg: The module's settings; keys of another guidance module are left out with a
+            warning.
+        *args: Passed to threestudio's base class.
+        **kwargs: Passed to threestudio's base class.
+
+    Raises:
+        FieldError: A key belongs to no guidance module, or a value does not fit.
+        UserError: The system around the module does not suit it (`check_system`).
     """
 
     cfg: Any
@@ -103,15 +115,28 @@ class HostCalls(Mixed):
 
     @classmethod
     def adopted(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Translate settings into those of this module; see `keys.adopt`."""
+        """Translate settings of this module, or of the one that it replaces, into
+        fields of its `Config`; unused keys are left out.
+
+        Raises:
+            FieldError: A key belongs to no guidance module.
+        """
         return adopt(cls, settings)[0]
 
     @classmethod
     def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
-        """Check the settings around the module's own; the launcher calls this.
+        """Check the settings around the module's own, and the pretrained model without
+        loading it; the launcher calls this.
+
+        Args:
+            experiment: The whole config.
 
         Raises:
-            UserError: See `check_system` and `priors.folder.check_model`.
+            UserError: The system does not suit the module: a loss without weight,
+                parameters without optimiser, samples asked for.
+            FieldError: A key belongs to no guidance module, or the model's family does
+                not take an option.
+            PriorError: The model's name is no hub id, or its folder lacks a file.
         """
         system = experiment.get("system", {})
         check_system(cls, system)
@@ -142,14 +167,14 @@ class HostCalls(Mixed):
                 with `rgb_as_latents`.
             prompt_utils: A threestudio prompt processor's output. Anything else, as
                 around zero123, is replaced by the config's prompt.
-            edit_prompt: The prompt of the editing systems, which take `edit_images`;
-                see `edit`.
+            edit_prompt: The prompt of the editing systems: `edit` is called instead,
+                and returns `edit_images`.
             rgb_as_latents: Whether `rgb` holds latents.
             guidance_eval: Whether to add `eval`, the images that threestudio's
                 `guidance_evaluation_save` plots.
             test_info: Whether to preview the step only, as sdi-system asks at
-                validation; see `preview`.
-            **batch: The rest of the batch; see `View.of`.
+                validation: `preview` is called instead.
+            **batch: The rest of the batch: cameras and `index`, as in `View`.
 
         Returns:
             `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean
@@ -182,11 +207,14 @@ class HostCalls(Mixed):
         return output
 
     def prompted(self, prompt_utils: Any) -> Any:
-        """Return the system's prompt, or make the config's, once, where the system
-        gives none.
+        """Return the system's prompt; if it gives none, the one made of the config's
+        prompt processor, once.
 
         The systems around zero123 and magic123's `guidance_3d` give none: they are made
         for guidance that knows an image.
+
+        Args:
+            prompt_utils: A prompt processor's output, or anything else for none.
 
         Raises:
             UserError: The config has no prompt either.
@@ -205,18 +233,24 @@ class HostCalls(Mixed):
 
     @contextmanager
     def counted(self, batch: int) -> Iterator[None]:
-        """Add the evaluations made inside to `nfe`, per sample of the batch."""
+        """Add the network evaluations made inside a `with` block to `nfe`, divided by
+        the batch size.
+        """
         before = self.evaluations
         yield
         self.nfe += (self.evaluations - before) / batch
 
     @torch.no_grad()
     def edit(self, rgb: Renders, prompt_utils: PromptProcessorOutput) -> dict[str, Tensor]:
-        """Edit renders `[B, H, W, 3]` towards the prompt, for instructnerf2nerf- and
+        """Edit renders towards the prompt, for instructnerf2nerf- and
         control4d-systems.
 
+        Args:
+            rgb: Renders in [0, 1], `[B, H, W, 3]`.
+            prompt_utils: The prompt processor's output.
+
         Returns:
-            `edit_images`, the decoded target, `[B, H, W, 3]`.
+            `edit_images`, the decoded target, `[B, H, W, 3]` in [0, 1].
         """
         view = View.front(prompt_utils, rgb, view_dependent=False)
         with self.counted(len(rgb)):
@@ -226,11 +260,16 @@ class HostCalls(Mixed):
 
     @torch.no_grad()
     def preview(self, latents: Tensor, view: View, size: Sequence[int]) -> dict[str, Tensor]:
-        """Preview an estimate; state and NFE are unchanged.
+        """Show what an estimate would look like; state and NFE are unchanged.
+
+        Args:
+            latents: The renders' latents, `[B, C, h, w]`.
+            view: Prompt and cameras.
+            size: Height and width of the images, in pixels.
 
         Returns:
-            `noisy_img`, `noise_img` and `target` of the first sample, `[H, W, 3]`, as
-            sdi-system shows them.
+            `noisy_img` (the network's input), `noise_img` (its noise) and `target`,
+            decoded, of the first sample, `[H, W, 3]`, as sdi-system shows them.
         """
         estimate = self.stateless(latents, replace(view, index=None))
         noisy = estimate.target if estimate.noisy is None else estimate.noisy
@@ -244,12 +283,24 @@ class HostCalls(Mixed):
         return {name: resized(images, size)[0].permute(1, 2, 0) for name, images in decoded.items()}
 
     def stateless(self, latents: Tensor, view: View) -> Estimate:
-        """Estimate without reading or writing any state."""
+        """Estimate the gradient at this step without reading or writing any state.
+
+        Args:
+            latents: The renders' latents, `[B, C, h, w]`.
+            view: Prompt and cameras.
+        """
         return self.estimate_anew(latents, self.prior(view), view)
 
     def evaluation(self, estimate: Estimate) -> dict[str, Any]:
-        """Decode images for `guidance_evaluation_save`, `[B, H, W, 3]`: network input,
-        output and target.
+        """Decode the images that threestudio's `guidance_evaluation_save` plots.
+
+        Args:
+            estimate: The step's estimate, of B samples.
+
+        Returns:
+            `bs`, the number n of samples shown, at most `max_items_eval`; `imgs_noisy`
+            (the network's input), `imgs_1step` and `imgs_final` (its output) and
+            `imgs_1orig` (the target), `[n, H, W, 3]`; and `texts`, their noise levels.
         """
         most, denoised = self.cfg.max_items_eval, estimate.denoised
         count = len(estimate.target) if most < 0 else min(len(estimate.target), most)
@@ -269,16 +320,25 @@ class HostCalls(Mixed):
         }
 
     def timesteps(self, sigma: PerSample) -> PerSample:
-        """Convert noise levels to training timesteps."""
+        """Convert noise levels to the model's training timesteps, rounded, `[B]` to
+        `[B]`.
+        """
         schedule: Any = self.model.denoiser.schedule
         return (schedule.time(sigma) * len(schedule)).round().clamp(max=len(schedule) - 1)
 
     def set_min_max_steps(self, min_step_percent: float = 0.02, max_step_percent: float = 0.98) -> None:
-        """No-op: `update_step` follows a scheduled range of times already."""
+        """Do nothing: some systems call this, but `min_step_percent` and
+        `max_step_percent` are evaluated at every step.
+        """
 
     def requires_grad_(self, requires_grad: bool = True) -> Any:
-        """No-op for modules without trainable parameters: the pretrained model stays
-        frozen.
+        """Set whether the module's own parameters require gradients; do nothing for a
+        module without any.
+
+        The pretrained model stays frozen.
+
+        Returns:
+            The module.
         """
         inherited = getattr(super(), "requires_grad_", None)
         return inherited(requires_grad) if inherited else self
@@ -294,12 +354,13 @@ class HostCalls(Mixed):
         """Decode latents of any size, for latentnerf and sjc systems.
 
         Args:
-            latents: Scaled, `[B, C, h, w]`.
-            latent_height: Height they are resized to before; None for the model's own.
+            latents: Scaled latents, `[B, C, h, w]`.
+            latent_height: Height that they are resized to before decoding; None for the
+                model's own.
             latent_width: Width, likewise.
 
         Returns:
-            `[B, 3, H, W]` in [0, 1].
+            Images in [0, 1], `[B, 3, H, W]`.
         """
         _, height, width = self.model.latent_shape
         size = (latent_height or height, latent_width or width)
@@ -307,6 +368,8 @@ class HostCalls(Mixed):
 
 
 def resized(images: Float[Tensor, "B C H W"], size: Sequence[int]) -> Float[Tensor, "B C h w"]:
-    """Resize images `[B, C, H, W]` bilinearly to (height, width), as threestudio does."""
+    """Resize images `[B, C, H, W]` bilinearly to a size (height, width), as threestudio
+    does: `[B, C, height, width]`.
+    """
     same = tuple(images.shape[-2:]) == tuple(size)
     return images if same else F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)

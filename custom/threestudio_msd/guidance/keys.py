@@ -51,17 +51,18 @@ PARTS: dict[str, Mapping[str, type]] = {"sampler": SAMPLERS, "bandwidth": SCHEDU
 
 
 def adopt(cls: type, settings: Any) -> tuple[dict[str, Any], list[str]]:
-    """Translate settings meant for `cls`, or for the guidance module it replaces, into
-    settings of `cls`.
+    """Translate settings meant for `cls`, or for the threestudio guidance that it
+    replaces, into fields of `cls.Config`.
 
     Args:
         cls: One of this package's guidance modules.
         settings: A mapping or a config node.
 
     Returns:
-        Settings that `cls.Config` has fields for, and the full keys that were left out:
-        those of another module or, within a block, of another `type`. Equal arguments
-        share one result: do not change it.
+        The settings that `cls.Config` has fields for; and the keys left out, which
+        belong to another guidance module, or, as `sampler.KEY` or `bandwidth.KEY`, to
+        another `type` of sampler or bandwidth. Equal arguments share one result: do not
+        change it.
 
     Raises:
         FieldError: A key belongs to no guidance module; the message begins with it.
@@ -110,15 +111,19 @@ def _own_keys(kinds: Mapping[str, type], spec: Any) -> tuple[Any, list[str]]:
 
 
 def plain(settings: Any) -> dict[str, Any]:
-    """Copy a mapping or config node as plain data; threestudio hands out lists that are
-    not lists.
+    """Copy a mapping or OmegaConf node as a dict of plain data; None becomes an empty
+    dict.
+
+    threestudio hands out OmegaConf's lists, which are no Python lists.
     """
     found: Any = OmegaConf.to_container(settings) if OmegaConf.is_config(settings) else settings
     return dict(found or {})
 
 
 def field_names(settings: type) -> set[str]:
-    """Names of a dataclass's fields; the empty set for another class."""
+    """Return the names of a dataclass's fields that its constructor takes; the empty
+    set for another class.
+    """
     return {name for name, field in getattr(settings, "__dataclass_fields__", {}).items() if field.init}
 
 

@@ -29,12 +29,13 @@ RANDOM_CAMERAS = "random-camera-datamodule"
 
 @threestudio.register("msd-guidance")
 class MSDGuidance(LatentGuidance, BaseObject):
-    """Pulls renders to x', the mean of the product of the model's distribution and a
-    Gaussian kernel around them (Eq. 5-12).
+    """Mean-shift distillation: pulls renders y to x', the mean of the product of the
+    model's distribution and a Gaussian kernel around y (Eq. 5-12).
 
-    Returns beside the values of every guidance (see `HostCalls.__call__`): `loss_msd`;
+    A call returns, beside what every guidance does (`loss_msd`, `grad_norm`, `nfe`):
     `shift_norm`, the root mean square of m = x' - y in latent units; `bandwidth`,
-    lambda; `finished`, 1 once every sample has converged, see `stop_threshold`.
+    lambda; and `finished`, 1 once every sample has converged by `stop_threshold`, else
+    0.
     """
 
     @dataclass
@@ -67,7 +68,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         @property
         def follows_progress(self) -> bool:
             """True unless the bandwidth is constant or adaptive and there is no final
-            fit.
+            fit; `trainer_max_steps` is then required.
             """
             return falls_until_the_end(self.bandwidth) or self.last_fit > 0
 
@@ -77,11 +78,15 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     @classmethod
     def check_experiment(cls, experiment: Mapping[str, Any]) -> None:
-        """Check also that cameras or particles come again where a setting caches
-        something of them.
+        """Check the settings around the module's own, as the base class does, and that
+        cameras repeat if a setting caches something per camera.
+
+        Args:
+            experiment: The whole config.
 
         Raises:
-            UserError: Cameras never repeat, and a setting is about repeating ones.
+            UserError: The data module draws random cameras, which never repeat, and a
+                setting needs repeating ones; or what the base class raises.
         """
         super().check_experiment(experiment)
         caching = caching_keys(experiment.get("system", {}).get("guidance") or {})
@@ -110,12 +115,14 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     @property
     def final_fit_steps(self) -> int:
-        """Steps of the final fit."""
+        """Number of steps of the final fit, at the run's end, which makes no network
+        calls.
+        """
         return round(self.cfg.last_fit * (self.cfg.trainer_max_steps or 0))
 
     @property
     def scheduled_steps(self) -> int:
-        """All steps but those of the final fit."""
+        """Number of steps over which schedules run: all but those of the final fit."""
         return super().scheduled_steps - self.final_fit_steps
 
     def distil(
@@ -129,9 +136,17 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def estimate(self, latents: Batch, prior: Prior, view: View) -> Estimate:
         """Estimate stale targets anew, and return the cached targets of all rows.
 
+        Without an index in `view`, every target is estimated anew and nothing is
+        cached.
+
+        Args:
+            latents: The renders' latents y, `[B, C, h, w]`.
+            prior: The pretrained model under the prompt.
+            view: Prompt, cameras and the particles' numbers, `index`.
+
         Raises:
-            UserError: A setting is about repeating particles, and the batch has no
-                index of them.
+            UserError: A setting caches something per particle, and the view has no
+                index.
         """
         if view.index is None:
             if self.estimator.init(latents) or caching_keys(vars(self.cfg)):
@@ -155,7 +170,12 @@ class MSDGuidance(LatentGuidance, BaseObject):
         return 0 if self.cfg.fixed_noise and view.index is not None else self.step
 
     def target_images(self, target: Batch, view: View) -> Batch:
-        """Decode the target to images `[B, 3, h, w]`; a cached one is decoded once."""
+        """Decode target latents `[B, C, h, w]` to images in [0, 1], `[B, 3, H, W]`; a
+        cached target is decoded once.
+
+        Raises:
+            NonFiniteError: The images hold NaN or Inf.
+        """
         if view.index is None:
             return super().target_images(target, view)
         decode = partial(super().target_images, view=view)
@@ -169,8 +189,14 @@ class MSDGuidance(LatentGuidance, BaseObject):
         }
 
     def has_converged(self, estimate: Estimate) -> bool:
-        """True if all particles converged and their targets were fitted; for random
-        views, if this batch did.
+        """Tell whether all particles have converged by `stop_threshold` and their last
+        targets were fitted.
+
+        For random views without cached targets, whether this batch has. False if
+        `stop_threshold` is 0.
+
+        Args:
+            estimate: The step's estimate.
         """
         if self.cfg.stop_threshold == 0:
             return False
@@ -192,8 +218,13 @@ class MSDGuidance(LatentGuidance, BaseObject):
             )
 
     def hold_bandwidth(self, value: float | None) -> None:
-        """Keep lambda at a value from the next estimate on; None returns to the
-        schedule.
+        """Fix lambda from the next estimate on.
+
+        Args:
+            value: lambda, in [1e-6, 1e6]; None returns to the config's schedule.
+
+        Raises:
+            FieldError: `value` is out of range.
         """
         own = build_part(SCHEDULES, self.cfg.bandwidth, "bandwidth")
         self.estimator = replace(self.estimator, bandwidth=own if value is None else Constant(value, value))
@@ -207,7 +238,12 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
 
 def caching_keys(settings: Mapping[str, Any]) -> list[str]:
-    """List the settings that cache something of particles or cameras that come again."""
+    """List those settings in force that need particles or cameras that repeat:
+    `refresh_every`, `fixed_noise`, `last_fit` and `bandwidth.type`.
+
+    Args:
+        settings: The settings of `msd-guidance`.
+    """
     caching = {
         "refresh_every": settings.get("refresh_every", 1) > 1,
         "fixed_noise": settings.get("fixed_noise", False),
@@ -218,15 +254,19 @@ def caching_keys(settings: Mapping[str, Any]) -> list[str]:
 
 
 def falls_until_the_end(bandwidth: Mapping[str, Any]) -> bool:
-    """Tell whether a bandwidth reaches its end only with the run: all but constant and
-    adaptive ones.
+    """Tell whether a bandwidth's block has a `type` that reaches its end only when the
+    run ends: all but constant and adaptive.
     """
     return bandwidth["type"] not in ("constant", "adaptive")
 
 
 def warn_if_noise_is_forgotten(estimator: MSD, schedule: Schedule) -> None:
-    """Warn of a `split` whose kernel replaces the state by the render at its first
-    step: its draws are all alike.
+    """Warn in the log if a `Split` sampler's first kernel step replaces the state by
+    the render, so that all its draws are alike.
+
+    Args:
+        estimator: The estimator; other samplers pass.
+        schedule: The model's noise levels.
     """
     sampler, lam = estimator.sampler, float(estimator.bandwidth(0.0, {}))
     if not isinstance(sampler, Split) or (kept := sampler.first_pull(schedule, lam)) >= FORGOTTEN:
@@ -240,9 +280,15 @@ def warn_if_noise_is_forgotten(estimator: MSD, schedule: Schedule) -> None:
 
 
 def build_estimator(sampler: Any, bandwidth: Any, draws: int) -> MSD:
-    """Build the estimator from a config's blocks.
+    """Build the MSD estimator from a config's blocks.
+
+    Args:
+        sampler: The block `sampler`, with its `type`.
+        bandwidth: The block `bandwidth`, with its `type`.
+        draws: Draws averaged per estimate.
 
     Raises:
-        FieldError: A part cannot be built; the message names its key.
+        FieldError: A type or key is unknown, or a value does not fit; the message names
+            the key.
     """
     return MSD(build_part(SAMPLERS, sampler, "sampler"), build_part(SCHEDULES, bandwidth, "bandwidth"), draws)

@@ -24,10 +24,14 @@ def sample_images(
     scale: float = 7.5,
     solver: str = "ddim",
 ) -> Float[Tensor, "B H W 3"]:
-    """Sample images from the pretrained model under the prompt, without its view.
+    """Sample images from the pretrained model under the prompt, as a reference for
+    distillation.
+
+    The prompt does not follow a camera.
 
     Args:
-        guidance: Any module of this package; only its pretrained model is used.
+        guidance: Any guidance module of this package; only its pretrained model is
+            used.
         prompt_utils: A threestudio prompt processor's output.
         count: Number of images; image i depends on (seed, i) alone.
         seed: Seed of the noise.
@@ -36,7 +40,10 @@ def sample_images(
         solver: `ddim`, `heun` or `dpmpp-2m`.
 
     Returns:
-        `[count, H, W, 3]` in [0, 1].
+        Images in [0, 1], `[count, H, W, 3]`.
+
+    Raises:
+        KeyError: There is no such solver.
     """
     schedule = guidance.model.denoiser.schedule
     like = torch.zeros(count, *guidance.model.latent_shape, device=guidance.device)

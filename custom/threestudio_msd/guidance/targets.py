@@ -25,13 +25,13 @@ class CachedTarget:
 
     Attributes:
         latents: x', `[C, h, w]`.
-        sigma: The bandwidth of the estimate, 0-d.
+        sigma: lambda of the estimate, 0-d.
         state: The estimator's state of this particle, tensors by name.
-        age: Steps that have fitted it.
-        shift: Running average of the mean-shift vectors at the final lambda; None
-            before there.
+        age: Number of steps that have fitted this target.
+        shift: Running average of the mean-shift vectors at the final lambda, `[C, h,
+            w]`; None before lambda is there.
         converged: Whether the particle needs no further estimate.
-        images: x' decoded, `[3, H, W]`, once it was needed.
+        images: x' decoded, `[3, H, W]`; None until it is needed.
     """
 
     latents: Tensor
@@ -44,12 +44,17 @@ class CachedTarget:
 
 
 class TargetCache:
-    """Targets by index, and the rule by which they are estimated anew.
+    """The last target of every particle or repeating camera, by its number, and the
+    rule by which targets become stale.
+
+    `stale` lists the rows to estimate, `put` caches their estimates, and `fit` returns
+    all rows' targets.
 
     Args:
-        refresh_every: Steps that fit a target before it is stale.
-        threshold: A particle converges once its average shift at the final lambda is at
-            most this part of lambda; 0 means never.
+        refresh_every: Number of steps that fit a target before it is stale.
+        threshold: A particle converges, and its target is never stale again, once the
+            root mean square of its average shift at the final lambda is at most
+            `threshold` times lambda; 0 means never.
     """
 
     def __init__(self, refresh_every: int, threshold: float) -> None:
@@ -57,8 +62,15 @@ class TargetCache:
         self.entries: dict[int, CachedTarget] = {}
 
     def stale(self, keys: Sequence[int], final_fit: bool = False) -> list[int]:
-        """List the rows of a batch that need an estimate: in the final fit, only those
-        without a target.
+        """List the rows of a batch whose target must be estimated anew.
+
+        Args:
+            keys: Particle of each row.
+            final_fit: Whether the final fit is on, in which only particles without a
+                target are stale.
+
+        Returns:
+            Positions of the rows in the batch.
         """
         fresh = {
             key
@@ -68,8 +80,15 @@ class TargetCache:
         return [row for row, key in enumerate(keys) if key not in fresh]
 
     def state(self, keys: Sequence[int], initial: State) -> State:
-        """Gather the estimator's state of a batch, row by row; `initial` serves new
-        particles.
+        """Gather the estimator's state of a batch from the cached targets.
+
+        Args:
+            keys: Particle of each row.
+            initial: State for particles without a cached one, tensors `[B, ...]` by
+                name.
+
+        Returns:
+            The state, with the names and shapes of `initial`.
         """
         states = [self.entries[key].state if key in self.entries else {} for key in keys]
         return {
@@ -78,7 +97,14 @@ class TargetCache:
         }
 
     def put(self, keys: Sequence[int], estimate: Estimate, final_lambda: float) -> None:
-        """Cache the targets of an estimate whose rows belong to `keys`."""
+        """Cache the targets of an estimate, and note which particles have converged.
+
+        Args:
+            keys: Particle of each row.
+            estimate: The estimate, `[B, ...]`.
+            final_lambda: The lambda that the bandwidth ends at; shifts are averaged
+                only there.
+        """
         sigmas = estimate.sigma.expand(len(keys))
         for row, key in enumerate(keys):
             state = {name: tensor[row] for name, tensor in estimate.state.items()}
@@ -99,8 +125,18 @@ class TargetCache:
         return replace(entry, shift=shift, converged=done)
 
     def fit(self, keys: Sequence[int], latents: Batch) -> Estimate:
-        """Return the cached targets as an estimate for `latents`, `[B, C, h, w]`; each
-        ages by a step.
+        """Return the cached targets as an estimate for the present latents, and add a
+        step to their ages.
+
+        Args:
+            keys: Particle of each row.
+            latents: The renders' latents y, `[B, C, h, w]`.
+
+        Returns:
+            An estimate with gradient y - x', `[B, C, h, w]`, and no evaluations.
+
+        Raises:
+            KeyError: A particle has no target.
         """
         entries = [self.entries[key] for key in keys]
         self.entries |= {k: replace(e, age=e.age + 1) for k, e in zip(keys, entries, strict=True)}
@@ -109,7 +145,18 @@ class TargetCache:
         return Estimate(target, latents - target, 0, sigma, denoised=target)
 
     def images(self, keys: Sequence[int], decode: Callable[[Batch], Batch]) -> Batch:
-        """Return the decoded targets of a batch, `[B, 3, H, W]`; each is decoded once."""
+        """Return the decoded targets of a batch, each decoded once and cached.
+
+        Args:
+            keys: Particle of each row.
+            decode: Decodes latents `[n, C, h, w]` to images `[n, 3, H, W]`.
+
+        Returns:
+            Images, `[B, 3, H, W]`.
+
+        Raises:
+            KeyError: A particle has no target.
+        """
         new = [key for key in dict.fromkeys(keys) if self.entries[key].images is None]
         if new:
             decoded = decode(torch.stack([self.entries[key].latents for key in new]))
@@ -119,14 +166,14 @@ class TargetCache:
         return torch.stack([entry.images for entry in entries if entry.images is not None])
 
     def all_converged(self, fitted: int) -> bool:
-        """Tell whether every particle has converged, and its last target was fitted for
-        so many steps.
+        """Tell whether every cached particle has converged and its last target was
+        fitted for `fitted` steps.
         """
         return all(entry.converged and entry.age >= fitted for entry in self.entries.values())
 
     def checkpoint(self) -> dict[str, Any]:
-        """Return plain data and tensors that `restore` takes; decoded images are left
-        out.
+        """Return the cache as plain data and tensors, for a checkpoint and `restore`;
+        decoded images are left out.
         """
         return {
             "kept": {
@@ -137,7 +184,13 @@ class TargetCache:
         }
 
     def restore(self, saved: Mapping[str, Any], device: torch.device | str) -> None:
-        """Take up `checkpoint` again; without its keys the cache is empty."""
+        """Replace the cache by what `checkpoint` returned.
+
+        Args:
+            saved: The checkpoint's values; without the keys of `checkpoint` the cache
+                becomes empty.
+            device: Device that the tensors are moved to.
+        """
         entries, states = (moved(saved.get(name, {}), torch.device(device)) for name in ("kept", "states"))
         self.entries = {
             key: CachedTarget(**{own: entry[name] for own, name in SAVED.items()}, state=states.get(key, {}))

@@ -18,8 +18,8 @@ from .view import View
 
 
 class TimedGuidance(LatentGuidance):
-    """Base of the guidance modules whose estimator draws or follows a diffusion time in
-    a range.
+    """Base of the guidance modules that evaluate the model at a diffusion time in
+    [`min_step_percent`, `max_step_percent`].
     """
 
     @dataclass
@@ -40,19 +40,19 @@ class TimedGuidance(LatentGuidance):
 
     @property
     def time_range(self) -> tuple[float, float]:
-        """Least and greatest diffusion time at the present step."""
+        """Least and greatest diffusion time, in [0, 1], at the present step."""
         return self.now(self.cfg.min_step_percent), self.now(self.cfg.max_step_percent)
 
 
 @threestudio.register("msd-sds-guidance")
 class SDSGuidance(TimedGuidance, BaseObject):
-    """g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 - abar_t (DreamFusion, Poole et
-    al. 2022, Eq. 3; Eq. 1 of the paper).
+    """Score distillation sampling: g = w(t) (eps_hat(z_t; t, prompt) - n), w(t) = 1 -
+    abar_t (DreamFusion, Poole et al. 2022, Eq. 3; Eq. 1 of the paper).
 
     The defaults are those of threestudio's `stable-diffusion-guidance`, whose scale of
     100 multiplies (cond - uncond) on top of cond: 101 here, where 1 means no guidance,
-    and 100 under Perp-Neg, which starts from uncond in both. Returns `loss_sds` beside
-    what every guidance returns.
+    and 100 under Perp-Neg, which starts from uncond in both. A call returns `loss_sds`,
+    and as every guidance `grad_norm`, `nfe` and `sigma`.
     """
 
     @dataclass
@@ -70,11 +70,11 @@ class SDSGuidance(TimedGuidance, BaseObject):
 
 @threestudio.register("msd-csd-guidance")
 class CSDGuidance(TimedGuidance, BaseObject):
-    """g = w(t) (eps(z_t; t, prompt) - eps(z_t; t, empty)), w(t) = 1 - abar_t (Yu et al.
-    2023, arXiv 2310.19415, Eq. 7).
+    """Classifier score distillation: g = w(t) (eps(z_t; t, prompt) - eps(z_t; t,
+    empty)), w(t) = 1 - abar_t (Yu et al. 2023, arXiv 2310.19415, Eq. 7).
 
-    Guidance alone: `guidance_scale` plays no part. Returns `loss_csd` beside what every
-    guidance returns.
+    `guidance_scale` has no effect. A call returns `loss_csd`, and as every guidance
+    `grad_norm`, `nfe` and `sigma`.
     """
 
     name = "csd"
@@ -86,18 +86,18 @@ class CSDGuidance(TimedGuidance, BaseObject):
 
 @threestudio.register("msd-sdi-guidance")
 class SDIGuidance(TimedGuidance, BaseObject):
-    """g = y - D(z_t), z_t the DDIM inversion of the render y up to t (Lukoianov et al.
-    2024, arXiv 2405.15891, Alg. 1).
+    """Score distillation via inversion: g = y - D(z_t), z_t the DDIM inversion of the
+    render y up to t (Lukoianov et al. 2024, arXiv 2405.15891, Alg. 1).
 
     The defaults are the source's, published as threestudio's
     `stable-diffusion-sdi-guidance`: guidance 7.5 and, in the inversion, -7.5, which
     multiply (cond - uncond) on top of cond: 8.5 and -6.5 here, where 1 means no
     guidance. Differs from threestudio's code in one thing: there the first call of an
-    inversion asks the network at a negative timestep, which no network was trained on,
-    here at timestep 0, and not at all where that step leads nowhere. t falls linearly
-    from `max_step_percent` to `min_step_percent` (the source: to 0.2 in 3D). Returns
-    `loss_sdi` beside what every guidance returns, summed over a sample as the others'
-    are.
+    inversion evaluates the network at a negative timestep, which no network was trained
+    on, here at timestep 0, and not at all if that step leads nowhere. t falls linearly
+    from `max_step_percent` to `min_step_percent` (the source: to 0.2 in 3D). A call
+    returns `loss_sdi`, summed over a sample as the others' are, and as every guidance
+    `grad_norm`, `nfe` and `sigma`.
     """
 
     @dataclass
@@ -132,13 +132,13 @@ class SDIGuidance(TimedGuidance, BaseObject):
 
 @threestudio.register("msd-ism-guidance")
 class ISMGuidance(TimedGuidance, BaseObject):
-    """g = w(t) (eps_hat(z_t; t, prompt) - eps(z_s; s, empty)), z_s and z_t from the
-    DDIM inversion of the render without a prompt.
+    """Interval score matching: g = w(t) (eps_hat(z_t; t, prompt) - eps(z_s; s, empty)),
+    z_s and z_t from the DDIM inversion of the render without a prompt.
 
-    LucidDreamer, Liang et al. 2023, arXiv 2311.11284, Eq. 17. The defaults are the
-    source's: delta_T = 50 and delta_S = 200 of 1000 timesteps, guidance 7.5, t up to
-    0.98 at first and up to 0.5 after three tenths of its 5000 steps. Returns `loss_ism`
-    beside what every guidance returns.
+    Source: LucidDreamer, Liang et al. 2023, arXiv 2311.11284, Eq. 17. The defaults are
+    the source's: delta_T = 50 and delta_S = 200 of 1000 timesteps, guidance 7.5, t up
+    to 0.98 at first and up to 0.5 after three tenths of its 5000 steps. A call returns
+    `loss_ism`, and as every guidance `grad_norm`, `nfe` and `sigma`.
     """
 
     @dataclass
@@ -157,10 +157,18 @@ class ISMGuidance(TimedGuidance, BaseObject):
 
 
 def steps_of(scalar: Any) -> list[float]:
-    """List the steps between which a scheduled scalar is linear.
+    """List the steps at which a scheduled scalar changes its slope.
 
-    >>> steps_of([0.98, 0.5, 1500]), steps_of(0.02)
-    ([0, 1500], [0])
+    Args:
+        scalar: A number, `[v0, v1, end]`, or `[start, v0, v1, end, v2, end2, ...]`; the
+            form is not checked.
+
+    Returns:
+        Steps, ascending: `[0]` for a number, else the start and every end.
+
+    Example:
+        >>> steps_of([0.98, 0.5, 1500]), steps_of(0.02)
+        ([0, 1500], [0])
     """
     if isinstance(scalar, Real):
         return [0]
@@ -169,7 +177,11 @@ def steps_of(scalar: Any) -> list[float]:
 
 
 def value_at(scalar: Any, step: float) -> float:
-    """Evaluate a scheduled scalar at a step; a plain list too, which threestudio's `C`
-    may refuse.
+    """Return the value of a number or scheduled scalar at a step.
+
+    Args:
+        scalar: A number, `[v0, v1, end]`, or `[start, v0, v1, end, ...]`, as a plain
+            list or OmegaConf's.
+        step: The optimiser's step.
     """
     return C(OmegaConf.create(list(scalar)) if isinstance(scalar, list | tuple) else scalar, step, step)

@@ -22,17 +22,18 @@ Index = Int[Tensor, "B"]
 
 @dataclass(frozen=True)
 class View:
-    """The prompt, and the cameras that a batch of renders was taken from.
+    """The prompt, and the cameras that a batch of B renders was taken from.
 
     Attributes:
         prompt: A threestudio prompt processor's output.
         elevation: Degrees, `[B]`.
         azimuth: Degrees, `[B]`.
         camera_distances: World units, `[B]`.
-        c2w: Camera to world matrices, `[B, 4, 4]`; None where the batch has none.
-        mvp_mtx: Model-view-projection matrices, `[B, 4, 4]`; None where the batch has
+        c2w: Camera to world matrices, `[B, 4, 4]`; None if the batch has none.
+        mvp_mtx: Model-view-projection matrices, `[B, 4, 4]`; None if the batch has
             none.
-        index: Particle or camera of each row, `[B]`; None for random views.
+        index: Number of the particle or camera of each row, `[B]`; None for random
+            views.
         view_dependent: Whether the prompt may follow the camera.
     """
 
@@ -47,8 +48,14 @@ class View:
 
     @classmethod
     def of(cls, prompt: Any, rgb: Tensor, batch: Mapping[str, Any]) -> View:
-        """Collect the view of renders `[B, ...]` from threestudio's batch; missing
-        angles are 0, the front.
+        """Make the view of a batch of renders from threestudio's batch.
+
+        Args:
+            prompt: A threestudio prompt processor's output.
+            rgb: The renders, `[B, ...]`.
+            batch: Cameras and `index` by the names of `View`; other keys are ignored.
+                Missing angles and distances are 0, the front; other missing entries are
+                None.
         """
         front = cls.front(prompt, rgb)
         given = {name: batch.get(name) for name in (*front.cameras, "c2w", "mvp_mtx", "index")}
@@ -58,19 +65,30 @@ class View:
     def front(
         cls, prompt: Any, like: Tensor, index: Index | None = None, view_dependent: bool = True
     ) -> View:
-        """Make the front view for the rows of `like`, `[B, ...]`."""
+        """Make a view of the front, with angles and distances 0.
+
+        Args:
+            prompt: A threestudio prompt processor's output.
+            like: A tensor `[B, ...]`, for the number of rows, device and dtype.
+            index: Number of the particle or camera of each row, `[B]`.
+            view_dependent: Whether the prompt may follow the camera.
+        """
         zeros = like.new_zeros(len(like))
         return cls(prompt, zeros, zeros, zeros, index=index, view_dependent=view_dependent)
 
     @property
     def cameras(self) -> dict[str, PerSample]:
-        """The angles and distances by name, in the order of threestudio's prompt
-        processors.
+        """`elevation`, `azimuth` and `camera_distances` by name, `[B]` each, in the
+        order that threestudio's prompt processors take them.
         """
         return {name: getattr(self, name) for name in ("elevation", "azimuth", "camera_distances")}
 
     def rows(self, rows: list[int]) -> View:
-        """Select some rows."""
+        """Return the view of some rows only.
+
+        Args:
+            rows: Positions in the batch.
+        """
         chosen: dict[str, Any] = {
             name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)
         }

@@ -24,20 +24,23 @@ CAMERAS = {"none": "", "extrinsics": "c2w", "mvp": "mvp_mtx"}
 
 @threestudio.register("msd-vsd-guidance")
 class VSDGuidance(TimedGuidance, BaseModule):
-    """g = w(t) (eps_hat(z_t) - eps_phi(z_t)), w(t) = 1 - abar_t (ProlificDreamer, Wang
-    et al. 2023b, Eq. 9).
+    """Variational score distillation: g = w(t) (eps_hat(z_t) - eps_phi(z_t)), w(t) = 1
+    - abar_t (ProlificDreamer, Wang et al. 2023b, Eq. 9).
 
     phi, the denoiser of the renders' own distribution, is the pretrained UNet with
     low-rank adapters. They are this module's parameters, trained by `loss_lora`, phi's
-    denoising loss on the current renders, and want an optimiser group of their own:
+    denoising loss on the current renders, and need an optimiser group of their own:
 
         optimizer.params.guidance.lr: 1.0e-4
 
     All particles of a batch share phi, which is conditioned on the prompt without its
     view and, with `camera_condition_type`, on the camera. The defaults are the
-    source's, as in threestudio's `stable-diffusion-vsd-guidance`. Returns `loss_vsd`
-    and `loss_lora` beside what every guidance returns; `nfe` counts phi's training too,
-    but no backward passes.
+    source's, as in threestudio's `stable-diffusion-vsd-guidance`. A call returns
+    `loss_vsd` and `loss_lora`, and as every guidance `grad_norm`, `nfe` and `sigma`;
+    `nfe` counts phi's training too, but no backward passes.
+
+    Raises:
+        PriorError: The pretrained model is no UNet, or peft is missing.
     """
 
     @dataclass
@@ -88,19 +91,30 @@ class VSDGuidance(TimedGuidance, BaseModule):
         return VSD(self.phi_denoiser(view), self.time_range)
 
     def phi_denoiser(self, view: View) -> Denoiser:
-        """Condition phi on the prompt and the camera, with guidance towards the camera
-        if it has one.
+        """Return phi as a denoiser D(z, sigma), conditioned on the prompt and the
+        camera.
+
+        If phi knows the camera, it is guided towards it by `guidance_scale_lora`.
+
+        Args:
+            view: Prompt and cameras.
+
+        Raises:
+            ValueError: `camera_condition_type` names a matrix that the view lacks.
         """
         condition = self.phi_condition(view)
         scale = self.now(self.cfg.guidance_scale_lora) if "class_labels" in condition else 1.0
         return CFG(self.phi, condition, hidden(condition), scale).denoiser
 
     def phi_condition(self, view: View) -> Condition:
-        """Return phi's condition: the prompt without its view, and the camera's matrix
-        if configured.
+        """Return phi's condition: the prompt's without its view, and with
+        `camera_condition_type` the camera's matrix as `class_labels`, `[B, 16]`.
+
+        Args:
+            view: Prompt and cameras.
 
         Raises:
-            ValueError: `camera_condition_type` names a matrix that the batch lacks.
+            ValueError: `camera_condition_type` names a matrix that the view lacks.
         """
         cond, _ = view.prompt.get_text_embeddings(*view.cameras.values(), False).chunk(2)
         if self.cfg.camera_condition_type == "none":
@@ -116,6 +130,16 @@ class VSDGuidance(TimedGuidance, BaseModule):
     def further_losses(self, latents: Batch, view: View) -> dict[str, Tensor]:
         """Compute phi's denoising loss on the renders, in the unit of its own
         prediction (ProlificDreamer, Eq. 8).
+
+        Args:
+            latents: The renders' latents, `[B, C, h, w]`, without gradient.
+            view: Prompt and cameras.
+
+        Returns:
+            `loss_lora`, 0-d.
+
+        Raises:
+            ValueError: `camera_condition_type` names a matrix that the view lacks.
         """
         noise = self.noise(view, "lora", self.step)
         condition = self.phi_condition(view)
@@ -129,7 +153,15 @@ class VSDGuidance(TimedGuidance, BaseModule):
 
 
 def hidden(condition: Condition, rows: Tensor | None = None) -> Condition:
-    """Hide the camera, by a matrix of zeros, in the given rows `[B]` or in all."""
+    """Replace the camera of a condition by zeros, in some rows or in all.
+
+    Args:
+        condition: phi's condition; one without `class_labels` is returned unchanged.
+        rows: Booleans `[B]`, the rows to hide; None for all.
+
+    Returns:
+        A new condition.
+    """
     if "class_labels" not in condition:
         return condition
     matrices = condition["class_labels"]
