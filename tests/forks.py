@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-OURS = ("launch", "launcher", "msd_lab", "threestudio", "threestudio_msd")
+OURS = ("dummy_extension", "launch", "launcher", "msd_lab", "threestudio", "threestudio_msd")
 
 
 def forked(act: Callable[[], int | None], forgotten: Collection[str] = ()) -> tuple[int, str]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
-from pathlib import Path
 
 import pytest
 from lab.fakes import BAD, CONFIG, GOOD, MeanColour, grey_samples, one_by_one
@@ -42,14 +40,3 @@ def measured(monkeypatch):
     """Makes and measures a comparison in this process, with grey images in the place of DDIM's."""
     monkeypatch.setattr(image, "sample_prompts", grey_samples)
     return lambda comparison, ran=None: compare(comparison, partial(one_by_one, ran=ran))[0]
-
-
-@pytest.fixture
-def package_path():
-    """An environment for other processes, in which the package is found."""
-    return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(
-            str(Path(__file__).resolve().parents[2] / name) for name in ("custom", "lab")
-        ),
-    }
