@@ -244,7 +244,6 @@ COMMANDS: Mapping[str, Command] = {
     "toy": Command("msd_lab.toy.commands"),
     "pictures": Command("msd_lab.pictures.__main__"),
     "bench": Command("msd_lab.bench.command"),
-    "pictures": Command("msd_lab.pictures.__main__"),
 }
 
 
