@@ -52,10 +52,18 @@ def transformer_denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
 
 
 def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dtype) -> VPDenoiser:
-    """Wrap a network with its scheduler's noise levels and prediction type.
+    """Wrap a network as a denoiser with its scheduler's noise levels and prediction
+    type.
+
+    Args:
+        network: Called as `network(sample, time, **condition)`, returns its raw
+            prediction.
+        scheduler: diffusers' scheduler of a variance-preserving model.
+        dtype: Precision of the network.
 
     Raises:
-        PriorError: The scheduler is of no kind whose noise levels and inputs are known to be DDPM's.
+        PriorError: The scheduler is not known to be variance-preserving, or its
+            prediction type is unknown.
     """
     _require_scheduler(scheduler, VP_SCHEDULERS, "of the DDPM kind", "use_flow_sigmas")
     # from the betas: some schedulers replace the last level, infinite where the signal ends, by a finite one
@@ -68,10 +76,14 @@ def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dty
 
 
 def flow_schedule(scheduler: Any) -> TableSchedule:
-    """Noise levels t / (1 - t) of a flow-matching scheduler, without pure noise.
+    """Return the noise levels t / (1 - t) of a flow-matching scheduler, without pure
+    noise.
+
+    Args:
+        scheduler: diffusers' scheduler of a rectified flow.
 
     Raises:
-        PriorError: The scheduler is of no kind that is known to be flow matching.
+        PriorError: The scheduler is not known to be of flow matching.
     """
     _require_scheduler(scheduler, FLOW_SCHEDULERS, "of flow matching", "invert_sigmas")
     times = scheduler.sigmas.flip(0).double()
@@ -89,10 +101,15 @@ def _require_scheduler(scheduler: Any, known: Collection[str], kind: str, foreig
 
 
 def require_known(parts: Parts) -> None:
-    """Refuse parts that ask for something which no call here gives them, and that run without it.
+    """Check that a model's parts need no input or latents that this package does not
+    support, and would run wrongly without.
+
+    Args:
+        parts: The loaded parts.
 
     Raises:
-        PriorError: Naming the file and its key.
+        PriorError: A key of their configurations asks for it; the message names the
+            key.
     """
     vae, backbone = getattr(parts.vae, "config", {}), parts.backbone.config
     for key in ("latents_mean", "latents_std"):

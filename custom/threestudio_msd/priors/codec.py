@@ -17,21 +17,31 @@ Images = Float[Tensor, "B 3 H W"]
 
 @runtime_checkable
 class Codec(Protocol):
-    """Encodes images to what the model denoises, and decodes it."""
+    """Encodes images to what a model denoises, latents or pixels, and decodes them."""
 
     def encode(self, images: Images) -> Batch:
-        """Encode `[B, 3, H, W]` in [0, 1] to `[B, C, h, w]`; differentiable."""
+        """Encode images `[B, 3, H, W]` in [0, 1] to latents `[B, C, h, w]`;
+        differentiable.
+        """
 
     def decode(self, latents: Batch) -> Images:
-        """Decode to `[B, 3, H, W]` in [0, 1], without a gradient."""
+        """Decode latents `[B, C, h, w]` to images `[B, 3, H, W]` in [0, 1], without a
+        gradient.
+        """
 
     def shape(self, resolution: int) -> tuple[int, int, int]:
-        """Channels, height and width of an encoded square image of `resolution` pixels a side."""
+        """Return channels, height and width of the latents of a square image of
+        `resolution` pixels a side.
+        """
 
 
 @dataclass(frozen=True)
 class LatentCodec:
-    """Scaled latents of an AutoencoderKL: (latent - shift) * scaling, both from its config.
+    """A codec to the scaled latents of an AutoencoderKL: (latent - shift) * scaling,
+    both from its configuration.
+
+    `encode` maps images `[B, 3, H, W]` in [0, 1] to latents `[B, C, h, w]`, and
+    `decode` maps them back, without a gradient.
 
     Attributes:
         vae: A diffusers AutoencoderKL.
@@ -44,7 +54,12 @@ class LatentCodec:
         return (latents.to(images.dtype) - self._shift) * self.vae.config.scaling_factor
 
     def unscaled(self, images: Images) -> Batch:
-        """Mean of the autoencoder's posterior, for images in [-1, 1]."""
+        """Return the mean of the autoencoder's posterior, without shift and scaling,
+        `[B, C, h, w]`.
+
+        Args:
+            images: Images in [-1, 1], `[B, 3, H, W]`.
+        """
         return self.vae.encode(images).latent_dist.mode()
 
     @torch.no_grad()
@@ -59,7 +74,7 @@ class LatentCodec:
 
     @property
     def factor(self) -> int:
-        """Pixels a latent, along each side."""
+        """Pixels per latent, along each side."""
         return 2 ** (len(self.vae.config.block_out_channels) - 1)
 
     @property
@@ -68,14 +83,16 @@ class LatentCodec:
 
 
 class TinyLatentCodec(LatentCodec):
-    """Latents of a distilled AutoencoderTiny (TAESD), which are already those that the model denoises."""
+    """A codec to the latents of a distilled AutoencoderTiny (TAESD), which are those
+    that the model denoises.
+    """
 
     def unscaled(self, images: Images) -> Batch:
         return self.vae.encode(images).latents
 
 
 class PixelCodec:
-    """Images in [-1, 1], without an autoencoder."""
+    """A codec of models that denoise pixels: images in [-1, 1], without an autoencoder."""
 
     def encode(self, images: Images) -> Batch:
         return images * 2 - 1

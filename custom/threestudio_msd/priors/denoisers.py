@@ -27,10 +27,14 @@ Levels = Float[Tensor, "B"]
 
 
 class ConditionalDenoiser(ABC):
-    """A network wrapped as D(z, sigma | condition).
+    """Base of pretrained networks wrapped as denoisers D(z, sigma | condition).
+
+    Called as `denoiser(z, sigma, condition)`, it returns the clean estimate, shaped
+    like z. A subclass defines `denoise` and `training_weight`.
 
     Args:
-        network: Called as `network(sample, time, **condition)`, returns the raw prediction.
+        network: Called as `network(sample, time, **condition)`, returns its raw
+            prediction.
         dtype: Precision of the network; states and results keep their own.
 
     Attributes:
@@ -45,26 +49,50 @@ class ConditionalDenoiser(ABC):
         self.evaluations = 0
 
     def __call__(self, z: Batch, sigma: Level, condition: Condition) -> Batch:
-        """Denoise `[N, ...]` at `sigma` (0-d or `[N]`), every row under its own condition."""
+        """Denoise states, and count their rows.
+
+        Args:
+            z: States, `[N, ...]`.
+            sigma: Their noise level, 0-d or `[N]`.
+            condition: Tensors `[N, ...]` by the network's argument, one row per state.
+
+        Returns:
+            Clean estimates, shaped like z.
+        """
         self.evaluations += z.shape[0]
         return self.denoise(z, sigma.to(z).expand(z.shape[0]), condition)
 
     def with_network(self, network: Callable[..., Tensor]) -> ConditionalDenoiser:
-        """Copy the denoiser around another network; the copy counts its own evaluations."""
+        """Copy the denoiser around another network with the same arguments; the copy
+        counts its own evaluations from 0.
+        """
         other = copy.copy(self)
         other.network, other.evaluations = network, 0
         return other
 
     @abstractmethod
     def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
-        """D(z, sigma | condition) with one sigma a row, `[N]`."""
+        """Return the clean estimate D(z, sigma | condition), shaped like z `[N, ...]`,
+        for noise levels `[N]`.
+        """
 
     @abstractmethod
     def training_weight(self, sigma: Levels) -> Levels:
-        """Weight that turns the squared error of D at `sigma` into the network's own training loss."""
+        """Return the weight, `[N]`, that turns the squared error of D at `sigma`,
+        `[N]`, into the network's own training loss.
+        """
 
     def predict(self, sample: Batch, time: Levels, condition: Condition) -> Batch:
-        """Call the network in its precision; returns its raw output in the dtype of `sample`."""
+        """Call the network in its own precision.
+
+        Args:
+            sample: The network's input, `[N, ...]`.
+            time: The network's time, `[N]`.
+            condition: Tensors `[N, ...]` by the network's argument.
+
+        Returns:
+            Its raw prediction, in the dtype of `sample`.
+        """
         condition = {
             name: value.to(self.dtype) if value.is_floating_point() else value
             for name, value in condition.items()
@@ -73,16 +101,20 @@ class ConditionalDenoiser(ABC):
 
 
 class VPDenoiser(ConditionalDenoiser):
-    """A variance-preserving model with discrete training timesteps.
+    """A variance-preserving model with discrete training timesteps, such as Stable
+    Diffusion, as a denoiser.
 
-    The input is z / sqrt(1 + sigma^2) at the timestep of sigma, interpolated in log sigma between training
-    timesteps.
+    Called as `denoiser(z, sigma, condition)`, it returns the clean estimate, shaped
+    like z. The network's input is z / sqrt(1 + sigma^2) at the timestep of sigma,
+    interpolated in log sigma between training timesteps.
 
     Args:
-        network: See `ConditionalDenoiser`; its time is a fractional timestep, `[N]`.
+        network: Called as `network(sample, timestep, **condition)` with fractional
+            timesteps, `[N]`, returns its raw prediction.
         schedule: Noise levels by training timestep.
-        prediction_type: `epsilon`, `v_prediction` or `sample`, as diffusers' schedulers name it.
-        dtype: See `ConditionalDenoiser`.
+        prediction_type: What the network predicts: `epsilon`, `v_prediction` or
+            `sample`, as diffusers' schedulers name it.
+        dtype: Precision of the network; states and results keep their own.
 
     Raises:
         ValueError: The prediction type is none of these.
@@ -122,15 +154,18 @@ class VPDenoiser(ConditionalDenoiser):
 
 
 class FlowDenoiser(ConditionalDenoiser):
-    """A rectified flow: z_fm = (1 - t) x + t n, u = n - x.
+    """A rectified flow, such as Stable Diffusion 3, as a denoiser: z_fm = (1 - t) x + t
+    n, and the network predicts u = n - x.
 
-    So z_fm = z / (1 + sigma), t = sigma / (1 + sigma).
+    Called as `denoiser(z, sigma, condition)`, it returns the clean estimate, shaped
+    like z. The network's input is z_fm = z / (1 + sigma) at t = sigma / (1 + sigma).
 
     Args:
-        network: See `ConditionalDenoiser`; its time is `t * timesteps`, `[N]`.
+        network: Called as `network(sample, time, **condition)` with times `t *
+            timesteps`, `[N]`, returns u.
         schedule: Noise levels.
         timesteps: Scale of the network's time, 1000 in diffusers.
-        dtype: See `ConditionalDenoiser`.
+        dtype: Precision of the network; states and results keep their own.
     """
 
     def __init__(

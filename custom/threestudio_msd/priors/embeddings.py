@@ -22,10 +22,11 @@ Packed = Float[Tensor, "B N C"]
 
 @dataclass(frozen=True)
 class Layout:
-    """What a family's embeddings hold beside tokens.
+    """Describes what a family's embeddings hold beside tokens, so that they can be
+    unpacked from one tensor.
 
     Attributes:
-        masked: Whether some tokens are padding.
+        masked: Whether there is a mask, as some tokens are padding.
         extras: Shapes of further tensors, without the batch, by name.
     """
 
@@ -49,14 +50,24 @@ class Embeddings:
 
     @classmethod
     def ragged(cls, prompts: Sequence[Float[Tensor, "_ C"]]) -> Embeddings:
-        """Pad prompts `[T_i, C]` of different lengths to the longest."""
+        """Make embeddings of B prompts `[T_i, C]` of different lengths, padded with
+        zeros to the longest, and masked.
+        """
         lengths = torch.tensor([len(prompt) for prompt in prompts], device=prompts[0].device)
         tokens = torch.nn.utils.rnn.pad_sequence(list(prompts), batch_first=True)
         return cls(tokens, torch.arange(tokens.shape[1], device=tokens.device) < lengths[:, None])
 
     @classmethod
     def joined(cls, blocks: Sequence[Embeddings]) -> Embeddings:
-        """Concatenate along the rows; shorter blocks are padded, which their masks say."""
+        """Concatenate embeddings along the rows; shorter ones are padded with zeros,
+        which the mask hides.
+
+        Args:
+            blocks: At least one; all have the same extras, and all or none have a mask.
+
+        Raises:
+            ValueError: Embeddings without a mask differ in length.
+        """
         most = max(block.tokens.shape[1] for block in blocks)
         padded = [(block, most - block.tokens.shape[1]) for block in blocks]
         masked = [F.pad(block.mask, (0, more)) for block, more in padded if block.mask is not None]
@@ -69,7 +80,11 @@ class Embeddings:
         )
 
     def packed(self) -> Packed:
-        """Pack into one float32 tensor: the mask as one more column, extras as further rows."""
+        """Pack tokens, mask and extras into one float32 tensor `[B, N, C]`: the mask as
+        one more column, extras as further rows.
+
+        Tokens alone pack to themselves. `unpacked` is the inverse.
+        """
         tokens = self.tokens.float()
         if self.mask is not None:
             tokens = torch.cat([tokens, self.mask[..., None].to(tokens)], -1)
@@ -80,7 +95,13 @@ class Embeddings:
 
     @classmethod
     def unpacked(cls, packed: Packed, layout: Layout) -> Embeddings:
-        """Split what `packed` joined; a token mixed from several prompts is seen if one of them has it."""
+        """Split a tensor that `packed` made, or a weighted sum of such tensors, into
+        tokens, mask and extras.
+
+        Args:
+            packed: `[B, N, C]`. In a sum, a token is seen if one of the prompts has it.
+            layout: The family's layout.
+        """
         shapes, width = layout.extras, packed.shape[-1]
         counts = [ceil(prod(shape) / width) for shape in shapes.values()]
         tokens, *rows = packed.split([packed.shape[1] - sum(counts), *counts], 1)

@@ -29,7 +29,7 @@ TINY_VAE = "AutoencoderTiny"
 
 @dataclass(frozen=True)
 class NoOptions:
-    """Options of a family that has none."""
+    """Options of a family that has none: a dataclass without fields."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,9 @@ def latent_codec(parts: Parts) -> Codec:
 
 
 def backbone_resolution(parts: Parts) -> int:
-    """Pixels a side, where the backbone's `sample_size` counts latents."""
+    """Return the height and width in pixels of the images that a model was made for:
+    the backbone's `sample_size`, in latents, times pixels per latent.
+    """
     return parts.backbone.config.sample_size * LatentCodec(parts.vae).factor
 
 
@@ -101,10 +103,17 @@ class Family:
         return self.backbone[0] == "unet"
 
     def chosen(self, values: Mapping[str, Any]) -> Any:
-        """Build the family's options from a config's `model_options`.
+        """Build the family's options from a config's block `model_options`.
+
+        Args:
+            values: Options by key.
+
+        Returns:
+            An instance of `options`.
 
         Raises:
-            FieldError: The family has no such option, or the option does not take the value.
+            FieldError: The family has no such option, or the option does not take the
+                value.
         """
         try:
             check_fields(self.options, values)
@@ -113,7 +122,8 @@ class Family:
         return self.options(**values)
 
     def diffusers(self, name: str) -> Any:
-        """Import a class of diffusers; importing diffusers takes a second, so it happens only here.
+        """Import a class of diffusers by its name; diffusers itself takes a second, and
+        is imported only here.
 
         Raises:
             PriorError: The installed diffusers lacks the class.
@@ -131,9 +141,10 @@ class Family:
 
 
 class Families(UserDict):
-    """Families by the pipeline's class in diffusers, as `model_index.json` names it.
+    """A dict of families by the pipeline's class in diffusers, as `model_index.json`
+    names it.
 
-    The value of a bundled family is its module's name in `families/` until somebody asks for it.
+    The module of a bundled family is imported when its key is first read.
     """
 
     def __getitem__(self, pipeline: str) -> Family:
@@ -146,10 +157,11 @@ FAMILIES = Families(MODULES)
 
 
 def family_of(pipeline: str) -> Family:
-    """Look up the family of a pipeline class.
+    """Return the family of a pipeline class, by the class's name in diffusers.
 
     Raises:
-        PriorError: No family has such pipelines.
+        PriorError: No family has such pipelines; the message lists those that are
+            known.
     """
     if pipeline not in FAMILIES:
         known = ", ".join(f"{name} ({family.name})" for name, family in FAMILIES.items())

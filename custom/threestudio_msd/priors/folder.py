@@ -62,18 +62,19 @@ class ModelFolder:
 
     @property
     def bytes(self) -> int | None:
-        """Size of the weights; None where the hub does not say."""
+        """Size of the weights in bytes; None if the hub does not say."""
         sizes = [self.source.sizes[name] for name in self.weight_files]
         return None if None in sizes else sum(filter(None, sizes))
 
     @property
     def is_here(self) -> bool:
-        """Whether the weights need no download."""
+        """Whether the weights are on this machine, so that nothing is downloaded."""
         return self.source.is_here(self.weight_files)
 
     @cached_property
     def path(self) -> Path:
-        """The folder, with this half's files downloaded and checked.
+        """The folder on this machine; when first read, this half's files are downloaded
+        and checked.
 
         Raises:
             PriorError: The download failed, or a file is damaged.
@@ -88,7 +89,12 @@ class ModelFolder:
         return folder
 
     def load(self, part: str, cls: Any, dtype: torch.dtype) -> nn.Module:
-        """Load a part with weights.
+        """Load a part with weights as a module of its class.
+
+        Args:
+            part: The part's folder, such as `unet`.
+            cls: The class of diffusers or transformers.
+            dtype: Precision of the weights.
 
         Raises:
             PriorError: Its files are damaged, or are not of this class.
@@ -97,7 +103,7 @@ class ModelFolder:
             return load_module(cls, self.path / part, dtype, self.weights[part][1])
 
     def scheduler(self) -> Any:
-        """Load the scheduler.
+        """Load the scheduler, an object of diffusers that holds the noise levels.
 
         Raises:
             PriorError: Its file is damaged or its class unknown.
@@ -119,7 +125,7 @@ class ModelFolder:
             return scheduler
 
     def class_of(self, part: str) -> str:
-        """Name the class of a part.
+        """Return the name of a part's class, as `model_index.json` has it.
 
         Raises:
             PriorError: `model_index.json` does not name it.
@@ -130,10 +136,16 @@ class ModelFolder:
         raise PriorError(f'{INDEX}: expected "{part}": [library, class], got {self.index.get(part)!r}')
 
     def known_class(self, part: str, name: str) -> Any:
-        """Import the class that the family has for a part.
+        """Import the class that the family has for a part, and check that the
+        pipeline's part is of it.
+
+        Args:
+            part: The part's folder, such as `unet`.
+            name: The class's name in diffusers.
 
         Raises:
-            PriorError: The pipeline has another class there, which the family does not know.
+            PriorError: The pipeline has another class there, or the installed diffusers
+                lacks the class.
         """
         if (theirs := self.class_of(part)) != name:
             expected = f"expected the {name} of {self.family.name}"
@@ -141,10 +153,12 @@ class ModelFolder:
         return self.family.diffusers(name)
 
     def text_pipeline(self) -> Any:
-        """Load the pipeline with its text encoders and tokenizers only.
+        """Load the pipeline with its text encoders and tokenizers only; its other parts
+        are None.
 
         Raises:
-            PriorError: Their files are damaged, or diffusers is too old to load them alone.
+            PriorError: Their files are damaged, diffusers is too old to load them
+                alone, or a package is missing.
         """
         # take seconds to import
         import diffusers
@@ -179,7 +193,9 @@ class ModelFolder:
 
     @property
     def needs_sentencepiece(self) -> bool:
-        """Whether a tokenizer comes as sentencepiece's own file alone."""
+        """Whether a tokenizer has only sentencepiece's own file, which that package
+        must read.
+        """
         folders = {name.rpartition("/")[0] for name in self.small if name.endswith("spiece.model")}
         return any(f"{folder}/tokenizer.json" not in self.small for folder in folders)
 
@@ -200,12 +216,18 @@ def open_model(
     Args:
         model: Hub id or folder.
         revision: Branch, tag or commit on the hub; None is its default.
-        text: Whether the half with text encoders and tokenizers is wanted.
-        half: Whether weights in half precision are preferred; see `weight_files`.
-        variant: The only variant of weights that will do; None for any.
+        text: True for the half with text encoders and tokenizers, False for network,
+            autoencoder and scheduler.
+        half: Whether weights in half precision are preferred.
+        variant: The only variant of weights that is accepted, such as `fp16`; None for
+            any.
+
+    Returns:
+        The half's files; none of the weights is loaded.
 
     Raises:
-        PriorError: It cannot be found or reached, is of no known family, or lacks a file.
+        PriorError: The model cannot be found or reached, is of no known family, or
+            lacks a file.
     """
     name = f"{model}@{revision}" if revision else str(model)
     with named(name):
@@ -231,20 +253,26 @@ def check_model(
     text: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> None:
-    """Check a model without the hub and without loading weights: its name, and the files of a folder.
+    """Check a model without asking the hub and without loading weights: its name, and
+    the files of a folder.
 
     The family of a model on the hub is not known yet: an option of any family passes.
 
     Args:
-        block: Section of the config that holds `pretrained_model_name_or_path` and `revision`.
+        block: Section of the config that holds `pretrained_model_name_or_path` and
+            `revision`, for messages.
         model: Hub id or folder.
-        revision: As for `open_model`.
-        text: As for `open_model`.
+        revision: Branch, tag or commit on the hub; None for a folder.
+        text: Whether text encoders and tokenizers are checked, instead of network,
+            autoencoder and scheduler.
         options: Keys set under `model_options`.
 
     Raises:
-        PriorError: It cannot be a model, or a folder lacks a file; the message names the key.
-        FieldError: The family does not take an option.
+        PriorError: The name is neither a folder nor of the form owner/name, the folder
+            lacks a file or has a damaged one, or has a `revision`. The message begins
+            with the key.
+        FieldError: The model's family does not take an option; for the hub: no family
+            does.
     """
     families: Collection[Family] = FAMILIES.values()
     with named(f"{block}.pretrained_model_name_or_path"):
@@ -272,15 +300,17 @@ def _check_options(block: str, families: Collection[Family], options: Mapping[st
 
 
 def model_parts(family: Family) -> tuple[list[str], list[str]]:
-    """Name the parts that a family needs beside text: those with weights, and the others."""
+    """Return the parts that a family needs beside text: those with weights, and the
+    others.
+    """
     return [part for part in (family.backbone[0], family.vae) if part], ["scheduler"]
 
 
 def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Name a pipeline's text encoders, and its tokenizers.
+    """Return the text encoders and the tokenizers that a pipeline's index names.
 
     Raises:
-        PriorError: It has no text encoder.
+        PriorError: It names no text encoder.
     """
     present = [name for name, value in index.items() if isinstance(value, list) and value[0]]
     encoders = [name for name in present if name.startswith("text_encoder")]
@@ -290,10 +320,14 @@ def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def small_files(names: Collection[str], part: str) -> list[str]:
-    """Select a part's files beside weights.
+    """Return a part's files other than weights: configuration, vocabulary, tokenizer.
+
+    Args:
+        names: Paths of all files in the model's folder.
+        part: Folder of the part.
 
     Raises:
-        PriorError: It has none.
+        PriorError: There are none.
     """
     suffixes = (".json", ".txt", ".model")
     found = [name for name in names if name.startswith(f"{part}/") and name.endswith(suffixes)]
@@ -305,16 +339,21 @@ def small_files(names: Collection[str], part: str) -> list[str]:
 def weight_files(
     source: Source, part: str, half: bool = False, variant: str | None = None
 ) -> tuple[list[str], str | None]:
-    """Select one set of a part's weights, and name its variant; None is the plain one.
+    """Select one set of a part's weights in safetensors, and name its variant; None is
+    the plain one.
 
     Args:
         source: All files of the model.
         part: Folder of the part.
-        half: Whether sets that need no download come first, then those in half precision; else the plain one.
-        variant: The only variant that will do; None for any.
+        half: Whether sets that need no download come first, then those in half
+            precision; else the plain set.
+        variant: The only variant that is accepted; None for any.
+
+    Returns:
+        Paths of the set's files in the model's folder, and the variant.
 
     Raises:
-        PriorError: It has none in safetensors, or none of the variant.
+        PriorError: The part has no weights in safetensors, or none of the variant.
     """
     own = [name for name in source.sizes if name.startswith(f"{part}/")]
     found: dict[str | None, list[str]] = {}
@@ -343,8 +382,12 @@ def weight_files(
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """Read a file that holds a JSON mapping.
 
+    Args:
+        folder: The model's folder.
+        name: Path of the file in it.
+
     Raises:
-        PriorError: It is missing or holds something else.
+        PriorError: The file is missing, is no JSON, or holds no mapping.
     """
     if not (folder / name).is_file():
         raise PriorError(f"has no {name}: expected the folder of a diffusers pipeline")
@@ -360,8 +403,12 @@ def read_json(folder: Path, name: str) -> dict[str, Any]:
 def check_weights(folder: Path, name: str) -> None:
     """Check that a safetensors file is whole, without reading its tensors.
 
+    Args:
+        folder: The model's folder.
+        name: Path of the file in it.
+
     Raises:
-        PriorError: It is not.
+        PriorError: The file is empty, cut off, or a pointer of Git LFS.
     """
     with (folder / name).open("rb") as file:
         start = file.read(len(LFS_POINTER))
@@ -376,8 +423,14 @@ def check_weights(folder: Path, name: str) -> None:
 def load_module(cls: Any, path: Path, dtype: torch.dtype, variant: str | None = None) -> nn.Module:
     """Load a module from the folder that its class wrote.
 
+    Args:
+        cls: A class of diffusers or transformers.
+        path: The folder.
+        dtype: Precision of the weights.
+        variant: Variant of the weights' files, such as `fp16`.
+
     Raises:
-        PriorError: The weights lack a tensor.
+        PriorError: The weights lack a tensor. Errors of the library pass unchanged.
     """
     module, report = cls.from_pretrained(
         str(path),
@@ -396,10 +449,16 @@ def load_module(cls: Any, path: Path, dtype: torch.dtype, variant: str | None = 
 
 
 def load_single(model: str, cls: Any, dtype: torch.dtype) -> Any:
-    """Load a module that is a model of its own on the hub, or a folder with its files only.
+    """Load a module that is a model of its own: on the hub, or in a folder with its
+    files only.
+
+    Args:
+        model: Hub id or folder.
+        cls: The expected class of diffusers.
+        dtype: Precision of the weights.
 
     Raises:
-        PriorError: It cannot be found, reached or read, or is of another class.
+        PriorError: The model cannot be found, reached or read, or is of another class.
     """
     with named(model):
         source = find(model, None, CONFIG)
@@ -413,7 +472,15 @@ def load_single(model: str, cls: Any, dtype: torch.dtype) -> Any:
 
 @contextmanager
 def blamed(where: str) -> Iterator[None]:
-    """Blame a file for any error that a library raises while it reads it."""
+    """Turn any exception raised inside a `with` block into a PriorError whose message
+    begins with a file's name.
+
+    Args:
+        where: The file.
+
+    Raises:
+        PriorError: If the block raises an exception.
+    """
     with named(where):
         try:
             yield

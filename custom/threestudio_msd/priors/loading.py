@@ -28,12 +28,18 @@ HALF = (torch.float16, torch.bfloat16)
 class PretrainedModel:
     """A pretrained diffusion model, frozen.
 
+    `encode(images)` and `decode(latents)` map images in [0, 1], `[B, 3, H, W]`, to
+    latents, `[B, C, h, w]`, and back; `latent_shape` is (C, h, w) at the model's
+    resolution.
+
     Attributes:
         denoiser: The conditional denoiser.
-        codec: Between images and what the denoiser denoises.
+        codec: Encodes images to what the denoiser denoises, and decodes it.
         backbone: The UNet or transformer inside `denoiser`, for adapters.
-        resolution: Height and width in pixels of the images that the model was made for.
-        condition: Turns a prompt processor's embeddings `[B, N, C]` into the denoiser's condition.
+        resolution: Height and width in pixels of the images that the model was made
+            for.
+        condition: Turns a prompt processor's embeddings `[B, N, C]` into the denoiser's
+            condition.
     """
 
     denoiser: ConditionalDenoiser
@@ -110,15 +116,23 @@ def load_model(
 
 
 def is_half(dtype: str, device: torch.device | str) -> bool:
-    """Whether a config's dtype is half precision on this device."""
+    """Tell whether a config's `dtype` means half precision on a device; `auto` does on
+    a GPU.
+    """
     return torch.device(device).type == "cuda" if dtype == "auto" else DTYPES.get(dtype) in HALF
 
 
 def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedModel:
-    """Assemble a model from its parts, which compute in `dtype`.
+    """Assemble a model from its loaded parts.
+
+    Args:
+        family: The model's family.
+        parts: Network, scheduler and autoencoder.
+        dtype: Precision that the network computes in.
 
     Raises:
-        PriorError: The parts do not fit the family, or ask for something that it does not know.
+        PriorError: The parts do not fit the family, or need something that this package
+            does not support.
     """
     require_known(parts)
     layout = family.layout(parts)
@@ -159,20 +173,23 @@ def embed_prompts(
     device: torch.device | str = "cpu",
     negatives: list[str] | None = None,
 ) -> Packed:
-    """Embed prompts with a pipeline's own text encoders, which are loaded and freed.
+    """Embed prompts with a pipeline's own text encoders, which are loaded for this call
+    and freed.
 
     Args:
-        prompts: P prompts.
-        model: As for `load_model`.
-        revision: As for `load_model`.
-        device: Where to compute.
-        negatives: Negative prompts, which some families embed otherwise; their rows follow the prompts'.
+        prompts: Prompts.
+        model: Hub id or folder of a pipeline in `FAMILIES`.
+        revision: Branch, tag or commit on the hub; None is its default.
+        device: Device that computes.
+        negatives: Negative prompts, which some families embed otherwise.
 
     Returns:
-        Packed, `[P, N, C]`, in float32; what `PretrainedModel.condition` takes.
+        One row per prompt, then one per negative prompt, packed as `[P, N, C]` in
+        float32: what `PretrainedModel.condition` takes.
 
     Raises:
-        PriorError: As `load_model`.
+        PriorError: The model cannot be found, reached or read, is of no known family,
+            or lacks text encoders.
     """
     folder = open_model(model, revision, text=True)
     family, pipeline = folder.family, folder.text_pipeline().to(device)

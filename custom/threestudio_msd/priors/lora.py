@@ -20,19 +20,21 @@ NEEDED = "pip install 'diffusers>=0.33' 'peft>=0.14'"
 
 
 class LoRANetwork(nn.Module):
-    """A UNet with adapters on its attention layers, enabled during this module's calls only.
+    """A UNet with low-rank adapters on its attention layers, which are on during this
+    module's calls only.
 
-    Called as `network(sample, timestep, **condition)`, like the UNet that it wraps. Its parameters are the
-    adapters' alone: the frozen UNet's are neither optimised nor saved.
+    Called as `network(sample, timestep, **condition)`, like the UNet, it returns the
+    raw prediction. Its parameters are the adapters' alone: the frozen UNet's are
+    neither optimised nor saved.
 
     Args:
         unet: A diffusers UNet2DConditionModel, frozen; gets the adapters.
         call: Calls the UNet: `call(sample, timestep, **condition)`.
         rank: Rank of the adapters.
-        camera: Whether calls pass `class_labels`, a camera matrix for each row, `[N, 16]`, for which an
-            embedding is learned.
-        seed: Seed of the initialisation: A is normal with standard deviation 1 / rank, B is zero, so that the
-            network starts as the UNet.
+        camera: Whether calls pass `class_labels`, a camera matrix for each row, `[N,
+            16]`, for which an embedding is learned.
+        seed: Seed of the initialisation: A is normal with standard deviation 1 / rank,
+            B is zero, so that the network starts as the UNet.
 
     Raises:
         PriorError: peft is missing, or diffusers is too old.

@@ -19,42 +19,55 @@ from .loading import PretrainedModel
 
 @dataclass
 class MemoryOptions:
-    """Settings of a guidance module that `apply` understands, mixed into its `Config`."""
+    """Options of a guidance module that save memory or time, all off by default;
+    `apply` puts them in force.
 
-    # weights in the layout that convolutions on a GPU are fastest in
+    Attributes:
+        enable_channels_last_format: Weights in the layout that convolutions on a GPU
+            are fastest in.
+        enable_attention_slicing: Attention in slices: less memory, slower.
+        enable_sequential_cpu_offload: Network weights in the machine's memory, brought
+            to the GPU layer by layer: least memory, much slower.
+        enable_vae_gradient_checkpointing: The encoder's activations computed again for
+            the gradient: the same gradient, a sixth or less of what is kept for it, one
+            more pass.
+        enable_vae_slicing: The autoencoder one image at a time when it decodes several.
+        enable_vae_tiling: Read for older configs, and without effect.
+        enable_compile: The network compiled by torch when no gradient passes through
+            it: a slow first step, then faster ones.
+    """
+
     enable_channels_last_format: bool = False
-    # attention in slices: less memory, slower
     enable_attention_slicing: bool = False
-    # network weights in the machine's memory, brought to the GPU layer by layer: least memory, much slower
     enable_sequential_cpu_offload: bool = False
-    # the encoder's activations computed again for the gradient: the same gradient, a sixth or less of what is
-    # kept for it, one more pass
     enable_vae_gradient_checkpointing: bool = False
-    # the autoencoder one image at a time where it decodes several
     enable_vae_slicing: bool = False
-    # read for older configs, and without effect: see ADVICE
     enable_vae_tiling: bool = False
-    # the network compiled by torch where no gradient passes through it: a slow first step, then faster ones
     enable_compile: bool = False
 
 
 def require(family: Family, names: Collection[str]) -> None:
-    """Refuse options that a family's classes do not have; no weights are needed.
+    """Check that a family's classes have the options that are on; no weights are
+    needed.
+
+    Args:
+        family: The family of the model.
+        names: Fields of `MemoryOptions` that are on.
 
     Raises:
-        FieldError: The message begins with the option.
+        FieldError: The family lacks an option; the message begins with it.
     """
     if "enable_attention_slicing" in names and not family.is_unet:
         raise FieldError(f"enable_attention_slicing: expected false, as {family.name} has no UNet")
 
 
 def apply(model: PretrainedModel, names: Collection[str], device: torch.device | str) -> None:
-    """Apply options to a model in place, in the order of `OPTIONS`.
+    """Apply options to a model in place; options that it has no part for do nothing.
 
     Args:
         model: Changed in place.
         names: Fields of `MemoryOptions` that are on.
-        device: Where the model computes.
+        device: Device that the model computes on.
     """
     for name, option in OPTIONS.items():
         if name in names:
@@ -62,12 +75,16 @@ def apply(model: PretrainedModel, names: Collection[str], device: torch.device |
 
 
 def advice(model: PretrainedModel, names: Collection[str], trains_network: bool = False) -> list[str]:
-    """Say which options that are on save nothing, or cost more, and what saves memory instead.
+    """List warnings for options that save nothing or cost more, with what saves memory
+    instead.
 
     Args:
         model: The model.
         names: Fields of `MemoryOptions` that are on.
         trains_network: Whether a gradient passes through the network, as in VSD.
+
+    Returns:
+        One line for each such option, beginning with its name.
     """
     said = {name: ADVICE[name] for name in names if name in ADVICE}
     if not trains_network:
@@ -87,7 +104,9 @@ def slice_attention(model: PretrainedModel, device: torch.device) -> None:
 
 
 def offload(model: PretrainedModel, device: torch.device) -> None:
-    """Bring weights to the device layer by layer; they lie in the machine's memory, and never there whole."""
+    """Keep the network's weights in the machine's memory, and bring them to the device
+    layer by layer; do nothing on a CPU.
+    """
     if device.type != "cpu":
         # accelerate is imported only here
         from accelerate import cpu_offload
@@ -101,15 +120,18 @@ def slice_autoencoder(model: PretrainedModel, device: torch.device) -> None:
 
 
 def checkpoint_autoencoder(model: PretrainedModel, device: torch.device) -> None:
-    """Keep a part of the encoder's activations, and compute the others again in the backward pass."""
+    """Make the encoder keep only part of its activations, and compute the others again
+    in the backward pass.
+    """
     if autoencoder(model) is not None:
         autoencoder(model).enable_gradient_checkpointing()
 
 
 def compile_network(model: PretrainedModel, device: torch.device) -> None:
-    """Compile in place the calls that no gradient passes through.
+    """Compile the network in place, for calls through which no gradient passes.
 
-    torch 2.13's inductor returns wrong gradients of diffusers' UNets on a CPU, without an error.
+    torch 2.13's inductor returns wrong gradients of diffusers' UNets on a CPU, without
+    an error.
     """
     network = model.backbone
     eager = network.forward

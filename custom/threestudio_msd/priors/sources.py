@@ -28,12 +28,14 @@ MOVED = {
 
 @dataclass(frozen=True)
 class Source:
-    """A model's files.
+    """A model's files, in a folder or on the hub.
 
     Attributes:
-        sizes: Bytes of every file, by its path in the model's folder; None where the hub does not say.
-        fetch: Downloads the named files unless they are here; returns the model's folder.
-        is_here: Whether the named files need no download.
+        sizes: Bytes of every file, by its path in the model's folder; None if the hub
+            does not say.
+        fetch: Downloads the named files unless they are on this machine, and returns
+            the model's folder; raises PriorError if a download fails.
+        is_here: Tells whether the named files are on this machine.
         note: Appended to an error about a missing file.
     """
 
@@ -44,7 +46,8 @@ class Source:
 
 
 def find(model: str, revision: str | None, index: str = INDEX) -> Source:
-    """Find a model's files.
+    """Find a model's files: in a folder, on the hub, or in the hub's cache on this
+    machine.
 
     Args:
         model: Folder or hub id.
@@ -52,17 +55,22 @@ def find(model: str, revision: str | None, index: str = INDEX) -> Source:
         index: File that says what the model is.
 
     Raises:
-        PriorError: The folder does not exist, the hub does not have the model or refuses it, or neither the
-            hub can be reached nor its cache has the model.
+        PriorError: The folder does not exist, the hub does not have the model or
+            refuses it, or neither the hub can be reached nor its cache has the model.
     """
     folder = require_name(model)
     return folder_source(folder) if folder else hub_source(current_id(model, revision), revision, index)
 
 
 def current_id(model: str, revision: str | None = None) -> str:
-    """Return the hub id that has a model's files today, with a warning if that is another one.
+    """Return the hub id under which a model's files are today; warn in the log if that
+    is another id.
 
-    A former id stays where the cache on this machine has its files.
+    A former id is kept if the cache on this machine has its files.
+
+    Args:
+        model: Hub id.
+        revision: Branch, tag or commit that is looked for in the cache.
     """
     if model not in MOVED:
         return model
@@ -76,10 +84,11 @@ def current_id(model: str, revision: str | None = None) -> str:
 
 
 def require_name(model: str) -> Path | None:
-    """Return the folder that a model's name points to; None if the name can be an id on the hub.
+    """Return the folder that a model's name points to; None if there is none and the
+    name has the form of a hub id, owner/name.
 
     Raises:
-        PriorError: It is neither.
+        PriorError: The name is neither, such as that of a file or of a missing folder.
     """
     if not isinstance(model, str) or not model.strip():
         raise PriorError(f"expected a folder or a hub id, got {model!r}")
@@ -108,10 +117,17 @@ def folder_source(folder: Path, note: str = "") -> Source:
 
 
 def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
-    """List the files of a model on the hub, or those in its cache if the hub cannot be reached.
+    """List the files of a model on the hub, or those in its cache if the hub cannot be
+    reached.
+
+    Args:
+        model: Hub id.
+        revision: Branch, tag or commit on the hub; None is its default.
+        index: File that says what the model is, looked for in the cache.
 
     Raises:
-        PriorError: The hub refuses the model; or it cannot be reached and its cache lacks the model.
+        PriorError: The hub does not have the model or refuses it; or the hub cannot be
+            reached and its cache lacks the model.
     """
     # takes a second to import
     from huggingface_hub import HfApi, constants, snapshot_download, try_to_load_from_cache
@@ -142,9 +158,16 @@ def hub_source(model: str, revision: str | None, index: str = INDEX) -> Source:
 
 
 def refusal(error: Exception, model: str) -> str:
-    """Explain what the hub refuses, with what mends it; empty for an error of another kind.
+    """Explain why the hub refused a request, and what to do about it.
 
     The hub lists a gated model's files to anybody, and refuses their download.
+
+    Args:
+        error: The exception of the request.
+        model: Hub id.
+
+    Returns:
+        The explanation; empty if the error is no refusal.
     """
     from huggingface_hub import constants, errors
 
@@ -166,14 +189,14 @@ def refusal(error: Exception, model: str) -> str:
 
 
 def cached_source(model: str, revision: str | None, reason: str, remedy: str, index: str = INDEX) -> Source:
-    """List the files that the hub's cache has of a model.
+    """List the files that the hub's cache on this machine has of a model.
 
     Args:
         model: Hub id.
-        revision: See `find`.
-        reason: Why the hub itself is not asked; for messages.
-        remedy: What the user can do about that.
-        index: See `find`.
+        revision: Branch, tag or commit; None is the default one.
+        reason: Why the hub itself is not asked, for messages.
+        remedy: What the user can do about that, for messages.
+        index: File that says what the model is.
 
     Raises:
         PriorError: The cache lacks the model.
@@ -190,10 +213,15 @@ def cached_source(model: str, revision: str | None, reason: str, remedy: str, in
 
 
 def within(seconds: float, call: Callable[[], Any]) -> Any:
-    """Return the result of a call, or give up on it; an HTTP library's own limit holds for one attempt only.
+    """Return the result of a call, unless it takes too long: an HTTP library's own
+    limit holds for one attempt only.
+
+    Args:
+        seconds: Longest time to wait.
+        call: Runs in a daemon thread; its exceptions are raised here.
 
     Raises:
-        TimeoutError: The call takes longer; it goes on in a daemon thread.
+        TimeoutError: The call takes longer; it continues in its thread.
     """
     future: Future = Future()
 

@@ -27,8 +27,14 @@ CHOICES = {
 
 @threestudio.register("msd-mesh-exporter")
 class MSDMeshExporter(Exporter):
-    """Marching cubes, simplified, with the material's colours in a texture or at the
-    vertices.
+    """Exports a scene's surface as mesh files: marching cubes, simplified, with the
+    material's colours in a texture or at the vertices.
+
+    Called without arguments, it writes the files and returns one `ExporterOutput` for
+    each.
+
+    Raises:
+        ValueError: A value of its settings is not among the choices or out of range.
     """
 
     @dataclass
@@ -73,10 +79,13 @@ class MSDMeshExporter(Exporter):
 
     @torch.no_grad()
     def __call__(self) -> list[ExporterOutput]:
-        """Write the files aside, from where the system copies them.
+        """Write the files into a temporary folder, from which the system copies them.
+
+        Returns:
+            One output for each file.
 
         Raises:
-            UserError: A package is missing, or xatlas has no such option.
+            UserError: A package is missing, or xatlas lacks an option of the config.
         """
         try:  # what writes them needs packages of the extra, and is read when it is needed
             mesh_files = import_module(f"{__package__}.mesh_files")
@@ -93,7 +102,7 @@ class MSDMeshExporter(Exporter):
 
 
 def formats_of(fmt: Any) -> list[Any]:
-    """The formats that a setting names: one, or several."""
+    """Return the formats that a setting names, one or several, as a list."""
     return [fmt] if isinstance(fmt, str) else [*fmt]
 
 

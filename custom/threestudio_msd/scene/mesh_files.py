@@ -35,10 +35,18 @@ Z_UP = "z up"  # the first comment of an OBJ of which readers must know it
 
 
 def exported(cfg: Any, geometry: nn.Module, material: nn.Module) -> dict[str, bytes]:
-    """The files of a scene's surface, by name, as `msd-mesh-exporter`'s settings say.
+    """Make the mesh files of a scene's surface.
+
+    Args:
+        cfg: Settings of `msd-mesh-exporter`.
+        geometry: threestudio's geometry.
+        material: threestudio's material.
+
+    Returns:
+        Contents by file name.
 
     Raises:
-        UserError: xatlas has no such option.
+        UserError: xatlas lacks an option of the settings.
     """
     textured = {fmt: cfg.save_uv and fmt in TEXTURED for fmt in formats_of(cfg.fmt)}
     surface, albedo = surface_of(geometry, cfg.faces), Albedo(geometry, material)
@@ -51,7 +59,9 @@ def exported(cfg: Any, geometry: nn.Module, material: nn.Module) -> dict[str, by
 
 
 def surface_of(geometry: nn.Module, most: int | None) -> trimesh.Trimesh:
-    """A geometry's surface, z up, simplified where it has more faces than `most`."""
+    """Return a geometry's surface, z up, simplified to `most` faces if it has more;
+    None or 0 keeps all.
+    """
     mesh = geometry.isosurface()
     vertices, faces = (t.detach().cpu().numpy() for t in (mesh.v_pos, mesh.t_pos_idx))
     if not most or most >= len(faces):
@@ -67,20 +77,36 @@ def surface_of(geometry: nn.Module, most: int | None) -> trimesh.Trimesh:
 
 @dataclass(frozen=True)
 class Albedo:
-    """The colours of a scene's surface."""
+    """The colours of a scene's surface, as a function of points.
+
+    Attributes:
+        geometry: threestudio's geometry.
+        material: threestudio's material.
+    """
 
     geometry: nn.Module
     material: nn.Module
 
     def __call__(self, points: Tensor) -> Tensor | None:
-        """Colours `[N, 3]` at points `[N, 3]`; None if the material has none."""
+        """Return the colours in [0, 1] at points `[N, 3]`, `[N, 3]`; None if the
+        material has no albedo.
+        """
         points = points.to(self.geometry.bbox.device)
         return self.material.export(points=points, **self.geometry.export(points=points)).get("albedo")
 
 
 def coloured_by(albedo: Albedo, surface: trimesh.Trimesh, textured: bool, cfg: Any) -> trimesh.Trimesh:
-    """Copy a surface with a texture, or with colours of its vertices, or with neither
-    if there are none.
+    """Copy a surface with its colours, in a texture or at the vertices; without colours
+    the surface itself is returned.
+
+    Args:
+        albedo: The colours; a material without albedo costs a warning.
+        surface: The mesh.
+        textured: Whether colours are in a texture.
+        cfg: Settings of `msd-mesh-exporter`; no `save_texture` means no colours.
+
+    Raises:
+        UserError: xatlas lacks an option of the settings.
     """
     vertices = np.asarray(surface.vertices, np.float32)
     colours = albedo(torch.from_numpy(vertices)) if cfg.save_texture else None
@@ -109,7 +135,14 @@ def _bytes(colours: Tensor) -> np.ndarray:
 
 
 def files_of(shape: trimesh.Trimesh, fmt: str, unlit: bool, cfg: Any) -> dict[str, bytes]:
-    """The files of a format, by name."""
+    """Return the contents of the files of one format, by file name.
+
+    Args:
+        shape: The coloured mesh, z up.
+        fmt: `glb`, `obj-mtl`, `obj`, `ply` or `html`.
+        unlit: Whether colours hold their light, so that readers add none.
+        cfg: Settings of `msd-mesh-exporter`.
+    """
     kind, name = fmt.removesuffix("-mtl"), cfg.save_name
     up = "y" if kind == "html" else cfg[f"up_{kind}"]
     shape = turned(shape, up)
@@ -122,23 +155,31 @@ def files_of(shape: trimesh.Trimesh, fmt: str, unlit: bool, cfg: Any) -> dict[st
 
 
 def linear_light(srgb: np.ndarray) -> np.ndarray:
-    """Decode sRGB in [0, 1] (IEC 61966-2-1)."""
+    """Decode sRGB in [0, 1] to linear light in [0, 1], of any shape (IEC 61966-2-1)."""
     return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
 def srgb(linear: np.ndarray) -> np.ndarray:
-    """Encode linear light in [0, 1] as sRGB."""
+    """Encode linear light in [0, 1] as sRGB in [0, 1], of any shape (IEC 61966-2-1)."""
     return np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def turned(shape: trimesh.Trimesh, up: str) -> trimesh.Trimesh:
-    """Copy a mesh from threestudio's axes to those of `TURNS[up]`, with its normals."""
+    """Copy a mesh, with its normals, from threestudio's axes to those with `up`, `y` or
+    `z`, as the upper one.
+    """
     return shape.copy(include_cache=True).apply_transform(TURNS[up])
 
 
 def glb(shape: trimesh.Trimesh, name: str, normals: bool, unlit: bool) -> bytes:
-    """Write a binary glTF without metal or gloss; colours of vertices are linear light
-    in 32 bits.
+    """Return a mesh as a binary glTF without metal or gloss; colours of vertices are
+    linear light in 32 bits.
+
+    Args:
+        shape: The coloured mesh, y up.
+        name: Name of the object.
+        normals: Whether normals are included.
+        unlit: Whether readers are to add no light.
     """
 
     def complete(tree: dict[str, Any]) -> None:
@@ -166,8 +207,18 @@ def glb(shape: trimesh.Trimesh, name: str, normals: bool, unlit: bool) -> bytes:
 def obj(
     shape: trimesh.Trimesh, name: str, normals: bool, texture_format: str, header: str | None
 ) -> dict[str, bytes]:
-    """Write an OBJ with its colours beside the vertices; or a picture and the material
-    that names it.
+    """Return a mesh as an OBJ, with colours beside its vertices or in a picture.
+
+    Args:
+        shape: The coloured mesh.
+        name: Name of the files, without suffix.
+        normals: Whether normals are included.
+        texture_format: `jpg` or `png`.
+        header: First comment of the file; None for none.
+
+    Returns:
+        Contents by file name: `NAME.obj`, and for a textured mesh `NAME.mtl` and the
+        picture.
     """
     parts, picture = {}, f"{name}_kd.{texture_format}"
     if shape.visual.kind == "texture":
@@ -181,7 +232,12 @@ def obj(
 
 
 def page(model: bytes, name: str) -> bytes:
-    """Write a page that turns a GLB of `glb`, which it holds: it needs no network."""
+    """Return an HTML page that turns a mesh; it holds the mesh and needs no network.
+
+    Args:
+        model: The mesh, as `glb` returns it.
+        name: Title of the page.
+    """
     template = Path(asset("turntable.html")).read_text(encoding="utf-8")
     data = base64.b64encode(model).decode()
     return template.replace("{{name}}", html.escape(name)).replace("{{glb}}", data).encode()

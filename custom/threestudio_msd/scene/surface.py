@@ -28,21 +28,21 @@ def simplified(vertices: np.ndarray, faces: np.ndarray, count: int) -> tuple[tri
     """Simplify a surface by quadric error (Garland and Heckbert 1997).
 
     Args:
-        vertices: `[V, 3]`.
-        faces: `[F, 3]`, more than `count`.
+        vertices: Points, `[V, 3]`.
+        faces: Triangles of vertices' numbers, `[F, 3]`, more than `count`.
         count: Faces to keep.
 
     Returns:
-        The mesh, and how far `PROBES` of the former vertices, or all if these are
-        fewer, are from it.
+        The mesh, and the distances from it of 1000 former vertices, some of them
+        repeated if there are fewer, `[1000]`.
     """
     shape = trimesh.Trimesh(*fast_simplification.simplify(vertices, faces, target_count=count), process=False)
     return shape, distances(vertices[np.linspace(0, len(vertices) - 1, PROBES).astype(int)], shape)
 
 
 def distances(points: np.ndarray, shape: trimesh.Trimesh) -> np.ndarray:
-    """How far points `[N, 3]` are from a mesh, `[N]`: from the triangles of the samples
-    that are nearest.
+    """Estimate the distance of each point `[N, 3]` from a mesh, `[N]`: to the nearest
+    of the triangles that random samples near it lie in.
     """
     samples, face = sample_surface(shape, SAMPLES, seed=0)
     apart = torch.cdist(torch.from_numpy(points).float(), torch.from_numpy(samples).float())
@@ -55,17 +55,18 @@ def distances(points: np.ndarray, shape: trimesh.Trimesh) -> np.ndarray:
 def unwrapped(
     vertices: np.ndarray, faces: np.ndarray, chart: Mapping[str, Any], pack: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lay a surface flat.
+    """Lay a surface flat, for a texture.
 
     Args:
-        vertices: `[V, 3]`.
-        faces: `[F, 3]`.
-        chart: Options of xatlas for charts, by name.
-        pack: Its options for packing them.
+        vertices: Points, `[V, 3]`.
+        faces: Triangles of vertices' numbers, `[F, 3]`.
+        chart: xatlas's options for charts, by name.
+        pack: xatlas's options for packing them, by name.
 
     Returns:
-        The former vertex of each vertex, as seams are cut, `[V']`; faces `[F, 3]`; and
-        places in the unit square, from the lower left, `[V', 2]`.
+        Number of the former vertex of each new vertex, `[V']`, as seams are cut;
+        triangles of new vertices, `[F, 3]`; and their places in the unit square, from
+        the lower left, `[V', 2]`.
 
     Raises:
         UserError: xatlas has no such option.
@@ -92,15 +93,15 @@ def baked(
     """Fill a texture with the colours of the points that its texels show.
 
     Args:
-        uv: Places of vertices, from the lower left, `[V, 2]` in [0, 1].
-        faces: `[F, 3]`.
-        vertices: `[V, 3]`.
+        uv: Places of vertices in [0, 1]^2, from the lower left, `[V, 2]`.
+        faces: Triangles of vertices' numbers, `[F, 3]`.
+        vertices: Points, `[V, 3]`.
         size: Texels along a side.
-        colour: Points `[N, 3]` of the surface to colours `[N, 3]`.
+        colour: Maps points of the surface, `[N, 3]`, to colours, `[N, 3]`.
 
     Returns:
-        `[size, size, 3]`, its first row at the top; between charts the colours near
-        them.
+        Colours, `[size, size, 3]`, the first row at the top; between charts the colours
+        near them.
     """
     triangles = torch.from_numpy(faces.astype("int64"))
     texel, face, weights = covered(torch.from_numpy(uv), triangles, size)
@@ -115,7 +116,7 @@ def pulled_and_pushed(image: Tensor) -> Tensor:
     """Fill unknown pixels with averages of known ones near them (Gortler et al. 1996).
 
     Args:
-        image: Colours, 0 where they are unknown, and 1 where they are known: `[1, C +
+        image: Colours, 0 if unknown, and a last channel, 1 if known, else 0: `[1, C +
             1, H, W]`.
 
     Returns:
@@ -131,18 +132,18 @@ def pulled_and_pushed(image: Tensor) -> Tensor:
 
 
 def covered(uv: Tensor, faces: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Find the pixels whose middles are covered by triangles, or are less than `FRINGE`
-    pixels beside them.
+    """Find the pixels whose centres are covered by triangles, or less than 1.5 pixels
+    beside them.
 
     Args:
-        uv: Places of vertices, from the lower left, `[V, 2]` in [0, 1].
-        faces: `[F, 3]`.
+        uv: Places of vertices in [0, 1]^2, from the lower left, `[V, 2]`.
+        faces: Triangles of vertices' numbers, `[F, 3]`.
         size: Pixels along a side.
 
     Returns:
-        Of each of N such pixels: its number, row by row from the top, its triangle, and
-        where in it, barycentric, `[N, 3]`; of a pixel beside all triangles a point of
-        an edge near it.
+        For each of N such pixels: its number, row by row from the top, `[N]`; its
+        triangle, `[N]`; and its place in the triangle, barycentric, `[N, 3]`, for a
+        pixel beside all triangles that of a point of an edge near it.
     """
     corners = torch.stack([uv[:, 0], 1 - uv[:, 1]], -1)[faces] * size - 0.5  # in pixels' middles, [F, 3, 2]
     low, high = (corners.amin(1) - FRINGE).ceil().long(), (corners.amax(1) + FRINGE).floor().long()
@@ -168,8 +169,8 @@ def barycentric(points: Tensor, corners: Tensor) -> tuple[Tensor, Tensor]:
     """Locate points `[F, N, 2]` in triangles `[F, 3, 2]`.
 
     Returns:
-        Weights `[F, N, 3]`, and how far a point is inside of the nearest edge's line,
-        `[F, N]`, negative outside; minus infinity where a triangle has no area.
+        Barycentric weights, `[F, N, 3]`; and the distance inside of the nearest edge's
+        line, `[F, N]`, negative outside, minus infinity for a triangle without area.
     """
     a, b, c = corners[:, None].unbind(2)
 

@@ -19,7 +19,14 @@ from ..family import FAMILIES, Family, Parts
 
 @dataclass(frozen=True)
 class Options:
-    """Keys of `model_options` for Flux.1."""
+    """Keys of `model_options` for Flux.1.
+
+    Attributes:
+        distilled_guidance_scale: Scale >= 0 of the guidance that [dev] was distilled
+            with, an input at no further evaluation; apart from classifier-free
+            guidance, the guidance module's `guidance_scale`. [schnell] has no such
+            input.
+    """
 
     # scale of the guidance that [dev] was distilled with, an input at no further evaluation; apart from
     # classifier-free guidance, the guidance module's guidance_scale. [schnell] has no such input
@@ -34,9 +41,19 @@ def call_flux(
     encoder_hidden_states: Tokens,
     pooled_projections: Pooled,
 ) -> Float[Tensor, "B c h w"]:
-    """Predict with a FluxTransformer2DModel at times in [0, 1]; packs and unpacks the latents.
+    """Predict the velocity u = n - x with a FluxTransformer2DModel; packs and unpacks
+    the latents.
 
-    See `Options.distilled_guidance_scale` for `guidance`.
+    Args:
+        transformer: The network.
+        guidance: Scale of the distilled guidance; without effect on [schnell].
+        sample: Latents, `[B, c, h, w]`, h and w even.
+        time: Times in [0, 1], `[B]`.
+        encoder_hidden_states: T5's hidden states, `[B, T, C]`.
+        pooled_projections: CLIP's pooled embedding, `[B, W]`.
+
+    Returns:
+        The prediction, `[B, c, h, w]`.
     """
     from diffusers import FluxPipeline
 
@@ -65,13 +82,17 @@ def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """Embed prompts: T5's hidden states and CLIP's pooled embedding."""
+    """Embed P prompts with the pipeline's text encoders: T5's hidden states, `[P, T,
+    C]`, and CLIP's pooled embedding as the extra `pooled`, `[P, W]`.
+    """
     tokens, pooled, _ = pipeline.encode_prompt(prompts, None, device=pipeline.device, num_images_per_prompt=1)
     return Embeddings(tokens, extras={"pooled": pooled})
 
 
 def resolution(parts: Parts) -> int:
-    """Return the autoencoder's resolution: the transformer takes any."""
+    """Return the height and width in pixels that the autoencoder was made for, 1024 if
+    it does not say; the transformer takes any.
+    """
     return getattr(parts.vae.config, "sample_size", 1024)  # a tiny one does not say
 
 

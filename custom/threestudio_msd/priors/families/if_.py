@@ -18,7 +18,9 @@ from ..family import FAMILIES, Family, Parts
 
 
 def call_mean(network: Callable[..., Tensor], sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-    """Predict without the further channels, which are the variance's."""
+    """Call the network and return its prediction alone, shaped like `sample`, without
+    the variance's channels.
+    """
     return network(sample, time, **condition)[:, : sample.shape[1]]
 
 

@@ -12,7 +12,9 @@ from ..family import FAMILIES, Family
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """Embed prompts with however many of the three text encoders there are."""
+    """Embed P prompts with those of the pipeline's three text encoders that are there:
+    hidden states, `[P, T, C]`, and the extra `pooled`, `[P, W]`.
+    """
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts,
         prompt_2=None,

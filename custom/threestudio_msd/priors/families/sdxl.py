@@ -11,7 +11,13 @@ from ..family import FAMILIES, Family, Parts, backbone_resolution
 
 
 def condition(parts: Parts, embeddings: Embeddings) -> Condition:
-    """Condition on hidden states, the pooled embedding, and the sizes of an uncropped training image."""
+    """Make the UNet's condition from embeddings of B prompts: hidden states, the pooled
+    embedding, and the sizes of an uncropped training image.
+
+    Returns:
+        `encoder_hidden_states`, `[B, T, C]`, `text_embeds`, `[B, W]`, and `time_ids`,
+        `[B, 6]`.
+    """
     tokens, size = embeddings.tokens, backbone_resolution(parts)
     sizes = tokens.new_tensor([size, size, 0, 0, size, size])
     return {
@@ -28,7 +34,12 @@ def layout(parts: Parts) -> Layout:
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
-    """Embed prompts; the empty prompt is zeros, as these models were trained."""
+    """Embed P prompts with both text encoders: hidden states, `[P, T, C]`, and the
+    extra `pooled`, `[P, W]`.
+
+    If the pipeline's configuration says so, as these models were trained, the empty
+    prompt is zeros.
+    """
     tokens, _, pooled, _ = pipeline.encode_prompt(
         prompts, device=pipeline.device, num_images_per_prompt=1, do_classifier_free_guidance=False
     )
