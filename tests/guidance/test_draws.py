@@ -13,7 +13,7 @@ from msd_lab.bench.architectures import ARCHITECTURES, LEVELS
 from msd_lab.bench.random_pipelines import build
 from msd_lab.tinyworld.render import true_renders
 from omegaconf import OmegaConf
-from threestudio_msd.assets_path import TINY_PRIOR
+from threestudio_msd.assets_path import TINY_PRIOR, asset
 from threestudio_msd.distillation import (
     SAMPLERS,
     SCHEDULES,
@@ -125,7 +125,7 @@ def defaults():
 
 def test_latents_of_the_tiny_prior_deviate_by_about_one_as_those_of_stable_diffusion():
     """So that bandwidths carry over; DeepFloyd IF's pixels deviate half as much."""
-    model = load_model(TINY_PRIOR, None, "float32", torch.device("cpu"), None, {})
+    model = load_model(asset(TINY_PRIOR), None, "float32", torch.device("cpu"), None, {})
     renders = torch.cat([true_renders(prompt, 2) for prompt in ("a red mug", "a green car", "a black cat")])
     deviation = float(model.encode(renders.permute(0, 3, 1, 2)).std())
     print(f"latents of the tiny prior deviate by {deviation:.2f}")

@@ -175,12 +175,10 @@ class Split(Checked):
             The present lower bound and the greatest upper bound; None if there is no
             such interval.
         """
-        low, _ = self.kernel_interval
-        for level in self.levels(schedule)[:-1].tolist():
-            shorter = (low, round(1.05 * level, 2))
-            if level > low and replace(self, kernel_interval=shorter).first_pull(schedule, lam) >= KEPT:
-                return shorter
-        return None
+        low = self.kernel_interval[0]
+        shorter = ((low, round(1.05 * level, 2)) for level in self.levels(schedule).tolist() if level > low)
+        tried = (replace(self, kernel_interval=interval) for interval in shorter)
+        return next((s.kernel_interval for s in tried if s.first_pull(schedule, lam) >= KEPT), None)
 
     def _centres(self, y: Batch, prior: Prior) -> Inversion | None:
         if self.centre == "render":
