@@ -38,7 +38,8 @@ SHARED: Options = {
         "metavar": "KIND=N",
         "help": "steps, nfe, flop, seconds; one table each",
     },
-    "jobs": {**NUMBER, "default": 2, "help": "local processes"},
+    # a text, which argparse turns into a number, so that a given --jobs 2 excludes --ray as well
+    "jobs": {**NUMBER, "default": "2", "help": "local processes"},
     "ray": {"metavar": "ADDRESS", "help": "a Ray cluster that shares the files; `local` starts one"},
     "features": {
         "nargs": "+",

@@ -34,6 +34,8 @@ WRONG = {
         (f"{SAMPLE} seed=-1", "seed"),
         (f"{SAMPLE} foo=1", "foo"),  # no prompt, which --prompts alone has
         (f"{IMAGE} --prompts '' --out OUT", "--prompts"),
+        (f"{IMAGE} --prompts pyproject.toml --out OUT", "--prompts: pyproject.toml: expected a list"),
+        (f"{IMAGE} --prompts docs/extension-entry.json lib:red_mug --out OUT", "load/prompt_library.json"),
         (f"{IMAGE} --prompts {MUG} --out setup.py", "--out"),
     ],
     "compare": [
@@ -44,6 +46,7 @@ WRONG = {
         (f"{COMPARE} --features judge=", "--features"),
         (f"{COMPARE} --ray 127.0.0.1:1", "--ray 127.0.0.1:1"),
         (f"{COMPARE} --ray nowhere", "--ray"),
+        (f"{COMPARE} --jobs 2 --ray local", "--ray: not allowed with argument --jobs"),
         (f"{COMPARE},system.guidance.sampler.steps=0", "MSD: system.guidance.sampler.steps"),
         (f"{COMPARE},foo=1", "MSD: foo"),
         (f"--prompts {MUG} --out OUT --configs ../../x=configs/msd-tiny.yaml", "../../x"),
@@ -65,6 +68,7 @@ WRONG = {
         ("docs --three-d --prompt x", "--prompt"),
         ("docs --features foo", "foo"),
         ("docs --prompt ''", "--prompt"),
+        ("docs --prompt lib:red_mug", "--prompt: lib:red_mug: there is no prompt library"),
     ],
     "ablate": [
         (f"{IMAGE} --prompts {MUG} --out OUT --search 1", "--search"),
