@@ -22,4 +22,4 @@ def test_a_class_shows_its_fields_its_bases_and_what_it_offers():
     assert "\n    draws_per_estimate: int = number(1, least=1, most=1000)\n" in constant
     assert "\nBase Checked: " in constant and "\nBase Estimator: " in constant
     assert "def __call__(self, y: Batch, prior: Prior," in constant
-    assert "\n        Estimate the gradient at every y.\n" in constant + "\n"  # the base's sentence
+    assert "\n        Estimate the gradient on every render.\n" in constant + "\n"  # the base's sentence
