@@ -269,14 +269,18 @@ instances.
 
 
 class Kind(NamedTuple):
-    """One annotation's name in messages, and its test `fits(value, range) -> bool`."""
+    """What `check_value` knows of an annotation: its name in messages, and the test
+    `fits(value, range) -> bool`.
+    """
 
     name: str
     fits: Callable[[Any, Range], bool]
 
 
 def _kind(hint: Any) -> Kind | None:
-    """Describe an annotation; None for one that is not checked, as threestudio has some."""
+    """Describe an annotation; None for one that is not checked, as threestudio has
+    some.
+    """
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         return Kind(listed(args), lambda value, _: isinstance(value, str) and value in args)

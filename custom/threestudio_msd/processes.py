@@ -1,4 +1,6 @@
-"""The processes that share a run's work, one a GPU, as Lightning's DDP starts them; usually there is one."""
+"""The processes that share a run's work, one a GPU, as Lightning's DDP starts them;
+usually there is one.
+"""
 
 from __future__ import annotations
 

@@ -51,7 +51,8 @@ def _made(kind: type[Part], settings: Mapping[str, Any]) -> Part:
 
 
 def build_part(kinds: Mapping[str, type[Part]], spec: Any, what: str) -> Part:
-    """Build the frozen dataclass that `spec["type"]` names from the spec's other keys.
+    """Build the frozen dataclass that `spec["type"]` names, from the other keys of
+    `spec`.
 
     Args:
         kinds: Dataclasses by type name.
@@ -63,7 +64,7 @@ def build_part(kinds: Mapping[str, type[Part]], spec: Any, what: str) -> Part:
 
     Raises:
         FieldError: The block is no mapping, its type is missing or unknown, a key is
-            unknown or missing, or a field does not take its value; the message begins
+            unknown or missing, or a value does not fit its field; the message begins
             with the key, `what.key`.
 
     Example:

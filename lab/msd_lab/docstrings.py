@@ -21,7 +21,11 @@ LEGEND = """Read in every signature:
   Level: a noise level or a bandwidth, 0-d for all samples or [B]. State: tensors [B, ...] by name.
 - z = x + sigma n: a clean x with standard normal noise n at the noise level sigma. D(z, sigma): the
   denoiser, an estimate of the clean x, shaped like z. lambda (lam): the bandwidth of a Gaussian kernel.
-- Renders: [B, H, W, C], channels last. Images: [B, 3, H, W] in [0, 1].
+- Renders: [B, H, W, C], channels last. Images: [B, 3, H, W] in [0, 1]. A particle: one of the images or
+  scenes optimised together; an index holds the numbers of a batch's particles.
+- Prior: a pretrained model under a prompt. Schedule: its noise levels. Noise: a source of N(0, I), called
+  with a tensor of the wanted shape. Estimate: a gradient with its target. View: prompt and cameras of a
+  batch. Condition: the network's keyword arguments, tensors [N, ...] by name.
 - A dataclass's field `x: T = number(default, least=..., above=..., most=..., below=...)` holds a number in
   these bounds, `pair(...)` two ascending ones, `choice(default, options)` one of the options, and
   `scheduled(...)` a number or a scheduled scalar. A dataclass that derives from `Checked`, and every

@@ -86,8 +86,12 @@ def first_level(sigma_max: float | None, schedule: Schedule) -> float:
 
 
 def first_acting(weights: torch.Tensor, levels: torch.Tensor, interval: tuple[float, float]) -> float:
-    """Return the weight of the first of descending levels at which the kernel acts; 1
-    if it acts at none.
+    """Return the weight at the first level where the kernel acts; 1 if it acts at none.
+
+    Args:
+        weights: One weight per level, `[N]`.
+        levels: Descending noise levels, `[N]`.
+        interval: Least and greatest level at which the kernel acts.
     """
     acting = weights[(interval[0] <= levels) & (levels <= interval[1])]
     return float(acting[0]) if len(acting) else 1.0
@@ -336,7 +340,13 @@ class ExactScore(Checked):
 
     def first_pull(self, schedule: Schedule, lam: float) -> float:
         """Return the state's share in the denoiser's input at the first level where the
-        kernel acts, in [0, 1]. A small one forgets nothing: the state keeps its noise.
+        kernel acts, in [0, 1]; 1 if it acts at none.
+
+        A small share forgets nothing: the state keeps its noise.
+
+        Args:
+            schedule: The model's noise levels.
+            lam: The kernel's bandwidth.
         """
         bounded = self.levels(schedule)
         levels = (self._levels_below(torch.tensor(lam), schedule) if bounded is None else bounded)[:-1]

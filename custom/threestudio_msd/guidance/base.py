@@ -166,7 +166,9 @@ class LatentGuidance(HostCalls):
 
     @property
     def memory_options(self) -> list[str]:
-        """Names of those fields of `MemoryOptions` that are on."""
+        """Names of the memory options, such as `enable_vae_slicing`, that the settings
+        turn on.
+        """
         return [name for name in memory.OPTIONS if getattr(self.cfg, name)]
 
     def require_family(self, family: Family) -> None:

@@ -1,4 +1,6 @@
-"""Score distillation at a diffusion time drawn from a range: SDS, CSD, SDI and ISM as guidance modules."""
+"""Score distillation at a diffusion time drawn from a range: SDS, CSD, SDI and ISM as
+guidance modules.
+"""
 
 from __future__ import annotations
 
@@ -135,10 +137,11 @@ class ISMGuidance(TimedGuidance, BaseObject):
     """Interval score matching: g = w(t) (eps_hat(z_t; t, prompt) - eps(z_s; s, empty)),
     z_s and z_t from the DDIM inversion of the render without a prompt.
 
-    Source: LucidDreamer, Liang et al. 2023, arXiv 2311.11284, Eq. 17. The defaults are
-    the source's: delta_T = 50 and delta_S = 200 of 1000 timesteps, guidance 7.5, t up
-    to 0.98 at first and up to 0.5 after three tenths of its 5000 steps. A call returns
-    `loss_ism`, and as every guidance `grad_norm`, `nfe` and `sigma`.
+    w(t) is the noise level, as in the source's code: LucidDreamer, Liang et al. 2023,
+    arXiv 2311.11284, Eq. 17. The defaults are the source's: delta_T = 50 and delta_S =
+    200 of 1000 timesteps, guidance 7.5, t up to 0.98 at first and up to 0.5 after three
+    tenths of its 5000 steps. A call returns `loss_ism`, and as every guidance
+    `grad_norm`, `nfe` and `sigma`.
     """
 
     @dataclass

@@ -1,4 +1,6 @@
-"""Pretrained models wrapped as denoisers: parametrisations, guidance, families, loading."""
+"""Pretrained models wrapped as denoisers: parametrisations, guidance, families,
+loading.
+"""
 
 from .cfg import CFG, PerpNeg, evaluate, perpendicular
 from .denoisers import Condition, ConditionalDenoiser, FlowDenoiser, VPDenoiser

@@ -92,7 +92,9 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
 
 
 def _require_scheduler(scheduler: Any, known: Collection[str], kind: str, foreign: str) -> None:
-    """Refuse what would be computed with other noise levels than the network was trained on."""
+    """Refuse what would be computed with other noise levels than the network was
+    trained on.
+    """
     name = type(scheduler).__name__
     if name.removesuffix("Scheduler") not in known:
         raise PriorError(f"scheduler/: a {name} is not known to have noise levels {kind}")

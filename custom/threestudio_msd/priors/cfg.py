@@ -1,8 +1,10 @@
-"""Classifier-free guidance and Perp-Neg: conditional priors around a conditional denoiser.
+"""Classifier-free guidance and Perp-Neg: conditional priors around a conditional
+denoiser.
 
-All branches of a guided prior go through the network as one batch; a branch of weight zero is not evaluated
-(`GuidedPrior`). Guidance is linear in D exactly as it is in epsilon, since eps = (z - D) / sigma. A prior
-with B conditions takes `B * M` rows: M draws of the first condition, then M of the second, and so on.
+All branches of a guided prior go through the network as one batch; a branch of weight
+zero is not evaluated (`GuidedPrior`). Guidance is linear in D exactly as it is in
+epsilon, since eps = (z - D) / sigma. A prior with B conditions takes `B * M` rows: M
+draws of the first condition, then M of the second, and so on.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Between images and what a model denoises: scaled latents of an autoencoder, or pixels in [-1, 1]."""
+"""Between images and what a model denoises: scaled latents of an autoencoder, or pixels
+in [-1, 1].
+"""
 
 from __future__ import annotations
 

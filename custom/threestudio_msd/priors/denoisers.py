@@ -1,8 +1,10 @@
-"""Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in variance-exploding form.
+"""Pretrained networks as conditional denoisers `(z, sigma, condition) -> x0` in
+variance-exploding form.
 
-Siblings differ in what the network was trained to predict: `VPDenoiser` (epsilon, v or sample prediction of a
-variance-preserving model, as Stable Diffusion) and `FlowDenoiser` (the velocity of a rectified flow, as
-Stable Diffusion 3). Each counts the rows it evaluated: its NFE.
+Siblings differ in what the network was trained to predict: `VPDenoiser` (epsilon, v or
+sample prediction of a variance-preserving model, as Stable Diffusion) and
+`FlowDenoiser` (the velocity of a rectified flow, as Stable Diffusion 3). Each counts
+the rows it evaluated: its NFE.
 """
 
 from __future__ import annotations

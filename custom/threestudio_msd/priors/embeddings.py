@@ -1,8 +1,10 @@
-"""Embedded prompts of every family as one type, and as the one tensor that threestudio passes around.
+"""Embedded prompts of every family as one type, and as the one tensor that threestudio
+passes around.
 
-threestudio picks views, joins negative prompts and mixes views for Perp-Neg on one tensor `[B, N, C]`, which
-`Embeddings.packed` makes and `Embeddings.unpacked` splits by the family's `Layout`. Tokens alone pack to
-themselves, which is what threestudio's own prompt processors return.
+threestudio picks views, joins negative prompts and mixes views for Perp-Neg on one
+tensor `[B, N, C]`, which `Embeddings.packed` makes and `Embeddings.unpacked` splits by
+the family's `Layout`. Tokens alone pack to themselves, which is what threestudio's own
+prompt processors return.
 """
 
 from __future__ import annotations

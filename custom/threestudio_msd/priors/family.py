@@ -1,7 +1,8 @@
-"""Describes a family of pretrained models: loading, conditioning, prompts and guidance follow from it.
+"""Describes a family of pretrained models: loading, conditioning, prompts and guidance
+follow from it.
 
-To add a family, put a `Family` into `FAMILIES`: in a file of threestudio's `custom/`, or in a file of
-`families/` with a row in its table `MODULES`. Nothing else changes.
+To add a family, put a `Family` into `FAMILIES`: in a file of threestudio's `custom/`,
+or in a file of `families/` with a row in its table `MODULES`. Nothing else changes.
 """
 
 from __future__ import annotations
@@ -63,24 +64,28 @@ def backbone_resolution(parts: Parts) -> int:
 
 @dataclass(frozen=True)
 class Family:
-    """A family of pretrained models.
+    """A family of pretrained models: how its parts are loaded and called, and its
+    prompts embedded.
 
     Attributes:
-        name: Shown in messages.
+        name: Name in messages.
         since: The first diffusers release that has the pipeline.
         backbone: Folder and class of the UNet or transformer.
-        denoiser: Wraps the backbone as a conditional denoiser that computes in the given precision.
+        denoiser: Wraps the backbone as a conditional denoiser that computes in the
+            given precision.
         condition: Turns embeddings into the denoiser's condition.
         embed: Embeds prompts with a pipeline whose other parts are None.
-        embed_negative: The same for negative prompts; None where `embed` serves both.
-        layout: What the embeddings hold beside tokens.
-        resolution: Height and width in pixels of the images that the model was made for.
-        codec: Between images and what the model denoises.
+        embed_negative: The same for negative prompts; None if `embed` serves both.
+        layout: Describes what the embeddings hold beside tokens.
+        resolution: Returns the height and width in pixels of the images that the model
+            was made for.
+        codec: Makes the codec between images and what the model denoises.
         vae: Folder of the autoencoder; None in pixel space.
         half: Precision of `dtype: auto` on a GPU.
-        upcasts_vae: Whether an autoencoder whose `force_upcast` is set computes in float32 beside a network
-            in float16; diffusers sets it in every configuration that does not say otherwise.
         options: Dataclass of the keys that a config may set under `model_options`.
+        upcasts_vae: Whether an autoencoder whose `force_upcast` is set computes in
+            float32 beside a network in float16; diffusers sets it in every
+            configuration that does not say otherwise.
     """
 
     name: str

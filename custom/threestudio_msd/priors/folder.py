@@ -1,4 +1,6 @@
-"""A pipeline's folder in diffusers' layout: what it must hold, checked before anything is loaded."""
+"""A pipeline's folder in diffusers' layout: what it must hold, checked before anything
+is loaded.
+"""
 
 from __future__ import annotations
 
@@ -38,15 +40,17 @@ TEXT_ALONE = "0.33"
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """The files of one half of a pipeline: text encoders and tokenizers, or all else.
+    """The files of one half of a pipeline: text encoders and tokenizers, or everything
+    else.
 
     Attributes:
-        name: The model as the user wrote it, with its revision; for messages.
+        name: The model as the user wrote it, with its revision, for messages.
         source: All files of the model.
         index: Its `model_index.json`: library and class of every part.
         family: The family of the pipeline's class.
         small: Configurations and tokenizers of this half.
-        weights: Files with weights of this half's parts, and their variant, such as `fp16` or None.
+        weights: Files with weights of this half's parts, and their variant, such as
+            `fp16` or None.
     """
 
     name: str
@@ -125,7 +129,8 @@ class ModelFolder:
             return scheduler
 
     def class_of(self, part: str) -> str:
-        """Return the name of a part's class, as `model_index.json` has it.
+        """Return the name of the class of a part, such as `unet`, as `model_index.json`
+        has it.
 
         Raises:
             PriorError: `model_index.json` does not name it.
@@ -300,14 +305,17 @@ def _check_options(block: str, families: Collection[Family], options: Mapping[st
 
 
 def model_parts(family: Family) -> tuple[list[str], list[str]]:
-    """Return the parts that a family needs beside text: those with weights, and the
-    others.
+    """Return the names of the parts that a family needs beside text: those with
+    weights, and the others.
     """
     return [part for part in (family.backbone[0], family.vae) if part], ["scheduler"]
 
 
 def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
-    """Return the text encoders and the tokenizers that a pipeline's index names.
+    """Return the names of a pipeline's text encoders, and those of its tokenizers.
+
+    Args:
+        index: The pipeline's `model_index.json`.
 
     Raises:
         PriorError: It names no text encoder.
@@ -320,7 +328,8 @@ def text_parts(index: Mapping[str, Any]) -> tuple[list[str], list[str]]:
 
 
 def small_files(names: Collection[str], part: str) -> list[str]:
-    """Return a part's files other than weights: configuration, vocabulary, tokenizer.
+    """Return the paths of a part's files other than weights: configuration, vocabulary,
+    tokenizer.
 
     Args:
         names: Paths of all files in the model's folder.

@@ -1,4 +1,6 @@
-"""Loads pretrained diffusion models, safetensors only: the network, and apart from it the text encoders."""
+"""Loads pretrained diffusion models, safetensors only: the network, and apart from it
+the text encoders.
+"""
 
 from __future__ import annotations
 
@@ -70,28 +72,33 @@ def load_model(
     offload: bool = False,
     require: Callable[[Family], None] = lambda family: None,
 ) -> PretrainedModel:
-    """Load a pipeline's network, autoencoder and noise levels, without its text encoders.
+    """Load a pipeline's network, autoencoder and noise levels, without its text
+    encoders.
 
     Args:
         model: Hub id or folder of a pipeline in `FAMILIES`.
         revision: Branch, tag or commit on the hub; None is its default.
-        dtype: `float32`, `float16`, `bfloat16`, or `auto`: the family's half precision on a GPU, float32 on a
-            CPU.
+        dtype: `float32`, `float16`, `bfloat16`, or `auto`: the family's half precision
+            on a GPU, float32 on a CPU.
         device: Device of the loaded modules.
-        tiny_vae: Hub id or folder of an AutoencoderTiny that replaces the model's autoencoder.
-        options: Keys of `Family.options`.
-        variant: Variant of the weights' files, such as `fp16`; None for that of the dtype, if there is one.
-        offload: Whether the network stays in the machine's memory, for `memory.offload`.
-        require: Called with the model's family before weights are downloaded or loaded; raises if the model
-            will not do.
+        tiny_vae: Hub id or folder of an AutoencoderTiny that replaces the model's
+            autoencoder.
+        options: Options of the model's family by key, a config's `model_options`.
+        variant: Variant of the weights' files, such as `fp16`; None for that of the
+            dtype, if there is one.
+        offload: Whether the network stays in the machine's memory, for
+            `memory.offload`.
+        require: Called with the model's family before weights are downloaded or loaded;
+            raises if the model cannot be used.
 
     Returns:
         The model, frozen and in evaluation mode.
 
     Raises:
-        PriorError: The dtype is unknown, or the model cannot be found, reached or read, or is of no known
-            family.
-        FieldError: Its family does not have an option, or an option does not take its value.
+        PriorError: The dtype is unknown, or the model cannot be found, reached or read,
+            or is of no known family.
+        FieldError: Its family does not have an option, or an option does not take its
+            value.
     """
     if dtype not in (*DTYPES, "auto"):
         hint = did_you_mean(OTHER_NAMES.get(dtype, dtype), DTYPES)

@@ -1,4 +1,6 @@
-"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the distribution of renders."""
+"""Low-rank adapters on a pretrained UNet: VSD's denoiser phi of the distribution of
+renders.
+"""
 
 from __future__ import annotations
 

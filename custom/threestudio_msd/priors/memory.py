@@ -1,4 +1,5 @@
-"""Options that trade speed for memory, or the start for speed, under threestudio's names.
+"""Options that trade speed for memory, or the start for speed, under threestudio's
+names.
 
 Attention needs no option: torch computes it memory-efficiently by itself.
 """

@@ -1,4 +1,6 @@
-"""Finds a model's files: in a folder, on the hub, or in the hub's cache on this machine."""
+"""Finds a model's files: in a folder, on the hub, or in the hub's cache on this
+machine.
+"""
 
 from __future__ import annotations
 

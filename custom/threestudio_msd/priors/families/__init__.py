@@ -1,4 +1,6 @@
-"""Families of pretrained models, one file each, imported when `FAMILIES` is asked for a pipeline of it."""
+"""Families of pretrained models, one file each, imported when `FAMILIES` is asked for a
+pipeline of it.
+"""
 
 MODULES = {
     "StableDiffusionPipeline": "sd",

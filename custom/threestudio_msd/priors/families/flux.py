@@ -1,4 +1,6 @@
-"""Flux.1: a transformer over 2 x 2 patches of latents, a rectified flow; guidance is one more input."""
+"""Flux.1: a transformer over 2 x 2 patches of latents, a rectified flow; guidance is
+one more input.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""DeepFloyd IF, first stage: a UNet over pixels that predicts its variance too, under T5's hidden states."""
+"""DeepFloyd IF, first stage: a UNet over pixels that predicts its variance too, under
+T5's hidden states.
+"""
 
 from __future__ import annotations
 

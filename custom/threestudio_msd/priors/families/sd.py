@@ -1,4 +1,6 @@
-"""Stable Diffusion 1 and 2: a UNet over latents, conditioned on one text encoder's hidden states."""
+"""Stable Diffusion 1 and 2: a UNet over latents, conditioned on one text encoder's
+hidden states.
+"""
 
 from __future__ import annotations
 

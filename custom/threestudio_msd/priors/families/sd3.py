@@ -1,4 +1,6 @@
-"""Stable Diffusion 3: a transformer over latents, a rectified flow; hidden states and a pooled embedding."""
+"""Stable Diffusion 3: a transformer over latents, a rectified flow; hidden states and a
+pooled embedding.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Stable Diffusion XL: a UNet over latents; hidden states, a pooled embedding and the picture's sizes."""
+"""Stable Diffusion XL: a UNet over latents; hidden states, a pooled embedding and the
+picture's sizes.
+"""
 
 from __future__ import annotations
 
