@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import threestudio
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
+from omegaconf import OmegaConf
 from threestudio_msd.distillation import NonFiniteError
 from threestudio_msd.guidance.base import half_square
+from threestudio_msd.guidance.host_calls import resized
 from threestudio_msd.guidance.view import View
 
 
@@ -102,3 +106,56 @@ def test_an_impossible_range_of_times_is_refused_before_a_model_is_loaded(name, 
         threestudio.find(f"msd-{name}-guidance")(
             {"min_step_percent": low, "max_step_percent": high, "trainer_max_steps": 10}
         )
+
+
+def test_accumulated_batches_of_random_views_have_noise_of_their_own(random_pipeline):
+    g = sds(random_pipeline)
+
+    def seen(step, **index):
+        g.update_step(0, step)
+        return float(g(renders(), PromptUtils(), **cameras(2), **index)["sigma"])
+
+    first = [seen(0), seen(0), seen(1)]
+    assert len(set(first)) == 3
+    g.calls, g.called_at = 0, -1
+    assert [seen(0), seen(0), seen(1)] == first
+    particles = {"index": torch.arange(2)}
+    assert seen(0, **particles) == seen(0, **particles)
+
+
+@pytest.mark.parametrize("name", ["sds", "csd", "vsd", "ism"])
+def test_in_image_space_the_autoencoders_own_error_is_no_gradient(random_pipeline, monkeypatch, name):
+    """Without a gradient on latents the loss is 0, though a random autoencoder returns no picture."""
+    if name == "vsd":
+        pytest.importorskip("peft")
+    g = threestudio.find(f"msd-{name}-guidance")(
+        {"pretrained_model_name_or_path": str(random_pipeline), "loss_space": "image"}
+    )
+    anew = g.estimate_anew
+    monkeypatch.setattr(g, "estimate_anew", lambda y, *a: replace(anew(y, *a), target=y, gradient=0 * y))
+    assert g(renders(), PromptUtils(), **cameras(2))[f"loss_{name}"].item() < 1e-9
+
+
+@pytest.mark.parametrize("size", [32, 40, 48, 128])
+def test_every_pixel_of_a_large_render_is_trained(size):
+    images = torch.rand(1, 3, size, size, requires_grad=True)
+    resized(images, (16, 16)).square().sum().backward()
+    assert (images.grad != 0).all()
+
+
+def test_settings_of_the_prompt_that_do_nothing_are_told(random_pipeline, caplog):
+    prompts = {"use_perp_neg": True, "negative_prompt": "ugly"}
+    system = {
+        "guidance_type": "msd-sds-guidance",
+        "guidance": {
+            "pretrained_model_name_or_path": str(random_pipeline),
+            "view_dependent_prompting": False,
+            "guidance_scale": 1.0,
+        },
+        "prompt_processor_type": "stable-diffusion-prompt-processor",
+        "prompt_processor": prompts,
+        "loss": {"lambda_sds": 1.0},
+    }
+    threestudio.find("msd-sds-guidance")(OmegaConf.create(system).guidance)
+    assert "use_perp_neg has no effect without" in caplog.text
+    assert "negative_prompt has no effect at system.guidance.guidance_scale 1" in caplog.text

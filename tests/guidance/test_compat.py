@@ -225,7 +225,8 @@ def test_a_system_that_gives_no_prompt_gets_its_configs(folder, monkeypatch):
     monkeypatch.setitem(threestudio.__modules__, "keeps-its-prompt", KeepsItsPrompt)
     named = {"prompt_processor_type": "keeps-its-prompt", "prompt_processor": {"prompt": "a red mug"}}
     guidance = zero123(folder, **named)
-    without, given = (guidance(renders(), *said, **cameras(2))["loss_sds"] for said in ([], [PromptUtils()]))
+    same = {**cameras(2), "index": torch.arange(2)}
+    without, given = (guidance(renders(), *said, **same)["loss_sds"] for said in ([], [PromptUtils()]))
     assert torch.equal(without, given)
 
 
@@ -260,9 +261,9 @@ def test_editing_systems_take_the_target_as_images(msd):
 
 def test_networks_keep_their_precision_under_the_trainers_autocast(msd):
     rgb = renders()
-    plain = msd(rgb, PromptUtils(), **cameras(2))["loss_msd"]
+    plain = msd(rgb, PromptUtils(), **cameras(2), index=torch.arange(2))["loss_msd"]
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        mixed = msd(rgb, PromptUtils(), **cameras(2))["loss_msd"]
+        mixed = msd(rgb, PromptUtils(), **cameras(2), index=torch.arange(2))["loss_msd"]
     assert torch.equal(plain, mixed)
 
 

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import pytest
 import threestudio
 import threestudio_msd  # noqa: F401  (registers)
 import torch
 from guidance.stand_ins import PromptUtils, cameras, renders
+from omegaconf import OmegaConf
+from threestudio_msd.assets_path import ASSETS, TINY_PRIOR
+from threestudio_msd.guidance.view import View
 
 pytest.importorskip("peft")
 
@@ -111,3 +118,67 @@ def test_bad_settings_are_refused_before_a_model_is_loaded():
     ):
         with pytest.raises(ValueError, match=message):
             guidance("nowhere", **bad)
+
+
+class Wide(PromptUtils):
+    """Prompts of the tiny prior's width."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embeddings = torch.randn(4, 8, 96, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def large_prior(tmp_path_factory):
+    """The tiny prior, trained, told that its latents are as many as Stable Diffusion's."""
+    folder = shutil.copytree(ASSETS / TINY_PRIOR, tmp_path_factory.mktemp("large") / "prior")
+    config = folder / "unet/config.json"
+    config.write_text(json.dumps({**json.loads(config.read_text()), "sample_size": 64}))
+    return folder
+
+
+def errors_in_float16(folder, latents, prompt, factor=1.0):
+    """Errors of the adapters' gradient in float16, with the scale of gradients and without."""
+    view, found = View.front(prompt, latents), []
+    for dtype, scaled in (("float32", True), ("float16", True), ("float16", False)):
+        g = guidance(folder, dtype=dtype)
+        g.lora.gradient_scale = max(g.lora.gradient_scale, 1 / factor) if scaled else 1.0
+        (factor * g.further_losses(latents, view)["loss_lora"]).backward()
+        gradients = [p.grad.flatten() for p in g.parameters() if p.grad is not None]
+        found.append(torch.cat(gradients) / factor)
+    exact, *others = found
+    return [float((other - exact).norm() / exact.norm()) for other in others]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("batch", [1, 4])
+def test_adapters_learn_in_float16_at_the_size_of_stable_diffusion(large_prior, batch):
+    """A loss averaged over 64 x 64 latents has gradients that float16 rounds to 0."""
+    latents = 0.8 * torch.randn(batch, 4, 64, 64, generator=torch.Generator().manual_seed(2))
+    scaled, plain = errors_in_float16(large_prior, latents, Wide())
+    assert scaled < 0.002
+    assert plain > 4 * scaled
+
+
+def test_adapters_learn_from_small_gradients_in_float16(random_pipeline):
+    """The factor stands for the mean over more latents."""
+    latents = torch.randn(2, 4, 4, 4, generator=torch.Generator().manual_seed(2))
+    scaled, plain = errors_in_float16(random_pipeline, latents, PromptUtils(), factor=2.0**-14)
+    assert scaled < 0.02
+    assert plain > 0.1
+
+
+def test_the_scale_of_gradients_is_exact(random_pipeline):
+    found = []
+    for scale in (1.0, 64.0):
+        g = guidance(random_pipeline)
+        g.lora.gradient_scale = scale
+        g(renders(), PromptUtils(), **cameras(2))["loss_lora"].backward()
+        found.append([p.grad for p in g.parameters()])
+    torch.testing.assert_close(found[1], found[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("name", ["vsd-nerf-sd", "vsd-hashgrid-sd"])
+def test_the_bundled_3d_baselines_know_the_camera_as_threestudios_does(name):
+    config = OmegaConf.load(Path(__file__).parents[2] / "configs" / f"{name}.yaml")
+    assert config.system.guidance.camera_condition_type == "extrinsics"

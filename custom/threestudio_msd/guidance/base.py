@@ -60,6 +60,9 @@ class LatentGuidance(HostCalls):
         source_scale: Guidance scale that `guidance_scale: null` stands for, in modules
             where that is the default; it multiplies (cond - uncond) on top of cond, so
             w is 1 more.
+        clean_target: Whether the target is a picture by itself, as a sample is. Then
+            `loss_space: image` fits its decoded image; else it takes the decoded
+            difference between render and target.
         estimator: The gradient estimator, in modules where one serves all steps; the
             others override `make_estimator`.
         nfe: Rows that the networks evaluated so far, per sample of a batch, every
@@ -124,6 +127,7 @@ class LatentGuidance(HostCalls):
     name: str
     paper: ClassVar[Paper]
     source_scale: ClassVar[float]
+    clean_target: ClassVar[bool] = True
     estimator: Estimator
 
     @classmethod
@@ -162,6 +166,7 @@ class LatentGuidance(HostCalls):
         for line in memory.advice(self.model, self.memory_options, isinstance(self, torch.nn.Module)):
             threestudio.warn(f"system.guidance.{line}")
         self.epoch, self.step, self.nfe = 0, 0, 0.0
+        self.calls, self.called_at = 0, -1
         self.counts_from: int | None = None
 
     @property
@@ -237,7 +242,12 @@ class LatentGuidance(HostCalls):
         found = {"latents": latents, "gradient": gradient}
         require_all_finite({f"{name} at step {self.step}": x for name, x in found.items()}, NAN_HINT)
         y = self.images(rgb) if in_images else latents
-        target = self.target_images(estimate.target, view) if in_images else latents.detach() - gradient
+        target = latents.detach() - gradient
+        if in_images and self.clean_target:
+            target = self.target_images(estimate.target, view)
+        elif in_images:  # x' is no picture, but its difference from the render is one's
+            before, after = self.target_images(torch.cat([latents, estimate.target]), view).chunk(2)
+            target = y.detach() - before + after
         losses = {f"loss_{self.name}": half_square(y, target), **self.further_losses(latents.detach(), view)}
         return {**losses, "grad_norm": rms(gradient).mean()}, estimate
 
@@ -324,7 +334,8 @@ class LatentGuidance(HostCalls):
 
         A row's noise does not depend on the rest of the batch. Its number is its
         particle or camera in `view.index`; without an index, its position in the batch,
-        counted on from process to process.
+        counted on from process to process;
+        further calls of a step, as of accumulated batches, then have noise of their own.
 
         Args:
             view: Prompt and cameras, B rows.
@@ -336,6 +347,7 @@ class LatentGuidance(HostCalls):
         batch = len(view.elevation)
         first = batch * place()[0]
         indices = range(first, first + batch) if view.index is None else view.index.tolist()
+        key += (self.calls,) if view.index is None and self.calls else ()
         return SampleNoise([seed_from(self.cfg.seed, *key, int(i)) for i in indices])
 
     def encode(self, rgb: Renders, are_latents: bool = False) -> Batch:

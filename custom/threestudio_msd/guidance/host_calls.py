@@ -112,6 +112,21 @@ class HostCalls(Mixed):
         self._prompt_utils: Any = None
         # a namespace, as systems and steps read it often, and reading a DictConfig is slow
         self.cfg = SimpleNamespace(**TIME_RANGE | {key: self.cfg[key] for key in self.cfg})
+        for line in self.unused_prompts(self._prompt[1] or {}):
+            threestudio.warn(line)
+
+    def unused_prompts(self, prompts: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a line for each setting of the prompt processor that plays no part here."""
+        if prompts.get("use_perp_neg") and not self.cfg.view_dependent_prompting:
+            yield (
+                "system.prompt_processor.use_perp_neg has no effect without "
+                "system.guidance.view_dependent_prompting"
+            )
+        if prompts.get("negative_prompt") and self.cfg.guidance_scale == 1 and self.name != "csd":
+            yield (
+                "system.prompt_processor.negative_prompt has no effect at system.guidance.guidance_scale 1, "
+                "which asks for the prompt alone"
+            )
 
     @classmethod
     def adopted(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -191,6 +206,7 @@ class HostCalls(Mixed):
         if test_info:
             return self.preview(self.encode(rgb, rgb_as_latents).detach(), view, rgb.shape[1:3])
         self.warn_if_not_restored()
+        self.calls, self.called_at = (self.calls + 1 if self.called_at == self.step else 0), self.step
         with self.counted(len(rgb)):
             losses, estimate = self.distil(rgb, view, rgb_as_latents)
         loss = losses[f"loss_{self.name}"]
@@ -369,7 +385,9 @@ class HostCalls(Mixed):
 
 def resized(images: Float[Tensor, "B C H W"], size: Sequence[int]) -> Float[Tensor, "B C h w"]:
     """Resize images `[B, C, H, W]` bilinearly to a size (height, width), as threestudio
-    does: `[B, C, height, width]`.
+    does: `[B, C, height, width]`. Where they shrink, every pixel counts.
     """
-    same = tuple(images.shape[-2:]) == tuple(size)
-    return images if same else F.interpolate(images, tuple(size), mode="bilinear", align_corners=False)
+    if tuple(images.shape[-2:]) == tuple(size):
+        return images
+    shrinks = images.shape[-2] > size[0] or images.shape[-1] > size[1]
+    return F.interpolate(images, tuple(size), mode="bilinear", align_corners=False, antialias=shrinks)

@@ -40,6 +40,8 @@ class TimedGuidance(LatentGuidance):
                         f"min_step_percent: expected at most max_step_percent, {most:g}, got {least:g}{when}"
                     )
 
+    clean_target = False
+
     @property
     def time_range(self) -> tuple[float, float]:
         """Least and greatest diffusion time, in [0, 1], at the present step."""
@@ -119,6 +121,7 @@ class SDIGuidance(TimedGuidance, BaseObject):
             return True
 
     name = "sdi"
+    clean_target = True
     paper = SDI.paper
     source_scale = 7.5
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,8 +35,9 @@ class VSDGuidance(TimedGuidance, BaseModule):
         optimizer.params.guidance.lr: 1.0e-4
 
     All particles of a batch share phi, which is conditioned on the prompt without its
-    view and, with `camera_condition_type`, on the camera. The defaults are the
-    source's, as in threestudio's `stable-diffusion-vsd-guidance`. A call returns
+    view and, with `camera_condition_type`, on the camera. The defaults are those of
+    threestudio's `stable-diffusion-vsd-guidance`, but for the camera (`extrinsics`
+    there), which images have not. A call returns
     `loss_vsd` and `loss_lora`, and as every guidance `grad_norm`, `nfe` and `sigma`;
     `nfe` counts phi's training too, but no backward passes.
 
@@ -74,7 +76,8 @@ class VSDGuidance(TimedGuidance, BaseModule):
         super().configure()
         camera = self.cfg.camera_condition_type != "none"
         unet, denoiser = self.model.backbone, self.model.denoiser
-        self.lora = LoRANetwork(unet, denoiser.network, self.cfg.lora_rank, camera, self.cfg.seed)
+        scale = 2.0 ** round(math.log2(math.prod(self.model.latent_shape)))
+        self.lora = LoRANetwork(unet, denoiser.network, self.cfg.lora_rank, camera, self.cfg.seed, scale)
         self.phi = self.model.denoiser.with_network(self.lora)
 
     def require_family(self, family: Family) -> None:

@@ -35,6 +35,9 @@ class LoRANetwork(nn.Module):
         rank: Rank of the adapters.
         camera: Whether calls pass `class_labels`, a camera matrix for each row, `[N,
             16]`, for which an embedding is learned.
+        gradient_scale: Power of two by which gradients are larger inside the network,
+            and divided at the parameters; those of a mean over many latents underflow
+            in float16 otherwise.
         seed: Seed of the initialisation: A is normal with standard deviation 1 / rank,
             B is zero, so that the network starts as the UNet.
 
@@ -43,7 +46,13 @@ class LoRANetwork(nn.Module):
     """
 
     def __init__(
-        self, unet: Any, call: Callable[..., Tensor], rank: int = 4, camera: bool = False, seed: int = 0
+        self,
+        unet: Any,
+        call: Callable[..., Tensor],
+        rank: int = 4,
+        camera: bool = False,
+        seed: int = 0,
+        gradient_scale: float = 1.0,
     ) -> None:
         # peft and diffusers take seconds to import
         try:
@@ -56,6 +65,7 @@ class LoRANetwork(nn.Module):
         super().__init__()
         self._unet = [unet]  # in a list, so that its weights are not this module's
         self._call = call
+        self.gradient_scale = gradient_scale
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             unet.add_adapter(
@@ -69,11 +79,16 @@ class LoRANetwork(nn.Module):
         cast_training_params(unet)  # adapters are trained in float32 on a UNet of any precision
         adapters = {name.replace(".", "/"): p for name, p in unet.named_parameters() if p.requires_grad}
         self.adapters = nn.ParameterDict(adapters)
+        for parameter in self.parameters():
+            parameter.register_hook(lambda gradient: gradient / self.gradient_scale)
         self._switch_off()
 
     def forward(self, sample: Batch, timestep: Levels, **condition: Tensor) -> Batch:
         with self._switched_on():
-            return self._call(sample, timestep, **condition)
+            prediction = self._call(sample, timestep, **condition).float()
+        if prediction.requires_grad:
+            prediction.register_hook(lambda gradient: gradient * self.gradient_scale)
+        return prediction
 
     @contextmanager
     def _switched_on(self) -> Iterator[None]:
