@@ -20,7 +20,8 @@ LEGEND = """Read in every signature:
 - Batch: a tensor [B, ...], one render, latent, state or gradient for each of B samples. PerSample: [B].
   Level: a noise level or a bandwidth, 0-d for all samples or [B]. State: tensors [B, ...] by name.
 - z = x + sigma n: a clean x with standard normal noise n at the noise level sigma. D(z, sigma): the
-  denoiser, an estimate of the clean x, shaped like z. lambda (lam): the bandwidth of a Gaussian kernel.
+  denoiser, an estimate of the clean x, shaped like z. eps = (z - D) / sigma: the estimate of n. abar =
+  1 / (1 + sigma^2). t: diffusion time in [0, 1]. lambda (lam): the bandwidth of a Gaussian kernel.
 - Renders: [B, H, W, C], channels last. Images: [B, 3, H, W] in [0, 1]. A particle: one of the images or
   scenes optimised together; an index holds the numbers of a batch's particles.
 - Prior: a pretrained model under a prompt. Schedule: its noise levels. Noise: a source of N(0, I), called
@@ -28,9 +29,9 @@ LEGEND = """Read in every signature:
   batch. Condition: the network's keyword arguments, tensors [N, ...] by name.
 - A dataclass's field `x: T = number(default, least=..., above=..., most=..., below=...)` holds a number in
   these bounds, `pair(...)` two ascending ones, `choice(default, options)` one of the options, and
-  `scheduled(...)` a number or a scheduled scalar. A dataclass that derives from `Checked`, and every
-  `Config`, raises FieldError at construction for a value that does not fit; the message begins with the
-  field's name. FieldError is a UserError and a ValueError.
+  `scheduled(...)` a number or a scheduled scalar. A dataclass with such fields raises FieldError at
+  construction for a value that does not fit; the message begins with the field's name. FieldError is a
+  UserError and a ValueError.
 - A scheduled scalar of threestudio is [step0, v0, v1, step1]: v0 up to step0, v1 from step1 on, linear in
   between; [v0, v1, step1] starts at step 0; more pairs (value, step) may follow.
 - UserError: one line for the user, without a traceback. PriorError is the UserError about a pretrained

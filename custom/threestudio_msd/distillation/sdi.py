@@ -26,7 +26,7 @@ class SDI(Checked, Estimator):
     `steps` times over [0, 1] up to t + delta, delta ~ U(0, 1/steps), and the result is
     denoised at t. As there, the render counts as a state at the schedule's least noise
     level, not as a clean one. A call returns an `Estimate` at the cost of one
-    evaluation for every time of the grid below t, and one.
+    evaluation per inversion step, and one.
 
     Args:
         time_range: Last and first diffusion time, in [0, 1].
