@@ -65,7 +65,8 @@ def test_a_scene_and_its_export_print_where_the_mesh_is(printed):
     turn = [r"it2-test/ \(2 files\)", r"it2-test\.mp4"]
     assert_lines(trained, [*START, folder, *turn, CITATION])
     meshing = r"Extracting and texturing the mesh \.\.\."
-    assert_lines(exported, [*START, meshing, folder, r"it2-export/model\.(glb|obj)", *turn, CITATION])
+    mesh = [r"it2-export/model\.glb", r"it2-export/model\.html"]
+    assert_lines(exported, [*START, meshing, folder, *mesh, *turn, CITATION])
 
 
 def test_a_reader_that_has_seen_enough_causes_no_error_line(tmp_path):

@@ -50,3 +50,10 @@ def test_wrong_setting_ends_with_its_status_and_no_report(demo, random_pipeline,
     printed = capsys.readouterr()
     assert "smpler" in printed.err
     assert "Results" not in printed.out
+
+
+def test_a_prompt_is_taken_as_it_is_and_settings_come_last(demo):
+    arguments = demo.demo_arguments("", "msd-tiny", "demo", "a green car", ["a=b: 50%", "name=mine"])
+    assert arguments[0] == "--config" and Path(arguments[1]).name == "msd-tiny.yaml"
+    assert arguments[2:] == ["name=demo", "system.prompt_processor.prompt=a=b: 50%", "name=mine"]
+    assert demo.demo_arguments("", "msd-tiny", "demo", "a green car", [])[-1].endswith("prompt=a green car")

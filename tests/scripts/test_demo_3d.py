@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -56,3 +57,13 @@ def test_its_name_and_folder_can_be_set(load_script, random_pipeline, monkeypatc
     assert (run / "save" / "it2-export" / "model.glb").is_file()
     figures = json.loads((run / "save" / "figures.json").read_text())
     assert {"iou", "l1", "azimuth", "frechet", "both"} <= set(figures)  # a prompt with a truth
+
+
+def test_the_newest_run_is_found_where_the_settings_put_it(load_script, tmp_path):
+    demo = load_script("demo_3d")
+    for age, name in enumerate(("new", "old")):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        os.utime(tmp_path / "mine" / name, (1000 - age, 1000 - age))
+    settings = ["a red mug", f"exp_root_dir={tmp_path}", "name=mine"]
+    arguments = demo.demo_arguments("", "msd-nerf-tiny", "demo-3d", "", settings)
+    assert demo.newest_run(arguments).name == "new"
