@@ -1,4 +1,6 @@
-"""What a user can mend: one base class for its errors, and the words that help."""
+"""Errors that a user can correct, with one base class, and helpers that word their
+messages.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What the fields of a dataclass of settings may hold: declared with the field, checked
-once for all of them.
+"""Declares, with each field of a dataclass of settings, the values that it may hold, and
+checks them in one place.
 
 Types come from the annotations; ranges and choices from `number`, `pair` and `choice`,
 which make the fields:
@@ -138,8 +138,8 @@ def choice(default: Any, options: Iterable[Any], others: Mapping[Any, Any] | Non
 class Checked:
     """Base of dataclasses whose construction raises FieldError if a field does not fit.
 
-    The annotations and `number`, `pair`, `choice` and `scheduled` say which values do,
-    see `check_fields`.
+    The annotations and `number`, `choice` and the like declare what fits
+    (`check_fields`).
     """
 
     def __post_init__(self) -> None:
@@ -232,7 +232,9 @@ def shown(value: Any) -> str:
 
 
 def _nearest(metadata: Mapping[str, Any], value: Any) -> str:
-    """What may help: the option that is meant, or how large a number may be."""
+    """Suggest a correction for a refused value: the nearest option, or the greatest
+    number allowed.
+    """
     others = metadata.get("others", {})
     too_large = _is_number(value, float) and LARGEST < abs(value) < math.inf
     near = did_you_mean(others.get(str(value).lower(), value), metadata.get("options", ()))
@@ -249,8 +251,8 @@ def _check_scheduled(name: str, bounds: Range, value: Any) -> None:
 
 
 def _is_schedule(value: Any, bounds: Range) -> bool:
-    """Whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2, ...]`,
-    steps ascending.
+    """Tell whether a value is `[v0, v1, end]` or `[start, v0, v1, end, v2, step2,
+    ...]`, steps ascending.
     """
     numbers = value if _is_list(value) else []
     if not all(_is_number(n, float) and n in ANY_NUMBER for n in numbers):
@@ -269,8 +271,8 @@ instances.
 
 
 class Kind(NamedTuple):
-    """What `check_value` knows of an annotation: its name in messages, and the test
-    `fits(value, range) -> bool`.
+    """The properties of an annotation that `check_value` uses: its name in messages,
+    and the test `fits(value, range) -> bool`.
     """
 
     name: str
@@ -305,7 +307,9 @@ def _is_list(value: Any) -> bool:
 
 
 def _is_tuple(value: Any, count: int, bounds: Range) -> bool:
-    """Whether a value holds so many numbers; two must ascend. NumPy's arrays count too."""
+    """Tell whether a value holds `count` numbers within bounds; two must ascend.
+    NumPy's arrays count too.
+    """
     if isinstance(value, str | bytes | Mapping) or not hasattr(value, "__len__") or len(value) != count:
         return False
     numbers = all(_is_number(number, float) and number in bounds for number in value)

@@ -1,4 +1,4 @@
-"""What the machine at hand has."""
+"""Resources of this machine."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from .tensors import expand
 
 
 class Memory(NamedTuple):
-    """What a multistep solver remembers of its previous step: the denoised estimate,
-    `[B, ...]`, and the step's length in log sigma, 0-d or `[B]`.
+    """A multistep solver's memory of its previous step: the denoised estimate, `[B,
+    ...]`, and the step's length in log sigma, 0-d or `[B]`.
     """
 
     denoised: Tensor

@@ -116,7 +116,12 @@ class HostCalls(Mixed):
             threestudio.warn(line)
 
     def unused_prompts(self, prompts: Mapping[str, Any]) -> Iterator[str]:
-        """Yield a line for each setting of the prompt processor that plays no part here."""
+        """Yield a warning for each setting of the prompt processor that has no effect
+        with this module's settings.
+
+        Args:
+            prompts: The settings of the prompt processor.
+        """
         if prompts.get("use_perp_neg") and not self.cfg.view_dependent_prompting:
             yield (
                 "system.prompt_processor.use_perp_neg has no effect without "
@@ -385,7 +390,9 @@ class HostCalls(Mixed):
 
 def resized(images: Float[Tensor, "B C H W"], size: Sequence[int]) -> Float[Tensor, "B C h w"]:
     """Resize images `[B, C, H, W]` bilinearly to a size (height, width), as threestudio
-    does: `[B, C, height, width]`. Where they shrink, every pixel counts.
+    does: `[B, C, height, width]`.
+
+    Images that shrink are antialiased.
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images

@@ -1,5 +1,5 @@
-"""What a guidance module is asked about: the prompt, and the cameras of a batch of
-renders.
+"""The input of a guidance module beside renders: the prompt, and the cameras of a
+batch.
 """
 
 from __future__ import annotations

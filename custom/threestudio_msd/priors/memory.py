@@ -164,4 +164,4 @@ ADVICE = {
     "enable_vae_slicing": f"saves memory where images are decoded, not where a gradient is taken: {SAVING}",
     "enable_vae_tiling": f"is left out: tiles cost memory where a gradient is taken, and change it: {SAVING}",
 }
-"""What is told of an option that is on."""
+"""Warnings by option that is on."""
