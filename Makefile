@@ -4,6 +4,7 @@
 # make compare-3d  the same for scenes, measured against true renders: outputs/compare-3d/index.html
 # make table4 the paper's Table 4 on Stable Diffusion, its figures beside; a GPU and weights, or ARGS=--dry-run for a rehearsal
 # make doctor what this machine lacks for a config, and what mends it; ARGS="--config configs/msd-sd.yaml"
+# make clients  opens what demo-3d exported in three.js (Chromium, npm) and in Blender (bpy, 350 MB): upright, in its colours?
 # make test   the test suite
 # make torture  kills, signals, full disks, flipped bits: how many are survived, and what is lost (docs/reliability.md)
 # make lint   ruff, and mypy on the extension
@@ -18,7 +19,7 @@ TRY := import sys; sys.path.insert(0, '.'); import msd_lab.assets, msd_lab.tinyw
 	from threestudio_msd.assets_path import asset; asset('tiny-prior'); judge.load_judge('a'); print(threestudio_msd.__file__)
 READY := $(VENV)/ready-$(shell cksum < requirements.lock | tr ' ' '-')
 
-.PHONY: demo demo-3d compare compare-3d table4 doctor test torture lint dist
+.PHONY: clients demo demo-3d compare compare-3d table4 doctor test torture lint dist
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py "$(PROMPT)"
@@ -41,6 +42,12 @@ doctor: $(READY)
 compare-3d: $(READY)
 	$(BIN)/python -m msd_lab scenes --configs lab/msd_lab/configs/compare-3d.yaml \
 		--prompts lab/msd_lab/configs/prompts-3d.txt --seeds 3 --out outputs/compare-3d $(ARGS)
+
+clients: $(READY)
+	npm install --silent --no-audit --no-fund --prefix build/clients three@0.187.0 playwright-core@1.65.1 gltf-validator@2.0.0-dev.3.10
+	test -x build/clients/blender/bin/python || $(PYTHON) -m venv build/clients/blender
+	build/clients/blender/bin/python -m pip install --quiet --disable-pip-version-check bpy==5.0.1
+	$(BIN)/python scripts/clients/check.py build/clients/node_modules build/clients/blender/bin/python $(ARGS)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2 --dist loadfile

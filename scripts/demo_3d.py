@@ -1,7 +1,8 @@
 """Text to 3D by mean-shift distillation on the embedded prior: `python scripts/demo_3d.py "a blue house"`.
 
-Trains `configs/msd-nerf-tiny.yaml` for half its steps, exports the mesh, measures both against the truth, and
-prints where pictures and figures are. Further `key=value` arguments replace settings of that file.
+Trains `configs/msd-nerf-tiny.yaml` for half its steps, exports the mesh and a page that
+turns it, measures both against the truth, and prints where pictures and figures are.
+Further `key=value` arguments replace settings of that file.
 """
 
 import json
@@ -48,6 +49,8 @@ def measure(run: Path) -> int:
     save_text(json.dumps(figures, indent=1) + "\n", run / "save" / "figures.json")
     print(as_lines(figures))
     print(f"{run / 'save' / 'figures.json'}; docs/notebook/scene.md says what they mean")
+    for page in run.glob("save/*-export/*.html"):
+        print(f"{page}: the object, to turn in any browser")
     return 0
 
 

@@ -45,7 +45,7 @@ def test_ends_with_a_video_that_phones_play_a_mesh_and_figures(
     figures = json.loads((run / "save" / "figures.json").read_text())
     assert {"depth_agreement", "opacity", "mesh_psnr", "floaters"} <= set(figures)
     out = capsys.readouterr().out
-    assert str(run) in out
+    assert f"{run / 'save' / 'it2-export' / 'model.html'}: the object, to turn" in out
     assert "depth_agreement" in out
 
 

@@ -8,6 +8,8 @@ has no GPU, THREESTUDIO_LAUNCHER names a script that runs that launch.py on a CP
 
 from __future__ import annotations
 
+from msd_lab.measure.meshes import load_mesh
+
 from .checkout import INSIDE, REPOSITORY, launch, logged
 
 pytestmark = INSIDE
@@ -29,13 +31,20 @@ def test_the_tiny_config_trains_inside_threestudio(checkout):
     assert {"train/loss_msd", "train/bandwidth", "train/shift_norm", "train/nfe"} <= logged(run)
 
 
-def test_the_tiny_text_to_3d_config_trains_inside_threestudio(checkout):
+def test_the_tiny_text_to_3d_config_trains_and_exports_inside_threestudio(checkout):
     config = REPOSITORY / "configs" / "msd-nerf-tiny.yaml"
     small = {f"data.{size}": "16" for size in ("height", "width", "eval_height", "eval_width")}
     fewer = {"data.batch_size": "2", "data.n_cameras": "4", "data.n_val_views": "1", "data.n_test_views": "2"}
     cheap = {"system.geometry.sizes": "[4,8]", "system.guidance.sampler.steps": "1"}
     steps = {"trainer.max_steps": "4", "trainer.val_check_interval": "2", "name": "msd-nerf-tiny"}
-    _, run = launch(checkout, config, {**small, **fewer, **cheap, **steps})
+    settings = {**small, **fewer, **cheap, **steps}
+    _, run = launch(checkout, config, settings)
     assert len(list((run / "save" / "it4-test").glob("*.png"))) == 2
     assert (run / "save" / "it4-test.mp4").is_file()
     assert (run / "ckpts" / "last.ckpt").is_file()
+    mesh = {"system.geometry.isosurface_method": "mc-cpu", "system.geometry.isosurface_resolution": "24"}
+    settings |= {**mesh, "resume": str(run / "ckpts" / "last.ckpt")}
+    launch(checkout, config, settings, "--export")
+    files = {path.name for path in (run / "save" / "it4-export").iterdir()}
+    assert files == {"model.glb", "model.html"}
+    assert len(load_mesh(run / "save" / "it4-export" / "model.glb").faces)

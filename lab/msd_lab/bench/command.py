@@ -4,12 +4,14 @@ python scripts/bench.py --json bench.json          # everything, on the embedded
 python scripts/bench.py --quick --parts overhead   # one part, fewer rounds
 python scripts/bench.py --gpu                      # the configs on this machine's GPU, into docs/gpu.md
 
-overhead: a guidance call over the bare network calls that it makes. threestudio: our SDS and SDI beside its
-own, where THREESTUDIO_ROOT names a checkout (without a GPU, THREESTUDIO_SHIM a folder of stand-ins for its
-CUDA packages). shares: a step by parts, in seconds on the embedded prior and in FLOP at the sizes of Stable
-Diffusion 1.5, 2.1, XL and 3. scaling: a step as the trainer takes it and its memory, against particles and
-cameras. gains: what the project's shortcuts gain. Alternatives are timed in turn, so that a busy machine
-slows them alike; a ratio is the median over rounds, with its quartiles.
+overhead: a guidance call over the bare network calls that it makes. threestudio: our
+SDS and SDI beside its own, where THREESTUDIO_ROOT names a checkout (without a GPU,
+THREESTUDIO_SHIM a folder of stand-ins for its CUDA packages). shares: a step by parts,
+in seconds on the embedded prior and in FLOP at the sizes of Stable Diffusion 1.5, 2.1,
+XL and 3. scaling: a step as the trainer takes it and its memory, against particles and
+cameras. texturing: a mesh with a texture, of its full surface and simplified. gains:
+what the project's shortcuts gain. Alternatives are timed in turn, so that a busy
+machine slows them alike; a ratio is the median over rounds, with its quartiles.
 """
 
 from __future__ import annotations
@@ -32,8 +34,14 @@ GPU_PAGE = ROOT / "docs" / "gpu.md"
 QUARTILES = "{low:.3f} to {high:.3f}"
 STEP = ("render", "render_backward", "encode", "encode_backward", "network", "decode")
 # How much is measured: batches, particles, cameras, and steps of a window
-SIZES = {"batches": (1, 4, 16), "particles": (1, 2, 4, 8, 16), "cameras": (1, 2, 4), "steps": 8}
-QUICK = {"batches": (1, 4), "particles": (1, 4), "cameras": (1, 2), "steps": 4}
+SIZES = {
+    "batches": (1, 4, 16),
+    "particles": (1, 2, 4, 8, 16),
+    "cameras": (1, 2, 4),
+    "steps": 8,
+    "surfaces": (0, 10_000),
+}
+QUICK = {"batches": (1, 4), "particles": (1, 4), "cameras": (1, 2), "steps": 4, "surfaces": (10_000,)}
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,12 @@ BENCHMARKS = {
         },
         "steps",
         ("scaling", "steps", "particles", "cameras"),
+    ),
+    "texturing": Benchmark(
+        "a GLB with a texture, from a field to the file",
+        {"faces": "{faces:,}", "seconds of a core": "{seconds:.1f}"},
+        "texturing",
+        ("texturing", "surfaces"),
     ),
     "gains": Benchmark(
         "shortcuts",
