@@ -31,6 +31,7 @@ from launcher.checkpoint import (
     MonitoredMetric,
     StepSeed,
 )
+from launcher.checks.trainer import MATMUL
 from launcher.config import as_config
 from launcher.curves import curves
 from launcher.folder import is_first
@@ -40,6 +41,18 @@ from launcher.messages import quiet, say, say_model_and_prompt, say_results
 from launcher.resume import require_whole_state
 from launcher.saved import require_finite_state, sweep
 from launcher.snapshot import CodeSnapshot
+
+LESS_MEMORY = (
+    "lower data.batch_size (of particles, raise trainer.accumulate_grad_batches with it), or set "
+    "system.guidance.enable_vae_gradient_checkpointing=true, system.guidance.loss_space=image or "
+    "system.guidance.tiny_vae_name_or_path"
+)
+
+
+class OutOfMemory(UserError):
+    """The GPU's memory does not hold a step."""
+
+    status = 1
 
 
 def run(
@@ -78,7 +91,7 @@ def run(
         os.path.join(cfg.trial_dir, "ckpts"), cfg.checkpoint.get("save_last", False), settings
     )
     try:
-        with _in_folder(cfg.trial_dir, args.train) as trainers:
+        with _in_folder(cfg.trial_dir, args.train) as trainers, _memory_named(last):
             args, step = _what_is_left(args, cfg, checkpoint)
             if is_first():
                 say_model_and_prompt(settings["system"], _device())
@@ -118,6 +131,9 @@ def _trainer(
     args: Namespace, cfg: Any, settings: dict[str, Any], system: Any, last: LastCheckpoint, step: int | None
 ) -> pl.Trainer:
     own = OmegaConf.to_container(cfg.trainer)
+    # TF32 on a GPU: float32 matrices are the renders', and the networks' where dtype says so
+    matmul = own.pop(MATMUL, "high" if torch.cuda.is_available() else "highest")
+    torch.set_float32_matmul_precision(matmul)
     callbacks = [RunProgressBar()] if own.get("enable_progress_bar", True) else []
     loggers: Any = False
     if args.train:
@@ -167,6 +183,20 @@ def _checkpoints_named(last: LastCheckpoint) -> Iterator[None]:
             raise
         place = error.filename or os.path.dirname(os.path.dirname(last.path))
         raise UserError(f"{place}: {error.strerror or first_line(error)}; {last.standing()}") from error
+
+
+@contextlib.contextmanager
+def _memory_named(last: LastCheckpoint) -> Iterator[None]:
+    """Names what saves memory, and the run's checkpoints, where the GPU's is full.
+
+    Raises:
+        OutOfMemory: It is.
+    """
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError as error:
+        said = first_line(error).partition(" GPU ")[0].rstrip(". ")
+        raise OutOfMemory(f"{said}: {LESS_MEMORY}; {last.standing()}") from error
 
 
 @contextlib.contextmanager

@@ -24,6 +24,8 @@ CLUSTER = {"MASTER_ADDR", "SLURM_JOB_ID", "LSB_JOBID", "OMPI_COMM_WORLD_SIZE"}
 
 # the others change how many bits the weights of the images and networks have
 PRECISIONS = (32, 16, "32", "16", "bf16", "32-true", "16-mixed", "bf16-mixed")
+MATMUL, MATMULS = "float32_matmul_precision", ("highest", "high", "medium")
+"""The launcher's own key of `trainer`, torch's setting of that name; high is TF32 on a GPU."""
 COUNT, UNSIGNED, UNLIMITED = number(least=1), number(least=0), number(least=-1)
 RANGES = {
     "precision": (int | str, choice(32, PRECISIONS)),
@@ -47,6 +49,11 @@ def check_training(settings: Mapping[str, Any]) -> None:
         UserError: A key or a value is wrong; the message has the full key.
     """
     trainer, checkpoint = settings.get("trainer", {}), settings.get("checkpoint", {})
+    if isinstance(trainer, Mapping) and MATMUL in trainer:
+        if trainer[MATMUL] not in MATMULS:
+            got = shown(trainer[MATMUL])
+            raise UserError(f"trainer.{MATMUL}: expected one of {', '.join(MATMULS)}, got {got}")
+        trainer = {key: value for key, value in trainer.items() if key != MATMUL}
     _check_block("trainer", Trainer, trainer)
     _check_batches(trainer)
     _check_processes(trainer)

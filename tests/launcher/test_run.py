@@ -51,6 +51,21 @@ def test_a_full_disk_is_one_line_with_the_file(monkeypatch, capfd):
     assert not list(FOLDER.rglob(".*"))
 
 
+def test_memory_that_is_full_is_one_line_with_what_saves_some(monkeypatch, capfd):
+    def fill():
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has\nless.")
+
+    at_step(monkeypatch, 12, fill)
+    assert run("tag=large", "trainer.float32_matmul_precision=medium") == 1
+    line, last = error(capfd), FOLDER / "large/ckpts/last.ckpt"
+    assert line.startswith("error: CUDA out of memory. Tried to allocate 2.00 GiB: lower data.batch_size")
+    assert "system.guidance.loss_space=image" in line
+    assert line.endswith(f"; the last checkpoint, {last}, is intact")
+    assert damage(str(last)) is None
+    assert torch.get_float32_matmul_precision() == "medium"
+    torch.set_float32_matmul_precision("highest")
+
+
 @pytest.mark.parametrize("rate", ["1e30", "1e20"])
 def test_a_step_that_spoils_the_parameters_is_neither_saved_nor_shown(rate, capfd):
     assert (

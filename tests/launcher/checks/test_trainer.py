@@ -12,10 +12,11 @@ from launcher.checks.trainer import check_training
     "settings",
     [
         {},
+        {"trainer": {"float32_matmul_precision": "high"}},
         {"trainer": {"max_steps": 10, "precision": "16-mixed", "val_check_interval": 1.0, "devices": 1}},
         {"checkpoint": {"save_last": True, "save_top_k": -1, "every_n_train_steps": 10, "filename": "a"}},
     ],
-    ids=["nothing", "trainer", "checkpoint"],
+    ids=["nothing", "matmul", "trainer", "checkpoint"],
 )
 def test_settings_that_lightning_takes_pass(settings):
     check_training(settings)
@@ -25,6 +26,7 @@ def test_settings_that_lightning_takes_pass(settings):
     ("block", "name", "value", "told"),
     [
         ("trainer", "max_stepz", 1, "unknown key; did you mean 'max_steps'"),
+        ("trainer", "float32_matmul_precision", "tf32", "expected one of highest, high, medium, got 'tf32'"),
         ("trainer", "logger", False, "cannot be set here"),
         ("trainer", "precision", "64", "expected one of 32, 16"),
         ("trainer", "limit_train_batches", 0.5, "expected an integer of at least 1, or 1.0, got 0.5"),
