@@ -307,8 +307,11 @@ def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
 
 
 def lattice_parameters(geometry: Mapping[str, Any]) -> float:
-    """Count the parameters of a geometry's dense or hashed lattices, from its settings;
-    those of its networks are few.
+    """Count the parameters of a geometry's dense or hashed lattices, without those of
+    its networks, which are few.
+
+    Args:
+        geometry: The geometry's settings.
     """
     dense = 4 * sum(size**3 for size in geometry.get("sizes", ()))
     dense += 4 * math.prod(geometry.get("grid_size") or (0,))

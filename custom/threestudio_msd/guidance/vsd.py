@@ -110,8 +110,8 @@ class VSDGuidance(TimedGuidance, BaseModule):
         return CFG(self.phi, condition, hidden(condition), scale).denoiser
 
     def phi_condition(self, view: View) -> Condition:
-        """Return phi's condition: the prompt's without its view, and with
-        `camera_condition_type` the camera's matrix as `class_labels`, `[B, 16]`.
+        """Return phi's condition: that of the prompt without words for the view, and
+        with `camera_condition_type` the camera's matrix as `class_labels`, `[B, 16]`.
 
         Args:
             view: Prompt and cameras.

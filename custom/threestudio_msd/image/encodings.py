@@ -174,7 +174,8 @@ def resolutions(cfg: HashGridEncoding.Config) -> list[int]:
 
 
 def table_sizes(resolutions: list[int], log2_largest: int) -> list[int]:
-    """Return the number of entries of each level's table.
+    """Return the number of entries of each level's table: one per vertex, (resolution +
+    1)^2, but at most 2^log2_largest.
 
     Args:
         resolutions: Cells along an edge, by level.
