@@ -26,8 +26,12 @@ def find_host() -> str:
     beside a real threestudio it is not used at all.
 
     Raises:
-        UserError: THREESTUDIO_ROOT names no checkout.
+        UserError: THREESTUDIO_ROOT names no checkout; or the working folder is gone.
     """
+    try:
+        here = Path.cwd()
+    except FileNotFoundError as error:
+        raise UserError("the working folder was removed: start in one that is there") from error
     checkout = os.environ.get("THREESTUDIO_ROOT")
     if checkout:
         if not os.path.isfile(os.path.join(checkout, "threestudio", "__init__.py")):
@@ -40,7 +44,7 @@ def find_host() -> str:
     spec = importlib.util.find_spec("threestudio")
     folder = Path(spec.origin).resolve().parent
     name = "portable threestudio" if folder.parent == PORTABLE else "threestudio"
-    return f"{name} ({os.path.relpath(folder) if folder.is_relative_to(Path.cwd()) else folder})"
+    return f"{name} ({os.path.relpath(folder) if folder.is_relative_to(here) else folder})"
 
 
 def import_host(described: str) -> ModuleType:

@@ -26,6 +26,14 @@ def test_the_portable_host_is_found_and_told_where_it_is(monkeypatch):
     assert host.find_host() == f"portable threestudio ({REPOSITORY / 'portable' / 'threestudio'})"
 
 
+def test_a_working_folder_that_is_gone_is_told(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(UserError, match=r"^the working folder was removed"):
+        host.find_host()
+
+
 def test_a_root_that_is_no_checkout_is_told(monkeypatch, tmp_path):
     monkeypatch.setenv("THREESTUDIO_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=f"^THREESTUDIO_ROOT: {tmp_path} is not a threestudio checkout"):

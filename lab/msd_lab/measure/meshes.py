@@ -120,11 +120,25 @@ def require_materials(path: Path) -> None:
     Raises:
         UserError: One is missing.
     """
-    for source, word in ((path, "mtllib"), (path.with_suffix(".mtl"), "map_Kd")):
-        text = source.read_text(encoding="utf-8", errors="replace") if source.is_file() else ""
-        for name in re.findall(rf"^\s*{word}\s+(?:.*\s)?(\S+)\s*$", text, re.MULTILINE):
-            if not path.with_name(name).is_file():
-                raise UserError(f"{path}: names {name}, which is missing")
+    for library in files_named(path, "mtllib", path):
+        files_named(library, "map_Kd", path)
+
+
+def files_named(source: Path, word: str, mesh: Path) -> list[Path]:
+    """The files that lines `WORD [OPTIONS] NAME` of a text name, relative to it.
+
+    Raises:
+        UserError: One is missing; the message has the mesh's path.
+    """
+    found = []
+    text = source.read_text(encoding="utf-8", errors="replace")
+    for rest in re.findall(rf"^\s*{word}\s+(.*\S)", text, re.MULTILINE):
+        names = (rest, rest.split()[-1])  # a name may hold spaces, or stand behind options
+        there = [source.parent / name for name in names if (source.parent / name).is_file()]
+        if not there:
+            raise UserError(f"{mesh}: names {names[-1]}, which is missing")
+        found.append(there[0])
+    return found
 
 
 def surface_samples(mesh: trimesh.Trimesh, count: int) -> tuple[Tensor, Tensor]:

@@ -172,6 +172,14 @@ TRIANGLE = "v 0 0 0\nv 1 0 0\nv 0 1 0\nvt 0 0\nvt 1 0\nvt 0 1\nf 1/1 2/2 3/3\n"
             ],
             "names no.png, which is missing",
         ),
+        (
+            "a.obj",
+            lambda path: [
+                path.write_text("mtllib another one.mtl\nusemtl a\n" + TRIANGLE),
+                path.with_name("another one.mtl").write_text("newmtl a\nmap_Kd -s 1 1 1 pictures/no.png\n"),
+            ],
+            "names pictures/no.png, which is missing",
+        ),
     ],
 )
 def test_a_file_without_a_surface_that_can_be_measured_is_one_line(tmp_path, name, content, told):
