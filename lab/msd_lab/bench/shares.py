@@ -24,8 +24,14 @@ from .random_pipelines import build, on_meta
 # Vectors of a prompt and their width, the pooled one among them
 EMBEDDINGS = {"sd15": (77, 768), "sd21": (77, 1024), "sdxl": (78, 2048), "sd3": (334, 4096)}
 POINTS = 64 * 64
-# The coordinate MLP of the -sd configs
-IMAGE = {"n_particles": 1, "encoding": {"n_frequencies": 128, "scale": 10.0}, "depth": 4, "width": 256}
+# The image network of the -sd configs; its hash grid's look-ups are no operations to torch's counter
+IMAGE = {
+    "n_particles": 1,
+    "encoding_type": "msd-hashgrid-encoding",
+    "encoding": {"n_levels": 8, "base_resolution": 4, "per_level_scale": 2.0},
+    "depth": 2,
+    "width": 64,
+}
 
 # What some work costs
 Measure = Callable[[Work], float]
