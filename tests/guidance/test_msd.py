@@ -257,3 +257,29 @@ def test_wrong_numbers_are_refused_by_name_before_a_model_is_loaded(key, value):
     settings = {part: {**parts[part], name: value}} if part else {key: value}
     with pytest.raises(ValueError, match=key.replace(".", r"\.")):
         guidance("nowhere", **settings)
+
+
+def test_no_encoder_is_asked_between_estimates_of_images(random_pipeline, monkeypatch):
+    settings = {"pretrained_model_name_or_path": str(random_pipeline), "trainer_max_steps": 6}
+    g = threestudio.find("msd-guidance")(
+        {**settings, "loss_space": "image", "refresh_every": 3, "sampler": {"type": "posterior", "steps": 2}}
+    )
+    encoded, encode = [], g.model.codec.encode
+    monkeypatch.setattr(type(g.model.codec), "encode", lambda _, x: encoded.append(g.step) or encode(x))
+    norms = []
+    for step in range(6):
+        g.update_step(0, step)
+        rgb = renders()
+        out = g(rgb, PromptUtils(), **cameras(2), index=torch.arange(2))
+        out["loss_msd"].backward()
+        assert rgb.grad.abs().sum() > 0
+        norms.append(float(out["grad_norm"]))
+        g.load_checkpoint_state(g.checkpoint_state())
+    assert encoded == [0, 3]
+    assert norms[0] == norms[1] == norms[2]
+    saved = g.checkpoint_state()
+    for entry in saved["kept"].values():
+        del entry["gradient"]  # as earlier versions
+    g.load_checkpoint_state(saved)
+    g(renders(), PromptUtils(), **cameras(2), index=torch.arange(2))
+    assert encoded == [0, 3, 5]

@@ -17,7 +17,7 @@ from ..distillation.protocols import Batch, Schedule
 from ..errors import UserError
 from ..fields import FieldError, number
 from ..settings import build_part
-from .base import LatentGuidance
+from .base import LatentGuidance, half_square
 from .targets import TargetCache
 from .view import Renders, View
 
@@ -128,10 +128,33 @@ class MSDGuidance(LatentGuidance, BaseObject):
     def distil(
         self, rgb: Renders, view: View, are_latents: bool = False
     ) -> tuple[dict[str, Tensor], Estimate]:
-        losses, estimate = super().distil(rgb, view, are_latents)
+        if self.cfg.loss_space == "image" and not are_latents and self.all_fresh(view):
+            losses, estimate = self.fit_images(rgb, view)
+        else:
+            losses, estimate = super().distil(rgb, view, are_latents)
         if self.has_converged(estimate):
             self._note_convergence()
         return losses, estimate
+
+    def all_fresh(self, view: View) -> bool:
+        """Tell whether no row of a batch needs an estimate, and so none an encoder."""
+        if view.index is None or self.stale(keys := view.index.tolist()):
+            return False
+        return self.targets.know_gradients(keys)
+
+    def stale(self, keys: list[int]) -> list[int]:
+        """List the rows whose target must be estimated anew at this step."""
+        return self.targets.stale(keys, self.cfg.last_fit > 0 and self.step >= self.scheduled_steps)
+
+    def fit_images(self, rgb: Renders, view: View) -> tuple[dict[str, Tensor], Estimate]:
+        """Fit decoded targets without an encoder or network call; see `distil`.
+
+        `grad_norm` and the estimate's gradient are those that the targets were
+        estimated with.
+        """
+        estimate = self.targets.fit(view.index.tolist(), None)
+        loss = half_square(self.images(rgb), self.target_images(estimate.target, view))
+        return {"loss_msd": loss, "grad_norm": rms(estimate.gradient).mean()}, estimate
 
     def estimate(self, latents: Batch, prior: Prior, view: View) -> Estimate:
         """Estimate stale targets anew, and return the cached targets of all rows.
@@ -157,8 +180,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
                 )
             return super().estimate(latents, prior, view)
         keys = view.index.tolist()
-        final_fit = self.cfg.last_fit > 0 and self.step >= self.scheduled_steps
-        stale = self.targets.stale(keys, final_fit)
+        stale = self.stale(keys)
         if stale:
             y, some, names = latents[stale], view.rows(stale), [keys[row] for row in stale]
             state = self.targets.state(names, self.estimator.init(y))

@@ -4,16 +4,27 @@ however many it has.
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import threestudio
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from threestudio.models.prompt_processors.base import PromptProcessor
 from torch import Tensor
 
+from ..errors import of_file
+from ..files import save_tensors
 from ..priors import embed_prompts, named
 from ..priors.embeddings import Packed
 from ..priors.folder import check_model
+
+CACHE = Path(".threestudio_cache/text_embeddings")
+"""threestudio's own folder for them."""
 
 
 @threestudio.register("msd-pipeline-prompt-processor")
@@ -22,7 +33,8 @@ class PipelinePromptProcessor(PromptProcessor):
     prompts with a pipeline's own text encoders.
 
     Its embeddings are what `PretrainedModel.condition` takes. The encoders are loaded
-    at the start and freed; nothing is cached on disk.
+    at the start and freed. The embeddings are cached on disk, unless the host's
+    `use_cache` is false, by model, revision, files of a folder, and prompts.
     """
 
     cfg: Any
@@ -54,7 +66,33 @@ class PipelinePromptProcessor(PromptProcessor):
         prompts = list(dict.fromkeys([self.prompt, *self.prompts_vd]))
         negatives = {self.negative_prompt, *self.negative_prompts_vd}.difference(prompts)
         texts = [*prompts, *sorted(negatives)]
-        self._embeddings = dict(zip(texts, self.embed(prompts, sorted(negatives)), strict=True))
+        self._embeddings = dict(zip(texts, self.embed_once(prompts, sorted(negatives)), strict=True))
+
+    def embed_once(self, prompts: list[str], negatives: list[str]) -> Packed:
+        """Return the embeddings that an earlier run left on disk, or else those of
+        `embed`, and leave them there.
+        """
+        if not self.cfg.get("use_cache", True):
+            return self.embed(prompts, negatives)
+        path = self.cache_file(prompts, negatives)
+        with suppress(OSError, SafetensorError, KeyError):
+            return load_file(path)["embeddings"].to(self.device)
+        embeddings = self.embed(prompts, negatives)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_tensors({"embeddings": embeddings.cpu().contiguous()}, path)
+        except OSError as error:
+            threestudio.warn(f"Text embeddings are not kept for later runs: {of_file(error)}")
+        return embeddings
+
+    def cache_file(self, prompts: list[str], negatives: list[str]) -> Path:
+        """Name the file of some prompts' embeddings, by all that they depend on."""
+        model, revision = self.cfg.pretrained_model_name_or_path, self.cfg.get("revision")
+        parts = ("text_encoder", "tokenizer")
+        files = [path for part in parts for path in sorted(Path(model).glob(f"{part}*/*"))]
+        stamp = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+        key = json.dumps([model, revision, stamp, prompts, negatives])
+        return CACHE / f"{hashlib.sha256(key.encode()).hexdigest()}.safetensors"
 
     def load_from_cache(self, prompt: str) -> Tensor:
         """Return the embedding of a prompt, `[N, C]`, from memory.

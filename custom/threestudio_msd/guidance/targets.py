@@ -15,7 +15,10 @@ from ..distillation import Estimate, State, converged, smoothed
 from ..distillation.protocols import Batch
 from ..processes import moved
 
-SAVED = {"latents": "latents", "sigma": "sigma", "age": "age", "shift": "shift", "converged": "finished"}
+SAVED = {
+    **{name: name for name in ("latents", "sigma", "age", "shift", "gradient")},
+    "converged": "finished",
+}
 """Fields of a cached target that a checkpoint holds, and their keys there."""
 
 
@@ -32,6 +35,8 @@ class CachedTarget:
             w]`; None before lambda is there.
         converged: Whether the particle needs no further estimate.
         images: x' decoded, `[3, H, W]`; None until it is needed.
+        gradient: y - x' of the render that x' was estimated at, `[C, h, w]`; None in
+            early checkpoints.
     """
 
     latents: Tensor
@@ -41,6 +46,7 @@ class CachedTarget:
     shift: Tensor | None = None
     converged: bool = False
     images: Tensor | None = None
+    gradient: Tensor | None = None
 
 
 class TargetCache:
@@ -108,7 +114,8 @@ class TargetCache:
         sigmas = estimate.sigma.expand(len(keys))
         for row, key in enumerate(keys):
             state = {name: tensor[row] for name, tensor in estimate.state.items()}
-            entry = CachedTarget(estimate.target[row], sigmas[row], state)
+            gradient = estimate.gradient[row]
+            entry = CachedTarget(estimate.target[row], sigmas[row], state, gradient=gradient)
             self.entries[key] = self._averaged(key, entry, -estimate.gradient[row], final_lambda)
 
     def _averaged(self, key: int, entry: CachedTarget, shift: Tensor, final_lambda: float) -> CachedTarget:
@@ -124,13 +131,14 @@ class TargetCache:
         done = bool(converged(shift[None], final_lambda, self.threshold))
         return replace(entry, shift=shift, converged=done)
 
-    def fit(self, keys: Sequence[int], latents: Batch) -> Estimate:
+    def fit(self, keys: Sequence[int], latents: Batch | None) -> Estimate:
         """Return the cached targets as an estimate for the present latents, and add a
         step to their ages.
 
         Args:
             keys: Particle of each row.
-            latents: The renders' latents y, `[B, C, h, w]`.
+            latents: The renders' latents y, `[B, C, h, w]`; None for those that the
+                targets were estimated at.
 
         Returns:
             An estimate with gradient y - x', `[B, C, h, w]`, and no evaluations.
@@ -142,7 +150,13 @@ class TargetCache:
         self.entries |= {k: replace(e, age=e.age + 1) for k, e in zip(keys, entries, strict=True)}
         target = torch.stack([entry.latents for entry in entries])
         sigma = torch.stack([entry.sigma for entry in entries])
-        return Estimate(target, latents - target, 0, sigma, denoised=target)
+        before = [entry.gradient for entry in entries if entry.gradient is not None]
+        gradient = torch.stack(before) if latents is None else latents - target
+        return Estimate(target, gradient, 0, sigma, denoised=target)
+
+    def know_gradients(self, keys: Sequence[int]) -> bool:
+        """Tell whether `fit` needs no latents; early checkpoints hold no gradients."""
+        return all(self.entries[key].gradient is not None for key in keys)
 
     def images(self, keys: Sequence[int], decode: Callable[[Batch], Batch]) -> Batch:
         """Return the decoded targets of a batch, each decoded once and cached.
@@ -192,7 +206,7 @@ class TargetCache:
             device: Device that the tensors are moved to.
         """
         entries, states = (moved(saved.get(name, {}), torch.device(device)) for name in ("kept", "states"))
-        self.entries = {
-            key: CachedTarget(**{own: entry[name] for own, name in SAVED.items()}, state=states.get(key, {}))
-            for key, entry in entries.items()
-        }
+        self.entries = {}
+        for key, entry in entries.items():
+            fields = {own: entry.get(name) for own, name in SAVED.items()}
+            self.entries[key] = CachedTarget(**fields, state=states.get(key, {}))
