@@ -30,7 +30,7 @@ PARTICLE_SIZES = (
     "system.geometry"
 )
 VIEW_SIZES = (
-    "data.batch_size, data.height, data.width, data.n_cameras, data.eval_height, data.eval_width, "
+    "data.batch_size, data.height, data.width, data.cameras_per_round, data.eval_height, data.eval_width, "
     "data.n_val_views, data.n_test_views, system.renderer.num_samples_per_ray, system.geometry"
 )
 RAY, SAMPLE, PIXEL = 6, 8, 10
@@ -83,6 +83,11 @@ def check_scene_experiment(settings: Mapping[str, Any]) -> None:
     system = settings["system"]
     losses, guidance = system.get("loss", {}), threestudio.find(system["guidance_type"])
     require_losses(losses, guidance, SCENE_LOSSES)
+    if settings.get("data", {}).get("rays_per_fit") and not getattr(guidance, "gives_targets", False):
+        raise UserError(
+            f"data.rays_per_fit: expected 0 with {system['guidance_type']}, whose estimates cannot be held "
+            "for a round"
+        )
     for name in ALWAYS_READ:
         if f"lambda_{name}" not in losses:
             raise UserError(f"system.loss.lambda_{name}: no value is given; append it, 0.0 is off")
@@ -299,7 +304,8 @@ def scene_memory(data: Mapping[str, Any], system: Mapping[str, Any]) -> float:
     )
     samples = system.get("renderer", {}).get("num_samples_per_ray", 512)
     # a ray crosses the ball on part of the box's diagonal, and of that half may be empty
-    rays = max(at_once, data.get("n_cameras", 1)) * RAY + at_once * samples * SAMPLE / 4
+    cameras = data.get("n_cameras") or data.get("cameras_per_round", 1)
+    rays = max(at_once, cameras) * RAY + at_once * samples * SAMPLE / 4
     views = max(data.get("n_val_views", 1), data.get("n_test_views", 1))
     results = data.get("eval_height", 512) * data.get("eval_width", 512) * (views * RAY + PIXEL)
     parameters = lattice_parameters(system.get("geometry", {}))

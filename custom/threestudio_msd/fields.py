@@ -286,7 +286,7 @@ def _kind(hint: Any) -> Kind | None:
     origin, args = get_origin(hint), get_args(hint)
     if origin is Literal:
         return Kind(listed(args), lambda value, _: isinstance(value, str) and value in args)
-    if origin is list and args[0] in ITEMS:
+    if (origin is list or Ellipsis in args) and args[0] in ITEMS:
         fits = KINDS[args[0]].fits
         return Kind(
             f"a list of {ITEMS[args[0]]}",

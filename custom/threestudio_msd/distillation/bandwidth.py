@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..fields import Checked, number
+from ..fields import Checked, FieldError, number
 from .protocols import Bandwidth, Batch, Level, PerSample, State
 from .tensors import expand, on_device, rms
 
@@ -19,24 +19,8 @@ NARROWEST, WIDEST = 1e-6, 1e6
 """Far beyond any space that a kernel may live in."""
 
 
-@dataclass(frozen=True)
-class Falling(Checked):
-    """Base of the bandwidths that go from `start` to `end` with the progress of the
-    optimisation, and keep no state.
-
-    Called as `bandwidth(progress)`, it returns lambda as a number; progress outside [0,
-    1] counts as 0 or 1. A subclass defines the curve, `at`.
-
-    Args:
-        start: lambda at progress 0, in [1e-6, 1e6].
-        end: lambda at progress 1, in the same range.
-
-    Raises:
-        FieldError: `start` or `end` is out of range.
-    """
-
-    start: float = number(least=NARROWEST, most=WIDEST)
-    end: float = number(least=NARROWEST, most=WIDEST)
+class Scheduled(Checked):
+    """A bandwidth that follows progress and keeps no state; a subclass defines `at`."""
 
     @property
     def last(self) -> float:
@@ -58,6 +42,41 @@ class Falling(Checked):
 
     def step(self, state: State, shift: Batch) -> State:
         return state
+
+
+@dataclass(frozen=True)
+class Falling(Scheduled):
+    """A bandwidth that goes from `start` to `end`.
+
+    Raises:
+        FieldError: If an end is not a positive, finite number.
+    """
+
+    start: float = number(least=NARROWEST, most=WIDEST)
+    end: float = number(least=NARROWEST, most=WIDEST)
+
+
+@dataclass(frozen=True)
+class Levels(Scheduled):
+    """Lambda takes the values of a list in turn, each for an equal part of the
+    optimisation: one a round, where there are rounds.
+
+    Args:
+        values: The bandwidths.
+
+    Raises:
+        FieldError: There is none, or one is not a positive, finite number.
+    """
+
+    values: tuple[float, ...] = number(least=NARROWEST, most=WIDEST)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.values:
+            raise FieldError("values: expected at least one number, got none")
+
+    def at(self, progress: float) -> float:
+        return self.values[min(int(progress * len(self.values)), len(self.values) - 1)]
 
 
 @dataclass(frozen=True)
@@ -151,6 +170,7 @@ SCHEDULES: dict[str, type[Bandwidth]] = {
     "linear": Linear,
     "cosine": Cosine,
     "exponential": Exponential,
+    "levels": Levels,
     "adaptive": Adaptive,
 }
 

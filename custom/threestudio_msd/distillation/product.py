@@ -10,6 +10,9 @@ Four siblings with one interface, `sampler(y, lam, prior, noise) -> Product`:
 - `ExactScore`: exact too, the probability-flow ODE under the product's own score;
 - `Tweedie`: the mean itself in one evaluation, D(y, lambda), exact for an exact
   denoiser.
+
+`Posterior` and `Tweedie` may start from noise, z = y + lambda n: networks were trained
+on noisy inputs alone, and of a clean y they make other colours and sizes.
 """
 
 from __future__ import annotations
@@ -208,9 +211,10 @@ class Posterior(Checked):
     Args:
         steps: Denoiser evaluations from lambda to 0.
         order: 1, or 2 to extrapolate D within a step as DPM-Solver++(2M) does.
-        start: `render`, z = y; or `inversion`, z = y + lambda eps_inv(lambda), with the
-            noise that a model finds in the render.
-        inversion_steps: Evaluations spent on the DDIM inversion of y up to lambda, for
+        start: `render`, z = y; `noise`, z = y + lambda n, n ~ N(0, I), which draws
+            from the product at a bandwidth of sqrt(2) lambda about; or `inversion`,
+            z = y + lambda eps_inv(lambda), with the noise a model finds in the render.
+        inversion_steps: Evaluations spent on inverting y up to lambda, for
             `start="inversion"`.
         inversion_limit: Greatest root mean square of the noise estimates in that
             inversion; None is plain DDIM inversion.
@@ -222,7 +226,7 @@ class Posterior(Checked):
 
     steps: int = number(16, least=1, most=MOST_STEPS)
     order: int = choice(2, (1, 2))
-    start: str = choice("render", ("render", "inversion"))
+    start: str = choice("render", ("render", "noise", "inversion"))
     inversion_steps: int = number(4, least=1, most=MOST_STEPS)
     inversion_limit: float | None = number(1.0, above=0)
     rho: float = number(3.0, least=0.1, most=100)
@@ -232,7 +236,9 @@ class Posterior(Checked):
         lam = on_device(lam, y.device)
         sigmas = karras_sigmas(self.steps, prior.schedule.sigma_min, lam, self.rho)
         z, nfe, memory = y, self.steps, None
-        if self.start == "inversion":
+        if self.start == "noise":
+            z = noised(y, lam, noise)
+        elif self.start == "inversion":
             z, nfe = self._inverted(y, lam, prior), self.steps + self.inversion_steps
         for sigma, sigma_next, last in level_pairs(sigmas):
             denoised = prior.denoiser(z, sigma)
@@ -361,16 +367,33 @@ class ExactScore(Checked):
 
 
 @dataclass(frozen=True)
-class Tweedie:
-    """A product sampler that returns the product density's mean instead of a draw: x' =
-    D(y, lambda), by Tweedie's formula.
+class Tweedie(Checked):
+    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's
+    formula.
 
-    A call returns x', `[B, ...]`, after one evaluation.
+    With `start: noise` it is D(y + lambda n, lambda), which for one evaluation is SDS's
+    denoised image at the noise level sigma = lambda. What is mean-shift distillation's
+    about it: lambda falls instead of being drawn, x' itself is the target rather than a
+    weighted step to it, and a target is held while the field is fitted to it.
+
+    Args:
+        start: `render`, z = y, the mean itself for an exact denoiser; or `noise`, z = y
+            + lambda n, n ~ N(0, I): the noise-scaled centre of section 4.3 without its
+            inversion, which a network knows from its training.
     """
+
+    start: str = choice("render", ("render", "noise"))
 
     @torch.no_grad()
     def __call__(self, y: Batch, lam: float | Level, prior: Prior, noise: Noise) -> Product:
-        return Product(prior.denoiser(y, on_device(lam, y.device)), 1)
+        lam = on_device(lam, y.device)
+        z = noised(y, lam, noise) if self.start == "noise" else y
+        return Product(prior.denoiser(z, lam), 1)
+
+
+def noised(y: Batch, lam: Level, noise: Noise) -> Batch:
+    """Add noise of the kernel's own scale: y + lambda n."""
+    return y + expand(lam, y) * noise(y)
 
 
 SAMPLERS: dict[str, type[ProductSampler]] = {

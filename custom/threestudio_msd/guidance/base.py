@@ -41,6 +41,7 @@ from ..priors import CFG, Family, PerpNeg, load_model, memory, named
 from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .host_calls import HostCalls, resized
+from .rounds import Round, background_of
 from .view import Renders, View
 
 NAN_HINT = "Try dtype float32, a lower learning rate or a lower guidance_scale"
@@ -97,6 +98,10 @@ class LatentGuidance(HostCalls):
         loss_space: str = choice("latent", ("latent", "image"))
         # greatest absolute value of the gradient's entries; a number, a scheduled scalar, or null for none
         grad_clip: Any = scheduled(None, above=0)
+        # with loss_space image, what renders and targets are compared on: render, the background that the
+        # renders have; or target, each target's own, the median of its border (with the system msd-scene),
+        # which a field then need not explain
+        loss_background: str = choice("render", ("render", "target"))
         # renders that `guidance_eval` decodes; -1 is all
         max_items_eval: int = number(4, least=-1)
 
@@ -107,6 +112,8 @@ class LatentGuidance(HostCalls):
                     "trainer_max_steps: no length is given, and a schedule runs over it; "
                     "append 'system.guidance.trainer_max_steps=${trainer.max_steps}', max_steps being above 0"
                 )
+            if self.loss_background == "target" and self.loss_space != "image":
+                raise FieldError("loss_background: target belongs to loss_space image")
             if self.grad_clip is not None and self.loss_space == "image":
                 raise FieldError(
                     "grad_clip: expected null with loss_space image, where there is no gradient on latents"
@@ -128,6 +135,8 @@ class LatentGuidance(HostCalls):
     paper: ClassVar[Paper]
     source_scale: ClassVar[float]
     clean_target: ClassVar[bool] = True
+    gives_targets: ClassVar[bool] = True
+    """Whether the estimate's target stands for itself, so that it can be held for a round."""
     estimator: Estimator
 
     @classmethod
@@ -168,6 +177,7 @@ class LatentGuidance(HostCalls):
         self.epoch, self.step, self.nfe = 0, 0, 0.0
         self.calls, self.called_at = 0, -1
         self.counts_from: int | None = None
+        self.round = Round()
 
     @property
     def memory_options(self) -> list[str]:
@@ -248,6 +258,8 @@ class LatentGuidance(HostCalls):
         elif in_images:  # x' is no picture, but its difference from the render is one's
             before, after = self.target_images(torch.cat([latents, estimate.target]), view).chunk(2)
             target = y.detach() - before + after
+        if in_images:
+            y = self.images(self.on_background_of(target, rgb, view))
         losses = {f"loss_{self.name}": half_square(y, target), **self.further_losses(latents.detach(), view)}
         return {**losses, "grad_norm": rms(gradient).mean()}, estimate
 
@@ -388,6 +400,23 @@ class LatentGuidance(HostCalls):
         """
         return require_finite(f"decoded target at step {self.step}", self.model.decode(target), NAN_HINT)
 
+    def on_background_of(self, target: Batch, rgb: Renders, view: View) -> Renders:
+        """Put renders on the background that they are compared on; see
+        `loss_background`.
+
+        Raises:
+            UserError: It is to be the target's, and the system hands no layers on.
+        """
+        if self.cfg.loss_background == "render":
+            return rgb
+        if view.layers is None:
+            raise UserError(
+                "system.guidance.loss_background: target needs the renders' opacity, which the mixin "
+                "msd-scene hands on: system_type dreamfusion-system:msd-scene"
+            )
+        foreground, opacity = view.layers
+        return foreground + (1 - opacity) * background_of(target.permute(0, 2, 3, 1))[:, None, None]
+
     def clipped(self, gradient: Batch) -> Batch:
         """Clamp every entry of the gradient to [-`grad_clip`, `grad_clip`] at the
         present step; unchanged if that is null.
@@ -425,10 +454,8 @@ class LatentGuidance(HostCalls):
                 )
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs beside the module's parameters, for
-        `load_checkpoint_state`.
-        """
-        return {"name": self.name, "nfe": self.nfe}
+        """Return the state that a resumed run needs beside the module's parameters."""
+        return {"name": self.name, "nfe": self.nfe, **self.round.checkpoint()}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:
         """Restore what `checkpoint_state` returned; of another method's state, only
@@ -438,6 +465,7 @@ class LatentGuidance(HostCalls):
             KeyError: `state` has no `nfe`.
         """
         self.nfe, self.counts_from = state["nfe"], 0
+        self.round.restore(state, self.device)
 
     @classmethod
     def check_state(cls, state: Mapping[str, Any]) -> None:

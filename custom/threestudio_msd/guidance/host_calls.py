@@ -5,7 +5,7 @@ images of latents.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from types import SimpleNamespace
@@ -20,13 +20,13 @@ from threestudio.models.prompt_processors.base import PromptProcessorOutput
 from torch import Tensor
 
 from ..checks import check_system
-from ..distillation import Estimate
+from ..distillation import Estimate, rms
 from ..distillation.protocols import PerSample
 from ..errors import UserError
 from ..fields import FieldError
 from ..priors.folder import check_model
 from .keys import adopt
-from .view import Renders, View
+from .view import Index, Layers, Renders, View
 
 TIME_RANGE = {"min_step_percent": 0.02, "max_step_percent": 0.98}
 """Settings that image-condition-dreamfusion-system reads from every guidance."""
@@ -193,8 +193,9 @@ class HostCalls(Mixed):
             guidance_eval: Whether to add `eval`, the images that threestudio's
                 `guidance_evaluation_save` plots.
             test_info: Whether to preview the step only, as sdi-system asks at
-                validation: `preview` is called instead.
-            **batch: The rest of the batch: cameras and `index`, as in `View`.
+                validation; see `preview`.
+            **batch: The rest of the batch; see `View.of`, and `fit_rays` where it
+                holds `rays`.
 
         Returns:
             `loss_NAME`, `grad_norm` (root mean square over a sample's dimensions, mean
@@ -205,6 +206,8 @@ class HostCalls(Mixed):
             NonFiniteError: The latents or the gradient hold NaN or Inf.
             UserError: Neither the system nor its config gives a prompt.
         """
+        if "rays" in batch:
+            return self.fit_rays(batch["layers"], batch["index"], batch["rays"], batch["rays_per_view"])
         if edit_prompt is not None:
             return self.edit(rgb.float(), edit_prompt)
         rgb, view = rgb.float(), View.of(self.prompted(prompt_utils), rgb, batch)
@@ -226,6 +229,58 @@ class HostCalls(Mixed):
         if guidance_eval:
             output["eval"] = self.evaluation(estimate)
         return output
+
+    @without_autocast
+    @torch.no_grad()
+    def begin_round(
+        self, number: int, chunks: Iterable[tuple[Renders, Mapping[str, Any]]], prompt_utils: Any
+    ) -> None:
+        """Estimate the targets of a round's views, once; no-op in the round that is held.
+
+        Args:
+            number: Of the round.
+            chunks: Renders `[B, H, W, 3]` and their batches, whose `index` numbers the
+                views.
+            prompt_utils: A threestudio prompt processor's output.
+
+        Raises:
+            NonFiniteError: A gradient or a decoded target holds NaN or Inf.
+        """
+        if number == self.round.number:
+            return
+        self.warn_if_not_restored()
+        self.round.begin(number)
+        for rgb, batch in chunks:
+            view = View.of(self.prompted(prompt_utils), rgb, batch)
+            with self.counted(len(rgb)):
+                estimate = self.stateless(self.encode(rgb.float()), view)
+            values = {**self.report(estimate), "grad_norm": rms(estimate.gradient).mean()}
+            decoded = self.target_images(estimate.target, replace(view, index=None))
+            images = resized(decoded, rgb.shape[1:3]).permute(0, 2, 3, 1)
+            self.round.put(batch["index"].tolist(), images, values)
+
+    def fit_rays(self, layers: Layers, index: Index, rays: Tensor, rays_per_view: float) -> dict[str, Any]:
+        """Compare rays of many views with the targets of the round; no network is
+        evaluated.
+
+        Args:
+            layers: Foreground and opacity of N rays, `[N, 1, 1, C]`.
+            index: Of the views, `[B]`.
+            rays: Each ray's place in the views' pixels, `[N]`: (view H + row) W +
+                column.
+            rays_per_view: How many rays of a view these stand for.
+
+        Returns:
+            `loss_NAME`, half the squared distance a view, as in `distil`; `nfe`, and
+            the values of the round's estimates.
+        """
+        targets, backgrounds = self.round.targets(index.tolist())
+        colours = targets.flatten(0, 2)[rays]
+        behind = backgrounds[rays // targets[0, ..., 0].numel()]
+        foreground, opacity = (layer[:, 0, 0] for layer in layers)
+        distance = (foreground + (1 - opacity) * behind - colours).square().sum(-1)
+        loss = 0.5 * rays_per_view * distance.mean()
+        return {f"loss_{self.name}": loss, "nfe": self.nfe, **self.round.values}
 
     def prompted(self, prompt_utils: Any) -> Any:
         """Return the system's prompt; if it gives none, the one made of the config's

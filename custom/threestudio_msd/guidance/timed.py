@@ -83,6 +83,7 @@ class CSDGuidance(TimedGuidance, BaseObject):
 
     name = "csd"
     paper = CSD.paper
+    gives_targets = False
 
     def make_estimator(self, view: View) -> CSD:
         return CSD(self.time_range)

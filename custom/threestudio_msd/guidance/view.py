@@ -20,6 +20,12 @@ Index = Int[Tensor, "B"]
 """Number of the particle or camera of each row, where the same ones come again."""
 
 
+Layers = tuple[Renders, Renders]
+"""Foreground and opacity of renders: on a background b they are foreground + (1 -
+opacity) b.
+"""
+
+
 @dataclass(frozen=True)
 class View:
     """The prompt, and the cameras that a batch of B renders was taken from.
@@ -32,8 +38,9 @@ class View:
         c2w: Camera to world matrices, `[B, 4, 4]`; None if the batch has none.
         mvp_mtx: Model-view-projection matrices, `[B, 4, 4]`; None if the batch has
             none.
-        index: Number of the particle or camera of each row, `[B]`; None for random
-            views.
+        index: Particle or camera of each row, `[B]`; None for random views.
+        layers: The renders' foreground, `[B, H, W, 3]`, and opacity, `[B, H, W, 1]`;
+            None where the system does not hand them on, as `msd-scene` does.
         view_dependent: Whether the prompt may follow the camera.
     """
 
@@ -44,6 +51,7 @@ class View:
     c2w: Float[Tensor, "B 4 4"] | None = None
     mvp_mtx: Float[Tensor, "B 4 4"] | None = None
     index: Index | None = None
+    layers: Layers | None = None
     view_dependent: bool = True
 
     @classmethod
@@ -58,7 +66,7 @@ class View:
                 None.
         """
         front = cls.front(prompt, rgb)
-        given = {name: batch.get(name) for name in (*front.cameras, "c2w", "mvp_mtx", "index")}
+        given = {name: batch.get(name) for name in (*front.cameras, "c2w", "mvp_mtx", "index", "layers")}
         return replace(front, **{name: value for name, value in given.items() if value is not None})
 
     @classmethod

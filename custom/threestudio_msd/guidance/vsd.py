@@ -67,6 +67,7 @@ class VSDGuidance(TimedGuidance, BaseModule):
 
     name = "vsd"
     paper = VSD.paper
+    gives_targets = False
 
     @classmethod
     def losses(cls) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
-"""`msd-camera-datamodule`: a fixed set of cameras, visited in turn, so that each keeps
-its target.
+"""`msd-camera-datamodule`: cameras that come again, so that each keeps its target; in
+rounds, if asked for, each of which has cameras of its own.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, Optional
 
 import threestudio
 import torch
@@ -20,7 +20,9 @@ from threestudio.data.uncond import (
 from threestudio.utils.config import parse_structured
 from torch import Tensor
 
-from ..processes import share
+from ..distillation.noise import seed_from
+from ..errors import UserError
+from ..processes import place, share
 
 
 @dataclass
@@ -38,82 +40,121 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
             `n_cameras` is no positive multiple of `batch_size`.
     """
 
-    # how many cameras there are, a multiple of batch_size; their azimuths are spread evenly
-    n_cameras: int = 24
+    # how many cameras there are at a time, a multiple of batch_size; their azimuths are spread evenly
+    cameras_per_round: int = 24
+    # how often all cameras are drawn; 1: the same ones in the whole run
+    rounds: int = 1
+    # how often a round visits each of its cameras, or in how many fits the rays of all of them: the steps that
+    # fit a target
+    refresh_every: int = 1
+    # rays of a fit, of all cameras of the round together (with the system msd-scene); 0: whole views, batch_size
+    # at a time
+    rays_per_fit: int = 0
+    # radius about the origin that those rays meet: that of the geometry
+    rays_within: float = 1.0
     # of the cameras
     seed: int = 0
+    # former name of cameras_per_round
+    n_cameras: Optional[int] = None  # noqa: UP045  (OmegaConf reads the annotation)
 
     def __post_init__(self) -> None:
         if hasattr(super(), "__post_init__"):  # threestudio's own settings have none
             super().__post_init__()
+        if self.n_cameras is not None:
+            threestudio.warn("data.n_cameras is called data.cameras_per_round now")
+            self.cameras_per_round, self.n_cameras = self.n_cameras, None
         if not all(isinstance(size, int) for size in (self.height, self.width, self.batch_size)):
             raise ValueError("height, width and batch_size must be numbers: kept cameras do not change size")
-        if self.n_cameras < 1 or self.batch_size < 1 or self.n_cameras % self.batch_size:
+        if self.batch_size < 1 or self.cameras_per_round < 1 or self.cameras_per_round % self.batch_size:
             raise ValueError(
-                f"n_cameras must be a multiple of batch_size = {self.batch_size}, got {self.n_cameras}"
+                f"cameras_per_round must be a multiple of batch_size = {self.batch_size}, "
+                f"got {self.cameras_per_round}"
             )
+        for name, least in (("rounds", 1), ("refresh_every", 1), ("rays_per_fit", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)}")
 
 
 class CameraIterableDataset(RandomCameraIterableDataset):
-    """An endless dataset that visits a fixed set of cameras in turn, each batch spread
-    evenly around the scene.
+    """Without end: a round's cameras in turn, each batch spread evenly around the scene;
+    or rays of all of them.
 
-    Iteration yields step numbers, which `collate` turns into batches.
-
-    Args:
-        cfg: The settings.
-        first: Returns the number of the first batch: 0, unless a run is resumed.
+    A batch has the keys of the host's random cameras, `index [B]`, the cameras' numbers
+    within the round, and `round`. `first` returns the number of the first batch, 0
+    unless a run is resumed. If several processes share the work, each has a fixed part
+    of every batch. The last round's cameras stay for further steps.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
         super().__init__(cfg)
         self.first = first
-        self.cameras = {**draw_cameras(cfg), "index": torch.arange(cfg.n_cameras)}
+        self.groups = 1 if cfg.rays_per_fit else cfg.cameras_per_round // cfg.batch_size
+        self.drawn: int | None = None
 
     def __iter__(self) -> Iterator[dict[str, int]]:
         return ({"step": step} for step in count(self.first()))
 
     def collate(self, batch: dict[str, int]) -> dict[str, Any]:
-        """Make the batch of one step; steps visit the n_cameras / batch_size groups of
-        cameras in turn.
+        """The batch of one step: a group of the round's cameras, or rays of all."""
+        step = batch["step"]
+        self._draw(min(step // (self.groups * self.cfg.refresh_every), self.cfg.rounds - 1))
+        chosen = self._rays(step) if self.cfg.rays_per_fit else self._group(step)
+        return {**chosen, "round": self.drawn, "height": self.cfg.height, "width": self.cfg.width}
 
-        Args:
-            batch: `{"step": number of the step}`.
+    def _draw(self, number: int) -> None:
+        """Draw a round's cameras, once."""
+        if number != self.drawn:
+            self.drawn = number
+            self.cameras = {
+                **draw_cameras(self.cfg, number),
+                "index": torch.arange(self.cfg.cameras_per_round),
+            }
+
+    def _group(self, step: int) -> dict[str, Any]:
+        """The cameras of one step: with G groups, those of index g, g + G, g + 2 G,
+        ...
+        """
+        rows = slice(step % self.groups, None, self.groups)
+        mine = share(self.cfg.batch_size, "data.batch_size")
+        return {name: value[rows][mine] for name, value in self.cameras.items()}
+
+    def _rays(self, step: int) -> dict[str, Any]:
+        """All cameras of this process, and which of their rays a step fits.
 
         Returns:
-            The keys of threestudio's random cameras, B rows each; `index`, `[B]`, the
-            cameras' numbers; `height` and `width`. If several processes share the work,
-            each gets a fixed part of the rows.
-
-        Raises:
-            UserError: The processes cannot share `batch_size` evenly.
+            Beside the cameras: `rays`, numbers of pixels, drawn from seed, process and
+            step among those that meet the ball of `rays_within`; `rays_per_view`, how
+            many of a view do; and `at_once`, the views to be rendered together.
         """
-        groups = self.cfg.n_cameras // self.cfg.batch_size
-        rows, mine = (
-            slice(batch["step"] % groups, None, groups),
-            share(self.cfg.batch_size, "data.batch_size"),
-        )
+        cameras = {
+            name: value[share(self.cfg.cameras_per_round, "data.cameras_per_round")]
+            for name, value in self.cameras.items()
+        }
+        origins, directions = cameras["rays_o"], cameras["rays_d"]
+        off = torch.linalg.cross(origins, directions).norm(dim=-1) / directions.norm(dim=-1)
+        met = torch.nonzero(off.flatten() < self.cfg.rays_within)[:, 0]
+        if not len(met):
+            raise UserError(f"data.rays_within: no ray meets a ball of radius {self.cfg.rays_within:g}")
+        generator = torch.Generator().manual_seed(seed_from(self.cfg.seed, "rays", place()[0], step))
+        rays = len(range(self.cfg.rays_per_fit)[share(self.cfg.rays_per_fit, "data.rays_per_fit")])
         return {
-            **{name: value[rows][mine] for name, value in self.cameras.items()},
-            "height": self.cfg.height,
-            "width": self.cfg.width,
+            **cameras,
+            "rays": met[torch.randint(len(met), (rays,), generator=generator)],
+            "rays_per_view": len(met) / len(origins),
+            "at_once": self.cfg.batch_size,
         }
 
 
-def draw_cameras(cfg: CameraDataModuleConfig) -> dict[str, Tensor]:
-    """Draw all cameras as one batch of threestudio's random ones, from `cfg.seed`
-    alone.
-
-    The global random generators are left as they were.
-
-    Returns:
-        The batch's tensors by name, `cfg.n_cameras` rows each.
+def draw_cameras(cfg: CameraDataModuleConfig, number: int = 0) -> dict[str, Tensor]:
+    """Draw all cameras of a round as one batch of the host's random ones, from
+    `cfg.seed` and the round's number alone.
     """
-    settings = {**cfg, "batch_size": cfg.n_cameras, "batch_uniform_azimuth": True}
+    settings = {**cfg, "batch_size": cfg.cameras_per_round, "batch_uniform_azimuth": True}
+    seed = seed_from(cfg.seed, "cameras", number) if number else cfg.seed
     state = random.getstate()
     with torch.random.fork_rng(devices=[]):
-        random.seed(cfg.seed)
-        torch.manual_seed(cfg.seed)
+        random.seed(seed)
+        torch.manual_seed(seed)
         batch = RandomCameraIterableDataset(CameraDataModuleConfig(**settings)).collate(None)
     random.setstate(state)
     return {name: value for name, value in batch.items() if isinstance(value, Tensor)}

@@ -69,15 +69,16 @@ class MultiscaleGrid(BaseImplicitGeometry):
             self.cfg.init_scale * torch.randn(1, 4, n, n, n, generator=generator) for n in self.cfg.sizes
         )
 
-    def lattice(self) -> Tensor:
-        """Return the sum of all lattices at the finest one's points, `[1, 4, n, n, n]`
-        (z, y, x); the first channel is raw density, the others raw colour.
+    def lattice(self, channels: slice = slice(None)) -> Tensor:
+        """The sum of the lattices, at the finest one's points: `[1, C, n, n, n]` (z, y,
+        x), of 4 channels, density first.
+
+        Summed in cascade: each lattice is brought to the size of the next one only.
         """
-        finest = self.grids[-1]
-        return finest + sum(
-            F.interpolate(grid, finest.shape[2:], mode="trilinear", align_corners=True)
-            for grid in self.grids[:-1]
-        )
+        total, *finer = (grid[:, channels] for grid in self.grids)
+        for grid in finer:
+            total = grid + F.interpolate(total, grid.shape[2:], mode="trilinear", align_corners=True)
+        return total
 
     def _values(self, points: Tensor) -> Tensor:
         """Raw values `[N, 4]` at points `[N, 3]`."""
@@ -172,5 +173,5 @@ class MultiscaleGrid(BaseImplicitGeometry):
         axis = torch.linspace(-r, r, n, device=self.bbox.device)
         z, y, x = torch.meshgrid(axis, axis, axis, indexing="ij")
         radius = torch.stack([x, y, z]).norm(dim=0)
-        occupied = self._raw_density(self.lattice()[0, 0], radius).sigmoid()
+        occupied = self._raw_density(self.lattice(slice(1))[0, 0], radius).sigmoid()
         return torch.stack([occupied.diff(dim=dim).abs().sum() for dim in range(3)]).sum()
