@@ -11,7 +11,11 @@ METHOD = {  # keys by the words that the first comment has for them
     "learning rate": ("system.optimizer.args.lr",),
     "adapters": ("system.optimizer.params.guidance.",),
     "the system": ("system_type",),
-    "cameras": ("data_type", "data.n_cameras", "data.seed"),
+    "cameras": (
+        *("data_type", "data.rounds", "data.cameras_per_round", "data.refresh_every", "data.rays_"),
+        *("data.seed", "data.batch_size"),
+    ),
+    "samples of a ray": ("system.renderer.num_samples_per_ray",),
     "steps": ("trainer.max_steps", "trainer.val_check_interval"),
 }
 MODEL = {

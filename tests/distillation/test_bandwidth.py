@@ -17,8 +17,10 @@ from threestudio_msd.distillation import (
     Tweedie,
     converged,
 )
+from threestudio_msd.fields import FieldError
+from threestudio_msd.settings import build_part
 
-FALLING = [kind for name, kind in SCHEDULES.items() if name not in ("constant", "adaptive")]
+FALLING = [kind for name, kind in SCHEDULES.items() if name not in ("constant", "levels", "adaptive")]
 
 
 @pytest.mark.parametrize("kind", FALLING)
@@ -31,6 +33,20 @@ def test_schedules_fall_monotonically_between_their_ends(kind, a, b):
     assert schedule(1.0) == pytest.approx(0.1)
 
 
+def test_levels_take_their_values_in_turn_one_a_round():
+    rounds, fits = [8.0, 3.0, 1.0], 4
+    levels = build_part(SCHEDULES, {"type": "levels", "values": rounds}, "bandwidth")
+    progress = [step / (len(rounds) * fits - 1) for step in range(len(rounds) * fits)]
+    assert [levels(part) for part in progress] == [value for value in rounds for _ in range(fits)]
+    assert levels.last == 1.0
+
+
+@pytest.mark.parametrize("bad", [[], [1.0, 0.0], [1.0, float("nan")], 3.0])
+def test_levels_are_positive_numbers(bad):
+    with pytest.raises(FieldError, match=r"bandwidth\.values: expected"):
+        build_part(SCHEDULES, {"type": "levels", "values": bad}, "bandwidth")
+
+
 def test_constant_and_exponential():
     assert Constant(0.7, 0.7)(0.3) == 0.7
     assert Exponential(4.0, 1.0)(0.5) == pytest.approx(2.0)
@@ -38,7 +54,7 @@ def test_constant_and_exponential():
 
 @pytest.mark.parametrize("bad", [(-1.0, 0.1), (1.0, 0.0), (float("nan"), 0.1), (float("inf"), 0.1)])
 def test_ends_must_be_positive_and_finite(bad):
-    for kind in SCHEDULES.values():
+    for kind in (*FALLING, Constant, Adaptive):
         with pytest.raises(ValueError, match="expected a number of at least 1e-06"):
             kind(*bad)
 

@@ -61,6 +61,28 @@ def test_posterior_has_the_products_spread():
     assert x.var(0).tolist() == pytest.approx([variance] * 2, rel=0.05)
 
 
+def test_started_from_noise_a_posterior_has_the_spread_of_its_start_as_well():
+    """Of a Gaussian: x | y + lambda n has the product's variance, and its mean moves with n."""
+    s, lam = 0.5, 0.4
+    y = torch.full((20000, 2), 0.3)
+    prior = exact_prior(Mixture(torch.zeros(1, 2), s))
+    x = Posterior(steps=32, start="noise")(y, lam, prior, SharedNoise(0)).x
+    gain = s**2 / (s**2 + lam**2)
+    assert x.mean(0).tolist() == pytest.approx([0.3 * gain] * 2, abs=0.01)
+    assert x.var(0).tolist() == pytest.approx([gain * lam**2 + (gain * lam) ** 2] * 2, rel=0.05)
+
+
+def test_tweedie_from_noise_is_sds_denoised_image_at_lambda_and_one_evaluation():
+    prior, lam = exact_prior(triangle(0.2)), torch.tensor(0.7)
+    product = Tweedie(start="noise")(Y, lam, prior, SharedNoise(3))
+    assert torch.equal(product.x, prior.denoiser(Y + lam * SharedNoise(3)(Y), lam))
+    assert product.nfe == 1
+    plain = exact_prior(Mixture(torch.zeros(1, 2), 0.5))  # whose denoiser is linear: no bias over many n
+    y = Y.repeat_interleave(20000, 0)
+    means = Tweedie(start="noise")(y, lam, plain, SharedNoise(0)).x.unflatten(0, (len(Y), 20000)).mean(1)
+    assert torch.allclose(means, Tweedie()(Y, lam, plain, SharedNoise(0)).x, atol=0.01)
+
+
 def test_second_order_has_less_bias_than_first():
     prior, draws = exact_prior(triangle()), 4000
     y = Y.repeat_interleave(draws, 0)

@@ -19,7 +19,8 @@ import launch
 from launcher.viewer import Look
 
 MSD = (
-    *("data.n_cameras=4", "system.guidance.refresh_every=2", "trainer.log_every_n_steps=1"),
+    *("data.rays_per_fit=0", "data.rounds=1", "data.cameras_per_round=4", "data.refresh_every=2"),
+    "trainer.log_every_n_steps=1",
     *("checkpoint.every_n_train_steps=2", "trainer.val_check_interval=4"),
 )
 

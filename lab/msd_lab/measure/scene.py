@@ -19,9 +19,10 @@ from ..tinyworld.judge import Judge
 from ..tinyworld.render import RESOLUTION, Cameras, render
 from ..tinyworld.world import Caption, parse_prompt, turn_between
 from .metrics import frechet_distance
-from .views import GREY, SIZE, evaluation_cameras, project, true_views, turned
+from .views import GREY, SIZE, evaluation_cameras, project, scaled, true_views, turned
 
 YAWS = 24  # turns of the truth that are tried
+SCALES = tuple(0.7 * (1 / 0.7**2) ** (i / 14) for i in range(15))  # sizes of the truth that are tried
 DENSE = 4.0  # density from which on space is inside, as of an exported mesh
 LATTICE = 64
 LIGHT_SEED = 11
@@ -80,25 +81,41 @@ def scene_figures(scene: Scene, prompt: str, judges: Sequence[Judge]) -> dict[st
 
 
 def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str, float]:
-    """Silhouette and colour against the true object, turned to where it fits best.
+    """Silhouette and colour against the true object, turned to where it fits best, and
+    scaled too: no caption says how large it is, so its size is luck.
 
     Returns:
         `iou` of the silhouettes, `l1` of the colours, `yaw_error`: by how many degrees
-        it is turned.
+        it is turned; `iou_scaled` and `l1_scaled` at the best turn and size, and
+        `scale`, how much larger the scene is than the truth.
     """
     size, few = views.colour.shape[1], slice(None, None, 5)  # small and few are enough to find the turn
     small = F.avg_pool2d(views.colour[few].permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
 
-    def distance(yaw: float) -> float:
-        return float((true_views(caption, turned(cameras[few], yaw), size // 4)[0] - small).abs().mean())
+    def distance(yaw: float, scale: float = 1.0) -> float:
+        seen = scaled(turned(cameras[few], yaw), scale)
+        return float((true_views(caption, seen, size // 4)[0] - small).abs().mean())
 
     yaw = best_yaw(distance)
-    colour, silhouette = true_views(caption, turned(cameras, yaw), size)
+    near = min(SCALES, key=lambda scale: distance(yaw, scale))
+    turn = best_yaw(lambda yaw: distance(yaw, near))  # of the size that fits better
+    scale = min(SCALES, key=lambda scale: distance(turn, scale))
+    fitted = agreement(true_views(caption, scaled(turned(cameras, turn), scale), size), views)
+    return {
+        **agreement(true_views(caption, turned(cameras, yaw), size), views),
+        "yaw_error": turn_between(yaw, 0.0),
+        **{f"{name}_scaled": value for name, value in fitted.items()},
+        "scale": scale,
+    }
+
+
+def agreement(truth: tuple[Tensor, Tensor], views: Views) -> dict[str, float]:
+    """`iou` of the silhouettes and `l1` of the colours of true and other views."""
+    colour, silhouette = truth
     both, either = (silhouette & views.silhouette).sum((1, 2)), (silhouette | views.silhouette).sum((1, 2))
     return {
         "iou": float((both / either.clamp(min=1)).mean()),
         "l1": float((colour - views.colour).abs().mean()),
-        "yaw_error": turn_between(yaw, 0.0),
     }
 
 

@@ -34,6 +34,11 @@ def turned(cameras: Cameras, degrees: float) -> Cameras:
     return replace(cameras, azimuth=cameras.azimuth + degrees)
 
 
+def scaled(cameras: Cameras, scale: float) -> Cameras:
+    """Cameras that see an object as these see one `scale` times as large."""
+    return replace(cameras, distance=cameras.distance / scale)
+
+
 def axes(cameras: Cameras) -> Tensor:
     """Each camera's right, up and forward as rows, `[n, 3, 3]`."""
     forward = -F.normalize(cameras.position, dim=-1)

@@ -20,6 +20,8 @@ from .table import Spread, Table
 COLUMNS = {  # figure: heading, decimals
     "iou": ("IoU ↑", 3),
     "l1": ("L1 ↓", 3),
+    "iou_scaled": ("IoU, scaled ↑", 3),
+    "l1_scaled": ("L1, scaled ↓", 3),
     "yaw_error": ("yaw error, ° ↓", 0),
     "azimuth": ("azimuth consistency ↑", 2),
     "frechet": ("Fréchet to truth ↓", 0),
