@@ -41,7 +41,8 @@ doctor: $(READY)
 
 compare-3d: $(READY)
 	$(BIN)/python -m msd_lab scenes --configs lab/msd_lab/configs/compare-3d.yaml \
-		--prompts lab/msd_lab/configs/prompts-3d.txt --seeds 3 --out outputs/compare-3d $(ARGS)
+		--prompts lab/msd_lab/configs/prompts-3d.txt --seeds 3 \
+		--results lab/results/compare-3d --out outputs/compare-3d $(ARGS)
 
 clients: $(READY)
 	npm install --silent --no-audit --no-fund --prefix build/clients three@0.187.0 playwright-core@1.65.1 gltf-validator@2.0.0-dev.3.10

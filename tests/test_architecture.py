@@ -161,13 +161,18 @@ ADDITIONS = {
         ("msd-multiscale-grid", "my-ball"),
         ("    seed: ${seed}\n    density_blob_std: 0.25", "    size: 0.25"),
         ("    sharpness: 40.0", ""),
-        ("lambda_sparsity: 2.0", "lambda_sparsity: 0.0"),
+        ("lambda_sparsity: 0.85", "lambda_sparsity: 0.0"),
         ("lambda_tv: 0.001", "lambda_tv: 0.0"),
     ),
 }
 BASES = {"estimator": "csd-tiny", "geometry": "msd-nerf-tiny"}  # msd-tiny for the others
 SMALL = {
-    "msd-nerf-tiny": ["data.n_test_views=2", "data.eval_height=16", "data.eval_width=16", "data.n_cameras=4"],
+    "msd-nerf-tiny": [
+        "data.n_test_views=2",
+        "data.eval_height=16",
+        "data.eval_width=16",
+        "data.cameras_per_round=24",
+    ],
 }
 
 

@@ -39,7 +39,7 @@ def test_particles_are_shared_always_alike(second_of_two):
 
 def test_cameras_are_shared_always_alike(second_of_two):
     sizes = dict.fromkeys(("height", "width", "eval_height", "eval_width"), 8)
-    data = threestudio.find("msd-camera-datamodule")({**sizes, "n_cameras": 8, "batch_size": 4})
+    data = threestudio.find("msd-camera-datamodule")({**sizes, "cameras_per_round": 8, "batch_size": 4})
     data.setup()
     seen = list(islice(data.train_dataloader(), 4))
     assert [batch["index"].tolist() for batch in seen] == [[2, 6], [3, 7], [2, 6], [3, 7]]

@@ -136,8 +136,9 @@ COMMANDS: Mapping[str, Command] = {
             share={
                 **FRACTION,
                 "default": 1.0,
-                "help": "part of the configs' own steps, which cost equal evaluations",
+                "help": "part of the configs' own steps",
             },
+            results={"type": Path, "help": "folder with a file of figures a run, which are not made again"},
         ),
     ),
     "pairs": Command(

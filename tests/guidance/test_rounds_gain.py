@@ -1,4 +1,4 @@
-"""A round that is fitted fully is a step of a fixed-point iteration y -> x'(y): its gain must stay below 1."""
+"""A round that is fitted fully is a step of a fixed-point iteration, whose gain must stay below 1."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def test_a_full_fit_gains_less_than_one_at_every_level_of_every_config(config):
     sampler = build_part(SAMPLERS, OmegaConf.to_container(guidance.sampler), "sampler")
     bandwidth = build_part(SCHEDULES, OmegaConf.to_container(guidance.bandwidth), "bandwidth")
     for lam in bandwidth.values:
-        gains = gain(sampler, lam, guidance.guidance_scale, fixed_points(sampler, lam, guidance.guidance_scale))
+        gains = gain(
+            sampler, lam, guidance.guidance_scale, fixed_points(sampler, lam, guidance.guidance_scale)
+        )
         assert gains.abs().max() < 1, (lam, gains.min(), gains.max())
 
 

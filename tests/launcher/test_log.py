@@ -17,7 +17,12 @@ SMALL = [
     *("data.height=8", "data.width=8", "data.eval_height=8", "data.eval_width=8", "trainer.max_steps=2"),
     *("trainer.val_check_interval=2", "use_timestamp=false", "tag=t"),
 ]
-SCENE = ["data.n_test_views=2", "data.n_cameras=4", "data.batch_size=2", "system.geometry.sizes=[4,8]"]
+SCENE = [
+    "data.n_test_views=2",
+    "data.cameras_per_round=4",
+    "data.batch_size=2",
+    "system.geometry.sizes=[4,8]",
+]
 
 
 LAUNCH = "import json, sys, launch; [launch.main(argv) for argv in json.loads(sys.argv[1])]"

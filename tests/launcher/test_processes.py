@@ -21,7 +21,7 @@ LOOSE = ("adapters",)  # where Adam divides a gradient that is all rounding by i
 IMAGES = ["data.n_particles=4", "trainer.val_check_interval=2", "system.progress_every=2"]
 CAMERAS = [
     *(f"data.{size}=16" for size in ("height", "width", "eval_height", "eval_width")),
-    *("data.batch_size=2", "data.n_cameras=4", "data.n_val_views=2", "data.n_test_views=2"),
+    *("data.batch_size=2", "data.cameras_per_round=4", "data.n_val_views=2", "data.n_test_views=2"),
     *("trainer.val_check_interval=2", "system.geometry.sizes=[4,8]", "system.renderer.randomized=false"),
 ]
 RUNS = {

@@ -25,7 +25,7 @@ WRONG = {
         *("system_type=msd-imag-system", "system.progress_every=0", "trainer.max_steps=x"),
     ],
     "msd-nerf-tiny": [
-        *("data.fovy_range=[170,190]", "data.n_cameras=25", "system.renderer.num_samples_per_ray=0"),
+        *("data.fovy_range=[170,190]", "data.cameras_per_round=25", "system.renderer.num_samples_per_ray=0"),
         *("system.background.color=red", "system.exporter.fmt=stl", "system.loss.lambda_orient=1"),
     ],
 }

@@ -192,7 +192,7 @@ ELSEWHERE = [
     ("msd-nerf-tiny", "data.camera_distance_range=[1e9,1e9]"),
     ("msd-nerf-tiny", "data.elevation_range=[70,-10]"),
     ("msd-nerf-tiny", "data.fovy_range=[170,190]"),
-    ("msd-nerf-tiny", "data.n_cameras=25"),
+    ("msd-nerf-tiny", "data.cameras_per_round=25"),
     ("msd-nerf-tiny", "data.eval_width=1000000000"),
     ("msd-nerf-tiny", "data.n_test_views=100000000"),
 ]

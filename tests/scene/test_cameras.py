@@ -63,7 +63,9 @@ def test_a_resumed_run_goes_on_with_the_cameras_that_are_due():
 def test_every_round_has_cameras_of_its_own_and_visits_each_so_often():
     seen = batches(module(rounds=2, refresh_every=2), 14)
     assert [batch["round"] for batch in seen] == [0] * 6 + [1] * 8  # the last round's cameras stay
-    assert [batch["index"].tolist() for batch in seen[:6]] == [batch["index"].tolist() for batch in seen[6:12]]
+    assert [batch["index"].tolist() for batch in seen[:6]] == [
+        batch["index"].tolist() for batch in seen[6:12]
+    ]
     assert torch.equal(seen[0]["c2w"], seen[3]["c2w"])
     assert not torch.equal(seen[0]["c2w"], seen[6]["c2w"])
     assert torch.equal(seen[6]["c2w"], seen[12]["c2w"])

@@ -11,7 +11,7 @@ from msd_lab.measure.meshes import load_mesh
 
 import launch
 
-TINY = ("data.n_cameras=4", "trainer.max_steps=2")
+TINY = ("data.cameras_per_round=4", "trainer.max_steps=2")
 
 
 def told(capsys):
@@ -40,7 +40,7 @@ def test_an_unknown_geometry_is_named(train, capsys):
             "data.camera_distance_range=[0,1]",
             "data.camera_distance_range: expected two ascending numbers above 0",
         ),
-        ("data.batch_size=3", "n_cameras must be a multiple of batch_size = 3"),
+        ("data.batch_size=3", "cameras_per_round must be a multiple of batch_size = 3"),
     ],
 )
 def test_cameras_that_cannot_be_are_one_line(train, capsys, setting, message):
@@ -52,7 +52,7 @@ def test_cameras_that_cannot_be_are_one_line(train, capsys, setting, message):
 def opaque(train_once):
     """A run of a ball that nothing shines through, with three cameras a batch."""
     ball = ("system.geometry.density_blob_scale=1000", "system.geometry.density_blob_std=1e6")
-    return train_once("msd-nerf-tiny.yaml", *TINY, *ball, "data.n_cameras=6", "data.batch_size=3")
+    return train_once("msd-nerf-tiny.yaml", *TINY, *ball, "data.cameras_per_round=6", "data.batch_size=3")
 
 
 def test_a_batch_of_three_trains(opaque):

@@ -1,4 +1,4 @@
-"""Text to 3D in rounds, by a random tiny Stable Diffusion: targets held for a round, the loss, and resuming."""
+"""Text to 3D in rounds, by a random tiny Stable Diffusion: targets, the loss, and resuming."""
 
 from __future__ import annotations
 
@@ -99,8 +99,15 @@ def test_a_background_is_the_median_of_the_border():
 def test_chosen_rays_are_the_pixels_own():
     origins = torch.arange(2 * 3 * 4 * 3.0).view(2, 3, 4, 3)
     lights = torch.tensor([[0.0, 0, 1], [1.0, 0, 0]])
-    batch = {"rays_o": origins, "rays_d": -origins, "light_positions": lights, "rays": torch.tensor([0, 12, 23])}
+    batch = {
+        "rays_o": origins,
+        "rays_d": -origins,
+        "light_positions": lights,
+        "rays": torch.tensor([0, 12, 23]),
+    }
     rays = chosen_rays(batch)
     assert rays["rays_o"].shape == (3, 1, 1, 3)
-    assert torch.equal(rays["rays_o"][:, 0, 0], torch.stack([origins[0, 0, 0], origins[1, 0, 0], origins[1, 2, 3]]))
+    assert torch.equal(
+        rays["rays_o"][:, 0, 0], torch.stack([origins[0, 0, 0], origins[1, 0, 0], origins[1, 2, 3]])
+    )
     assert torch.equal(rays["light_positions"], lights[[0, 1, 1]])

@@ -10,7 +10,13 @@ from msd_lab.compare import scene as comparison
 SMALL = ",".join(
     [
         *("system.geometry.sizes=[4]", "system.renderer.num_samples_per_ray=8", "data.batch_size=2"),
-        *("data.height=8", "data.width=8", "data.eval_height=8", "data.eval_width=8", "data.n_cameras=2"),
+        *(
+            "data.height=8",
+            "data.width=8",
+            "data.eval_height=8",
+            "data.eval_width=8",
+            "data.cameras_per_round=2",
+        ),
     ]
 )
 METHOD = f"A=lab/msd_lab/configs/truth-nerf-tiny.yaml,{SMALL}"

@@ -22,7 +22,10 @@ WRONG = {
         (f"{MUG} 'another prompt'", "another prompt"),
         ("name=../x", "name"),
     ],
-    "demo_3d": [(f"{MUG} data.n_cameras=0", "n_cameras"), ("trainer.max_steps=x", "trainer.max_steps")],
+    "demo_3d": [
+        (f"{MUG} data.cameras_per_round=0", "cameras_per_round"),
+        ("trainer.max_steps=x", "trainer.max_steps"),
+    ],
     "sample": [
         (f"{SAMPLE} --scale nan", "--scale"),
         (f"{SAMPLE} --scale 1e300", "--scale"),

@@ -34,7 +34,12 @@ def test_the_tiny_config_trains_inside_threestudio(checkout):
 def test_the_tiny_text_to_3d_config_trains_and_exports_inside_threestudio(checkout):
     config = REPOSITORY / "configs" / "msd-nerf-tiny.yaml"
     small = {f"data.{size}": "16" for size in ("height", "width", "eval_height", "eval_width")}
-    fewer = {"data.batch_size": "2", "data.n_cameras": "4", "data.n_val_views": "1", "data.n_test_views": "2"}
+    fewer = {
+        "data.batch_size": "2",
+        "data.cameras_per_round": "4",
+        "data.n_val_views": "1",
+        "data.n_test_views": "2",
+    }
     cheap = {"system.geometry.sizes": "[4,8]", "system.guidance.sampler.steps": "1"}
     steps = {"trainer.max_steps": "4", "trainer.val_check_interval": "2", "name": "msd-nerf-tiny"}
     settings = {**small, **fewer, **cheap, **steps}

@@ -44,11 +44,10 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
     cameras_per_round: int = 24
     # how often all cameras are drawn; 1: the same ones in the whole run
     rounds: int = 1
-    # how often a round visits each of its cameras, or in how many fits the rays of all of them: the steps that
-    # fit a target
+    # steps that fit a target: visits of each camera of a round, or fits of rays of all of them
     refresh_every: int = 1
-    # rays of a fit, of all cameras of the round together (with the system msd-scene); 0: whole views, batch_size
-    # at a time
+    # rays of a fit, of all cameras of the round together, with msd-scene; 0: whole views, batch_size
+    # at once
     rays_per_fit: int = 0
     # radius about the origin that those rays meet: that of the geometry
     rays_within: float = 1.0

@@ -6,14 +6,17 @@ python -m msd_lab scenes --configs configs/msd-nerf-tiny.yaml configs/sds-nerf-t
 A config is a file, or LABEL=FILE, or FILE,key=value,... with settings of its own, or a file that
 lists methods. Finished runs are kept: the same command resumes where it stopped.
 OUT/index.html shows tables, turntables and curves; OUT/tables.md has the tables alone,
-OUT/results.json every run's figures, OUT/turntables.mp4 and OUT/sheet.png the scenes.
+OUT/results.json every run's figures, OUT/turntables.mp4 and OUT/sheet.png the scenes. With --results
+FOLDER every run's figures are a file there too, and a run that has one is not made again, even
+without its folder: then its scene is missing in the pictures.
 """
 
 import argparse
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
@@ -58,7 +61,31 @@ class Measured:
 
 @dataclass(frozen=True)
 class SceneRun(PlannedRun):
-    """A text-to-3D run of a comparison; `particles` are the pictures of its turntable."""
+    """A text-to-3D run of a comparison; `particles` are the pictures of its turntable.
+
+    Attributes:
+        results: Folder with the figures of runs, a file each; empty for none.
+    """
+
+    results: str = ""
+
+    @property
+    def record(self) -> Path:
+        """The file with its figures among the `results`."""
+        return Path(self.results, f"{self.method.label}-{self.steps}-{self}.json")
+
+    @property
+    def made_from(self) -> dict[str, Any]:
+        """What its figures depend on, on any machine."""
+        text = Path(self.method.config).read_bytes()
+        return {"config": hashlib.sha256(text).hexdigest(), "overrides": list(self.method.overrides)}
+
+    def recorded(self) -> Measured | None:
+        """The figures among the `results`; None without any that are of the config as it is now."""
+        if not self.results or not self.record.is_file():
+            return None
+        note = json.loads(self.record.read_text(encoding="utf-8"))
+        return from_json(Measured, note["measured"]) if note["made_from"] == self.made_from else None
 
     @property
     def own_settings(self) -> list[str]:
@@ -82,8 +109,11 @@ class SceneRun(PlannedRun):
                 curve.append({"step": step, "nfe": nfe, "seconds": seconds * step / self.steps, **found})
         last = {name: figures[name] for name in CURVE if name in figures}
         curve.append({"step": self.steps, "nfe": figures["nfe"], "seconds": seconds, **last})
-        note = to_json(Measured(figures, tuple(curve), self._done_text()))
-        save_text(json.dumps(note, indent=1) + "\n", self.folder / MEASURED)
+        measured = Measured(figures, tuple(curve), self._done_text())
+        save_text(json.dumps(to_json(measured), indent=1) + "\n", self.folder / MEASURED)
+        if self.results:
+            note = {"made_from": self.made_from, "measured": to_json(replace(measured, of=""))}
+            save_text(json.dumps(note, indent=1) + "\n", self.record)
 
     def _figures_at(self, checkpoint: str) -> Figures:
         scene = TrainedScene.load(self.folder, checkpoint)
@@ -127,7 +157,8 @@ class SceneComparison(Comparison):
     """Methods by the scenes that they end with; `particles` are the pictures of a turntable.
 
     Attributes:
-        share: Part of the steps of the methods' configs, which are set for equal evaluations of the networks.
+        share: Part of the steps of the methods' configs.
+        results: Folder with the figures of runs, a file each, which are not made again; None for none.
 
     Raises:
         UserError: A number is out of range.
@@ -135,6 +166,7 @@ class SceneComparison(Comparison):
 
     particles: int = TURN
     share: float = 1.0
+    results: Path | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -144,7 +176,9 @@ class SceneComparison(Comparison):
             )
 
     def planned(self, method: Method, prompt: str, seed: int, steps: int) -> SceneRun:
-        return SceneRun(method, prompt, seed, steps, str(self.out), self.particles)
+        return SceneRun(
+            method, prompt, seed, steps, str(self.out), self.particles, results=str(self.results or "")
+        )
 
     def first_runs(self) -> list[PlannedRun]:
         return [self.planned(method, self.prompts[0], 0, 1) for method in self.methods]
@@ -160,11 +194,12 @@ class SceneComparison(Comparison):
             for prompt in self.prompts
             for method in self.methods
         ]
-        failed = run_all(runs, execute)
+        recorded = {run: run.recorded() for run in runs}
+        failed = run_all([run for run in runs if recorded[run] is None], execute)
         results: SceneResults = {method.label: {} for method in self.methods}
         for run in runs:
             if run not in failed:
-                results[run.method.label][run] = run.measured()
+                results[run.method.label][run] = recorded[run] or run.measured()
         return results, failed
 
     def report(self, results: SceneResults) -> str:
@@ -182,5 +217,6 @@ def run(args: argparse.Namespace) -> int:
         out=args.out.resolve(),
         read=read_checked,
         share=args.share,
+        results=args.results and args.results.resolve(),
     )
     return run_comparison(comparison, executor("launch:main", args.jobs))[1]

@@ -176,7 +176,7 @@ def turntables(grid: Mapping[str, Sequence[SceneRun | None]]) -> list[np.ndarray
 
 
 def _turn(run: SceneRun | None) -> list[np.ndarray]:
-    if run is None:
+    if run is None or not run.folder.is_dir():  # known by its figures alone
         return []
     pictures = [Image.open(record.path).convert("RGB") for record in Run(run.folder).records()]
     return [np.asarray(picture)[:, : picture.height] for picture in pictures]  # the colour part

@@ -212,7 +212,7 @@ def test_a_real_run_is_measured_where_it_was_made(tmp_path, random_pipeline, mon
     small = (
         *("system.geometry.sizes=[4,8]", "system.renderer.num_samples_per_ray=16", "data.batch_size=2"),
         *("data.height=16", "data.width=16", "data.eval_height=16", "data.eval_width=16"),
-        "data.n_cameras=4",
+        "data.cameras_per_round=4",
         f"system.prompt_processor.pretrained_model_name_or_path={random_pipeline}",
     )
     figures = {"iou": 0.5, "l1": 0.1, "frechet": 3.0}

@@ -17,7 +17,7 @@ from threestudio_msd.errors import UserError
 
 def test_a_run_is_seen_by_any_camera(train):
     short = ("trainer.max_steps=1", "trainer.val_check_interval=1", "data.n_test_views=1")
-    folder = train("msd-nerf-tiny.yaml", "data.n_cameras=4", *short)
+    folder = train("msd-nerf-tiny.yaml", "data.cameras_per_round=4", *short)
     scene = TrainedScene.load(folder)
     assert (scene.prompt, scene.step) == ("a red mug", 1)
     cameras = evaluation_cameras(3)
