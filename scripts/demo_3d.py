@@ -1,8 +1,8 @@
 """Text to 3D by mean-shift distillation on the embedded prior: `python scripts/demo_3d.py "a blue house"`.
 
-Trains `configs/msd-nerf-tiny.yaml` for half its steps, exports the mesh and a page that
-turns it, measures both against the truth, and prints where pictures and figures are.
-Further `key=value` arguments replace settings of that file.
+Trains `configs/msd-nerf-tiny.yaml` in rounds of half its cameras, exports the mesh and
+a page that turns it, measures both against the truth, and prints where pictures and
+figures are. Further `key=value` arguments replace settings of that file.
 """
 
 import json
@@ -16,7 +16,7 @@ import launch
 from launcher.config import read
 from launcher.script import with_host
 
-HALF = ("trainer.max_steps=480", "trainer.val_check_interval=120")
+HALF = ("data.cameras_per_round=24", "data.refresh_every=15", "trainer.val_check_interval=60")
 
 
 def main(argv: list[str] | None = None) -> int:

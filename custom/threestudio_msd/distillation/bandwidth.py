@@ -20,7 +20,12 @@ NARROWEST, WIDEST = 1e-6, 1e6
 
 
 class Scheduled(Checked):
-    """A bandwidth that follows progress and keeps no state; a subclass defines `at`."""
+    """Base of the bandwidths that follow the progress of the optimisation and keep no
+    state.
+
+    Called as `bandwidth(progress)`, it returns lambda as a number; progress outside [0,
+    1] counts as 0 or 1. A subclass defines the curve, `at`.
+    """
 
     @property
     def last(self) -> float:
@@ -46,10 +51,14 @@ class Scheduled(Checked):
 
 @dataclass(frozen=True)
 class Falling(Scheduled):
-    """A bandwidth that goes from `start` to `end`.
+    """Base of the bandwidths that go from `start` to `end`.
+
+    Args:
+        start: lambda at progress 0, in [1e-6, 1e6].
+        end: lambda at progress 1, in the same range.
 
     Raises:
-        FieldError: If an end is not a positive, finite number.
+        FieldError: `start` or `end` is out of range.
     """
 
     start: float = number(least=NARROWEST, most=WIDEST)

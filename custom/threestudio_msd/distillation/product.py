@@ -368,8 +368,8 @@ class ExactScore(Checked):
 
 @dataclass(frozen=True)
 class Tweedie(Checked):
-    """The product density's mean in one evaluation: x' = D(y, lambda), by Tweedie's
-    formula.
+    """A product sampler that returns the product density's mean instead of a draw: x' =
+    D(y, lambda), by Tweedie's formula; one evaluation.
 
     With `start: noise` it is D(y + lambda n, lambda), which for one evaluation is SDS's
     denoised image at the noise level sigma = lambda. What is mean-shift distillation's

@@ -454,7 +454,9 @@ class LatentGuidance(HostCalls):
                 )
 
     def checkpoint_state(self) -> dict[str, Any]:
-        """Return the state that a resumed run needs beside the module's parameters."""
+        """Return the state that a resumed run needs beside the module's parameters, for
+        `load_checkpoint_state`.
+        """
         return {"name": self.name, "nfe": self.nfe, **self.round.checkpoint()}
 
     def load_checkpoint_state(self, state: dict[str, Any]) -> None:

@@ -27,33 +27,32 @@ from ..processes import place, share
 
 @dataclass
 class CameraDataModuleConfig(RandomCameraDataModuleConfig):
-    """Settings of `msd-camera-datamodule`: those of `random-camera-datamodule`, and two
-    more.
+    """Settings of `msd-camera-datamodule`, beside those of `random-camera-datamodule`.
 
     Attributes:
-        n_cameras: Number of cameras, a multiple of `batch_size`; their azimuths are
-            spread evenly.
-        seed: Seed that the cameras are drawn from.
+        cameras_per_round: Number of cameras at a time, a multiple of `batch_size`;
+            their azimuths are spread evenly.
+        rounds: How often all cameras are drawn; 1: the same ones in the whole run.
+        refresh_every: Steps that fit a target: visits of each camera of a round, or
+            fits of rays of all of them.
+        rays_per_fit: Rays of a step, of all cameras of the round together, with the
+            system msd-scene; 0: whole views, `batch_size` at once.
+        rays_within: Radius about the origin that those rays meet, that of the geometry.
+        seed: Seed that the cameras and rays are drawn from.
+        n_cameras: Former name of `cameras_per_round`.
 
     Raises:
-        ValueError: `height`, `width` or `batch_size` is a list instead of a number, or
-            `n_cameras` is no positive multiple of `batch_size`.
+        ValueError: `height`, `width` or `batch_size` is a list instead of a number,
+            `cameras_per_round` is no positive multiple of `batch_size`, or a number is
+            too small.
     """
 
-    # how many cameras there are at a time, a multiple of batch_size; their azimuths are spread evenly
     cameras_per_round: int = 24
-    # how often all cameras are drawn; 1: the same ones in the whole run
     rounds: int = 1
-    # steps that fit a target: visits of each camera of a round, or fits of rays of all of them
     refresh_every: int = 1
-    # rays of a fit, of all cameras of the round together, with msd-scene; 0: whole views, batch_size
-    # at once
     rays_per_fit: int = 0
-    # radius about the origin that those rays meet: that of the geometry
     rays_within: float = 1.0
-    # of the cameras
     seed: int = 0
-    # former name of cameras_per_round
     n_cameras: Optional[int] = None  # noqa: UP045  (OmegaConf reads the annotation)
 
     def __post_init__(self) -> None:
@@ -75,13 +74,15 @@ class CameraDataModuleConfig(RandomCameraDataModuleConfig):
 
 
 class CameraIterableDataset(RandomCameraIterableDataset):
-    """Without end: a round's cameras in turn, each batch spread evenly around the scene;
-    or rays of all of them.
+    """An endless dataset that visits the cameras of a round in turn, each batch spread
+    evenly around the scene; or has rays of all of them in every batch.
 
-    A batch has the keys of the host's random cameras, `index [B]`, the cameras' numbers
-    within the round, and `round`. `first` returns the number of the first batch, 0
-    unless a run is resumed. If several processes share the work, each has a fixed part
-    of every batch. The last round's cameras stay for further steps.
+    Iteration yields step numbers, which `collate` turns into batches. The last round's
+    cameras stay for further steps.
+
+    Args:
+        cfg: The settings.
+        first: Returns the number of the first batch: 0, unless a run is resumed.
     """
 
     def __init__(self, cfg: CameraDataModuleConfig, first: Callable[[], int]) -> None:
@@ -94,7 +95,21 @@ class CameraIterableDataset(RandomCameraIterableDataset):
         return ({"step": step} for step in count(self.first()))
 
     def collate(self, batch: dict[str, int]) -> dict[str, Any]:
-        """The batch of one step: a group of the round's cameras, or rays of all."""
+        """Make the batch of one step: a group of the round's cameras, or all with rays.
+
+        Args:
+            batch: `{"step": number of the step}`.
+
+        Returns:
+            The keys of threestudio's random cameras, B rows each; `index`, `[B]`, the
+            cameras' numbers within the round; `round`, `height` and `width`; and those
+            of `_rays`. If several processes share the work, each gets a fixed part of
+            the rows.
+
+        Raises:
+            UserError: The processes cannot share the cameras or rays evenly, or no ray
+                meets the ball.
+        """
         step = batch["step"]
         self._draw(min(step // (self.groups * self.cfg.refresh_every), self.cfg.rounds - 1))
         chosen = self._rays(step) if self.cfg.rays_per_fit else self._group(step)
@@ -110,15 +125,13 @@ class CameraIterableDataset(RandomCameraIterableDataset):
             }
 
     def _group(self, step: int) -> dict[str, Any]:
-        """The cameras of one step: with G groups, those of index g, g + G, g + 2 G,
-        ...
-        """
+        """Select the cameras of one step: with G groups, index g, g + G, g + 2 G, ..."""
         rows = slice(step % self.groups, None, self.groups)
         mine = share(self.cfg.batch_size, "data.batch_size")
         return {name: value[rows][mine] for name, value in self.cameras.items()}
 
     def _rays(self, step: int) -> dict[str, Any]:
-        """All cameras of this process, and which of their rays a step fits.
+        """Select this process' cameras, and draw which of their rays a step fits.
 
         Returns:
             Beside the cameras: `rays`, numbers of pixels, drawn from seed, process and
@@ -145,8 +158,13 @@ class CameraIterableDataset(RandomCameraIterableDataset):
 
 
 def draw_cameras(cfg: CameraDataModuleConfig, number: int = 0) -> dict[str, Tensor]:
-    """Draw all cameras of a round as one batch of the host's random ones, from
+    """Draw the cameras of a round as one batch of threestudio's random ones, from
     `cfg.seed` and the round's number alone.
+
+    The global random generators are left as they were.
+
+    Returns:
+        The batch's tensors by name, `cfg.cameras_per_round` rows each.
     """
     settings = {**cfg, "batch_size": cfg.cameras_per_round, "batch_uniform_azimuth": True}
     seed = seed_from(cfg.seed, "cameras", number) if number else cfg.seed

@@ -70,8 +70,8 @@ class MultiscaleGrid(BaseImplicitGeometry):
         )
 
     def lattice(self, channels: slice = slice(None)) -> Tensor:
-        """The sum of the lattices, at the finest one's points: `[1, C, n, n, n]` (z, y,
-        x), of 4 channels, density first.
+        """Return the sum of all lattices at the finest one's points, `[1, C, n, n, n]`
+        (z, y, x); the first channel is raw density, the other three raw colour.
 
         Summed in cascade: each lattice is brought to the size of the next one only.
         """

@@ -37,7 +37,7 @@ def scenes(*methods, **settings):
 
 
 def test_steps_are_a_part_of_the_configs_own():
-    assert scenes(share=0.5).steps(method()) == 480
+    assert scenes(share=0.5).steps(method()) == 200
     assert scenes(share=0.25).steps(method("SDI")) == 28
 
 
@@ -171,7 +171,7 @@ def runs(monkeypatch):
 
 
 def test_a_comparison_measures_what_ran_once_and_shows_it(tmp_path, runs):
-    compared = scenes(method(), method("SDS"), share=0.125, out=tmp_path)
+    compared = scenes(method(), method("SDS"), share=0.3, out=tmp_path)
     results, failed = compare(compared, None)
     assert [run.method.label for run in failed] == ["SDS"]
     (one,) = results["MSD"].values()

@@ -8,7 +8,7 @@ import pytest
 import torch
 from msd_lab.measure import scene
 from msd_lab.measure.scene import Views, azimuth_consistency, depth_agreement, floaters, psnr, scene_figures
-from msd_lab.measure.views import evaluation_cameras, true_views, turned
+from msd_lab.measure.views import evaluation_cameras, scaled, true_views, turned
 from msd_lab.tinyworld.judge import load_judge
 from msd_lab.tinyworld.render import trace
 from msd_lab.tinyworld.world import parse_prompt
@@ -66,6 +66,8 @@ def test_the_truth_is_recognised_whichever_way_it_stands(house):
     assert house["iou"] > 0.95
     assert house["l1"] < 0.01
     assert house["yaw_error"] == 90
+    assert house["iou_scaled"] == house["iou"]
+    assert house["scale"] == pytest.approx(1)
     assert house["both"] > 0.9
     assert house["azimuth"] > 0.9
     assert house["depth_agreement"] > 0.97
@@ -81,6 +83,17 @@ def test_a_ball_is_no_house(house, judge):
     assert ball["azimuth"] < house["azimuth"] - 0.2  # it looks the same from all round
     assert ball["both"] < 0.1
     assert ball["depth_agreement"] > 0.97
+
+
+def test_a_scene_of_another_size_is_compared_at_its_own():
+    """A small mug in the truth's place: plain figures see its size, the scaled ones its shape."""
+    cameras, caption = evaluation_cameras(15), parse_prompt("a red mug")
+    colour, silhouette = true_views(caption, scaled(turned(cameras, 45.0), 0.8), 64)
+    found = scene.against_truth(caption, cameras, Views(colour, silhouette.float(), colour[..., 0]))
+    assert found["scale"] == pytest.approx(0.8, rel=0.04)
+    assert found["iou"] < 0.75
+    assert found["iou_scaled"] > 0.93
+    assert found["l1_scaled"] < 0.5 * found["l1"]
 
 
 class Reader:
