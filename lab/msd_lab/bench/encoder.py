@@ -1,4 +1,4 @@
-"""What autograd keeps for the encoder's gradient, at full size on the `meta` device: no weights, no arithmetic.
+"""What autograd keeps for the encoder's gradient, at full size on the `meta` device, without weights.
 
 python -m msd_lab.bench.encoder
 """
