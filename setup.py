@@ -43,6 +43,7 @@ setup(
         "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1"],
         "3d": SCENES,
         "texture": SCENES,  # the former name of what textures need
+        "prx": ["ftfy>=6.1"],
         "t5": ["sentencepiece>=0.2", "protobuf>=4"],
         "viewer": ["viser>=1.0"],
         "eval": ["prdc>=0.2", "scikit-learn>=1.3", "torchmetrics>=1.4", "torch-fidelity>=0.3"],

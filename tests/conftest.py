@@ -57,13 +57,15 @@ def pipeline_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str
     """Folder of a small random pipeline, by its family's module in `priors/families/`; made once."""
     from msd_lab.bench.random_pipelines import save_random_pipeline
 
-    kinds = {"sd": "sd15", "if_": "if"}
+    kinds = {"sd": "sd15", "if_": "if", "sdxl": "sdxl", "sd3": "sd3", "flux": "flux"}
     root = tmp_path_factory.mktemp("pipelines")
 
     @functools.cache
     def folder(family: str) -> str:
         try:
-            return str(save_random_pipeline(root / family, kinds.get(family, family)))
+            like = kinds.get(family, family.replace("_", "-"))
+            # newer networks begin with gates of zero
+            return str(save_random_pipeline(root / family, like, redraw=0.0 if family in kinds else 0.1))
         except ImportError as error:
             pytest.skip(f"the diffusers at hand has no such family: {error}")
 

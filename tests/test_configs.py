@@ -61,6 +61,12 @@ def first_comment(name):
     return " ".join(line.lstrip("# ") for line in lines)
 
 
+NEWER = tuple(
+    f"msd-{family}"
+    for family in (
+        "z-image", "qwen-image", "sana", "lumina2", "chroma", "pixart-sigma", "flux2-klein", "prx-pixel"
+    )
+)  # fmt: skip
 SIBLINGS = [
     *((name, f"msd-{name.split('-', 1)[1]}", METHOD) for name in CONFIGS if not name.startswith("msd-")),
     *((name, "msd-nerf-sd", MODEL) for name in ("msd-nerf-sdxl", "msd-nerf-sd3")),

@@ -18,7 +18,7 @@ from launcher.script import in_one_line, require_folder, require_writable, with_
 
 Options = Mapping[str, Mapping[str, Any]]
 """Arguments of `ArgumentParser.add_argument` by the option's name."""
-POSITIONAL = ("dir", "overrides")
+POSITIONAL = ("dir", "overrides", "pipelines")
 NUMBER, FRACTION = {"type": int}, {"type": float}
 
 SHARED: Options = {
@@ -241,6 +241,11 @@ COMMANDS: Mapping[str, Command] = {
             },
             quick={"action": "store_true", "help": "a smoke run of seconds; needs its own --out"},
         ),
+        host=False,
+    ),
+    "conformance": Command(
+        "msd_lab.bench.conformance",
+        options(pipelines={"nargs": "*", "metavar": "CLASS", "help": "pipeline classes; all by default"}),
         host=False,
     ),
     "toy": Command("msd_lab.toy.commands"),

@@ -37,7 +37,7 @@ from ..distillation.protocols import Batch
 from ..errors import UserError
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
-from ..priors import CFG, Family, PerpNeg, load_model, memory, named
+from ..priors import Family, PerpNeg, load_model, memory, named
 from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .host_calls import HostCalls, resized
@@ -174,6 +174,11 @@ class LatentGuidance(HostCalls):
         memory.apply(self.model, self.memory_options, self.device)
         for line in memory.advice(self.model, self.memory_options, isinstance(self, torch.nn.Module)):
             threestudio.warn(f"system.guidance.{line}")
+        if self.model.distilled:
+            threestudio.warn(
+                f"{self.cfg.pretrained_model_name_or_path} was distilled to few steps: its network does not "
+                "estimate the mean of the images behind a noisy one, as every method here takes it to"
+            )
         self.epoch, self.step, self.nfe = 0, 0, 0.0
         self.calls, self.called_at = 0, -1
         self.counts_from: int | None = None
@@ -312,7 +317,7 @@ class LatentGuidance(HostCalls):
         scale = self.scale(prompt.use_perp_neg and follows)
         if not (prompt.use_perp_neg and follows):
             cond, uncond = prompt.get_text_embeddings(*arguments).chunk(2)  # threestudio's order
-            return CFG(denoiser, condition(cond), condition(uncond), scale)
+            return self.model.guidance(denoiser, condition(cond), condition(uncond), scale)
         embeddings, weights = prompt.get_text_embeddings_perp_neg(*arguments)
         batch, count = weights.shape
         cond, uncond, negative = embeddings.split([batch, batch, batch * count])

@@ -7,18 +7,14 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..distillation import TableSchedule
 from ..distillation.protocols import Batch
 from .denoisers import Condition, FlowDenoiser, Levels, VPDenoiser
-from .embeddings import Embeddings, Layout
+from .embeddings import Embeddings
 from .errors import PriorError
 from .family import Parts
-
-Tokens = Float[Tensor, "B T C"]
-Pooled = Float[Tensor, "B W"]
 
 CONFIG = "config.json"
 # fmt: off
@@ -38,8 +34,13 @@ def call_unet(unet: nn.Module, sample: Batch, time: Levels, **condition: Tensor)
     return unet(sample, time, return_dict=False, added_cond_kwargs=added or None, **condition)[0]
 
 
-def call_transformer(transformer: nn.Module, sample: Batch, time: Levels, **condition: Tensor) -> Batch:
+def call_transformer(transformer: nn.Module, sample: Batch, time: Levels, **condition: Any) -> Batch:
     return transformer(sample, timestep=time, return_dict=False, **condition)[0]
+
+
+def call_mean(network: Callable[..., Tensor], sample: Batch, time: Levels, **condition: Tensor) -> Batch:
+    """Predict without the further channels, which are the variance's."""
+    return network(sample, time, **condition)[:, : sample.shape[1]]
 
 
 def unet_denoiser(parts: Parts, dtype: torch.dtype) -> VPDenoiser:
@@ -75,12 +76,16 @@ def vp_denoiser(network: Callable[..., Tensor], scheduler: Any, dtype: torch.dty
         raise PriorError(f"scheduler/scheduler_config.json: {error}") from error
 
 
-def flow_schedule(scheduler: Any) -> TableSchedule:
-    """Return the noise levels t / (1 - t) of a flow-matching scheduler, without pure
+def flow_schedule(scheduler: Any, noise_std: float = 1.0) -> TableSchedule:
+    """Return the noise levels k t / (1 - t) of a flow-matching scheduler, without pure
     noise.
 
     Args:
         scheduler: diffusers' scheduler of a rectified flow.
+        noise_std: Standard deviation k of the flow's noise.
+
+    Returns:
+        The levels, ascending.
 
     Raises:
         PriorError: The scheduler is not known to be of flow matching.
@@ -88,7 +93,7 @@ def flow_schedule(scheduler: Any) -> TableSchedule:
     _require_scheduler(scheduler, FLOW_SCHEDULERS, "of flow matching", "invert_sigmas")
     times = scheduler.sigmas.flip(0).double()
     times = times[(times > 0) & (times < 1)]
-    return TableSchedule(times / (1 - times))
+    return TableSchedule(noise_std * times / (1 - times))
 
 
 def _require_scheduler(scheduler: Any, known: Collection[str], kind: str, foreign: str) -> None:
@@ -115,7 +120,7 @@ def require_known(parts: Parts) -> None:
     """
     vae, backbone = getattr(parts.vae, "config", {}), parts.backbone.config
     for key in ("latents_mean", "latents_std"):
-        if vae.get(key) is not None:
+        if vae.get(key) is not None and type(parts.vae).__name__ == "AutoencoderKL":
             raise PriorError(f"vae/{CONFIG}: {key}: expected null: such latents are not known here")
     if backbone.get("time_cond_proj_dim"):
         raise PriorError(f"{CONFIG}: time_cond_proj_dim: expected null, no call here tells it")
@@ -123,11 +128,3 @@ def require_known(parts: Parts) -> None:
 
 def hidden_states(parts: Parts, embeddings: Embeddings) -> Condition:
     return {"encoder_hidden_states": embeddings.tokens}
-
-
-def hidden_states_and_pooled(parts: Parts, embeddings: Embeddings) -> Condition:
-    return {"encoder_hidden_states": embeddings.tokens, "pooled_projections": embeddings.extras["pooled"]}
-
-
-def pooled_layout(parts: Parts) -> Layout:
-    return Layout(extras={"pooled": (parts.backbone.config.pooled_projection_dim,)})

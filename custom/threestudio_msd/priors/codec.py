@@ -53,7 +53,7 @@ class LatentCodec:
 
     def encode(self, images: Images) -> Batch:
         latents = self.unscaled((images * 2 - 1).to(self.vae.dtype))
-        return (latents.to(images.dtype) - self._shift) * self.vae.config.scaling_factor
+        return self.scale(latents.to(images.dtype))
 
     def unscaled(self, images: Images) -> Batch:
         """Return the mean of the autoencoder's posterior, without shift and scaling,
@@ -66,9 +66,20 @@ class LatentCodec:
 
     @torch.no_grad()
     def decode(self, latents: Batch) -> Images:
-        unscaled = latents / self.vae.config.scaling_factor + self._shift
-        images = self.vae.decode(unscaled.to(self.vae.dtype)).sample
+        images = self.decoded(self.unscale(latents).to(self.vae.dtype))
         return (images.to(latents.dtype) / 2 + 0.5).clamp(0, 1)
+
+    def decoded(self, latents: Batch) -> Images:
+        """Decode latents as the autoencoder has them to images in [-1, 1]."""
+        return self.vae.decode(latents).sample
+
+    def scale(self, latents: Batch) -> Batch:
+        """Turn the autoencoder's latents into the model's."""
+        return (latents - self._shift) * self.vae.config.scaling_factor
+
+    def unscale(self, latents: Batch) -> Batch:
+        """Undo `scale`."""
+        return latents / self.vae.config.scaling_factor + self._shift
 
     def shape(self, resolution: int) -> tuple[int, int, int]:
         size = resolution // self.factor

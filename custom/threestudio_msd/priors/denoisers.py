@@ -3,7 +3,7 @@ variance-exploding form.
 
 Siblings differ in what the network was trained to predict: `VPDenoiser` (epsilon, v or
 sample prediction of a variance-preserving model, as Stable Diffusion) and
-`FlowDenoiser` (the velocity of a rectified flow, as Stable Diffusion 3). Each counts
+`FlowDenoiser` (the velocity or the clean sample of a rectified flow). Each counts
 the rows it evaluated: its NFE.
 """
 
@@ -157,17 +157,19 @@ class VPDenoiser(ConditionalDenoiser):
 
 class FlowDenoiser(ConditionalDenoiser):
     """A rectified flow, such as Stable Diffusion 3, as a denoiser: z_fm = (1 - t) x + t
-    n, and the network predicts u = n - x.
+    k n with noise k n of standard deviation k, and u = k n - x.
 
     Called as `denoiser(z, sigma, condition)`, it returns the clean estimate, shaped
-    like z. The network's input is z_fm = z / (1 + sigma) at t = sigma / (1 + sigma).
+    like z. The network's input is z_fm = (1 - t) z at t = sigma / (k + sigma).
 
     Args:
         network: Called as `network(sample, time, **condition)` with times `t *
-            timesteps`, `[N]`, returns u.
+            timesteps`, `[N]`, returns its prediction.
         schedule: Noise levels.
         timesteps: Scale of the network's time, 1000 in diffusers.
         dtype: Precision of the network; states and results keep their own.
+        noise_std: Standard deviation k of the flow's noise.
+        prediction_type: `velocity`, which is u, or `sample`, which is x.
     """
 
     def __init__(
@@ -176,15 +178,26 @@ class FlowDenoiser(ConditionalDenoiser):
         schedule: Schedule,
         timesteps: int = 1000,
         dtype: torch.dtype = torch.float32,
+        noise_std: float = 1.0,
+        prediction_type: str = "velocity",
     ) -> None:
         super().__init__(network, dtype)
         self.schedule = schedule
         self.timesteps = timesteps
+        self.noise_std = noise_std
+        self.prediction_type = prediction_type
 
     def denoise(self, z: Batch, sigma: Levels, condition: Condition) -> Batch:
-        z_fm = z / (1 + expand(sigma, z))
-        t = sigma / (1 + sigma)
-        return z_fm - expand(t, z) * self.predict(z_fm, t * self.timesteps, condition)
+        z_fm = self.flow_state(z, sigma)
+        t = sigma / (self.noise_std + sigma)
+        prediction = self.predict(z_fm, t * self.timesteps, condition)
+        return prediction if self.prediction_type == "sample" else z_fm - expand(t, z) * prediction
+
+    def flow_state(self, z: Batch, sigma: Levels) -> Batch:
+        """Scale a state z = x + sigma n to z_fm."""
+        return z * self.noise_std / (self.noise_std + expand(sigma, z))
 
     def training_weight(self, sigma: Levels) -> Levels:
-        return (1 + 1 / sigma) ** 2
+        if self.prediction_type == "sample":
+            return torch.ones_like(sigma)
+        return (1 + self.noise_std / sigma) ** 2

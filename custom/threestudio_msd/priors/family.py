@@ -10,20 +10,20 @@ from __future__ import annotations
 import importlib
 from collections import UserDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ..errors import did_you_mean
 from ..fields import FieldError, check_fields
+from .cfg import CFG
 from .codec import Codec, LatentCodec, TinyLatentCodec
 from .denoisers import Condition, ConditionalDenoiser
 from .embeddings import Embeddings, Layout
 from .errors import PriorError
 from .families import MODULES
 
-VAE = "AutoencoderKL"
 TINY_VAE = "AutoencoderTiny"
 """diffusers' class of TAESD and similar distilled autoencoders."""
 
@@ -42,12 +42,14 @@ class Parts:
         scheduler: diffusers' scheduler, which holds the noise levels.
         vae: The autoencoder, or an AutoencoderTiny in its place; None in pixel space.
         options: Instance of `Family.options`; None for their defaults.
+        index: The pipeline's `model_index.json`.
     """
 
     backbone: Any
     scheduler: Any
     vae: Any = None
     options: Any = None
+    index: Mapping[str, Any] = field(default_factory=dict)
 
 
 def latent_codec(parts: Parts) -> Codec:
@@ -60,6 +62,11 @@ def backbone_resolution(parts: Parts) -> int:
     the backbone's `sample_size`, in latents, times pixels per latent.
     """
     return parts.backbone.config.sample_size * LatentCodec(parts.vae).factor
+
+
+def vae_resolution(parts: Parts) -> int:
+    """Return the autoencoder's resolution, where the transformer takes any."""
+    return getattr(parts.vae.config, "sample_size", 1024)  # a tiny one does not say
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,9 @@ class Family:
             was made for.
         codec: Makes the codec between images and what the model denoises.
         vae: Folder of the autoencoder; None in pixel space.
+        vae_class: Class of the autoencoder.
+        guidance: Rule of classifier-free guidance, made of the parts.
+        is_distilled: Whether the parts are of a few-step checkpoint, whose answer is no E[x | z].
         half: Precision of `dtype: auto` on a GPU.
         options: Dataclass of the keys that a config may set under `model_options`.
         upcasts_vae: Whether an autoencoder whose `force_upcast` is set computes in
@@ -99,6 +109,9 @@ class Family:
     resolution: Callable[[Parts], int] = backbone_resolution
     codec: Callable[[Parts], Codec] = latent_codec
     vae: str | None = "vae"
+    vae_class: str = "AutoencoderKL"
+    guidance: Callable[[Parts], Callable[..., CFG]] = lambda parts: CFG
+    is_distilled: Callable[[Parts], bool] = lambda parts: False
     half: torch.dtype = torch.float16
     upcasts_vae: bool = False
     options: type = NoOptions

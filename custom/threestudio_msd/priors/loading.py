@@ -4,8 +4,9 @@ the text encoders.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,17 +14,22 @@ import torch
 from ..distillation.protocols import Batch
 from ..errors import did_you_mean
 from .calls import require_known
+from .cfg import CFG
 from .codec import Codec, Images
 from .denoisers import Condition, ConditionalDenoiser
 from .embeddings import Embeddings, Packed
 from .errors import PriorError, named
-from .family import TINY_VAE, VAE, Family, Parts
+from .family import TINY_VAE, Family, Parts
 from .folder import CONFIG, ModelFolder, load_single, open_model, read_json
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 OTHER_NAMES = {"fp32": "float32", "full": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 """Names of a dtype in other software, for suggestions."""
 HALF = (torch.float16, torch.bfloat16)
+
+
+FEW_STEPS = re.compile(r"turbo|schnell|sprint|lightning|lcm|meanflow|hyper-?sd|few-?step")
+"""In the names of checkpoints that were distilled to few steps."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,8 @@ class PretrainedModel:
             for.
         condition: Turns a prompt processor's embeddings `[B, N, C]` into the denoiser's
             condition.
+        guidance: Rule of classifier-free guidance, called as `CFG` is.
+        distilled: Whether the checkpoint was distilled to few steps.
     """
 
     denoiser: ConditionalDenoiser
@@ -49,6 +57,8 @@ class PretrainedModel:
     backbone: Any
     resolution: int
     condition: Callable[[Packed], Condition]
+    guidance: Callable[..., CFG] = CFG
+    distilled: bool = False
 
     @property
     def latent_shape(self) -> tuple[int, int, int]:
@@ -117,9 +127,16 @@ def load_model(
         vae.requires_grad_(False).eval().to(device)
     if family.upcasts_vae and precision == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.float()  # overflows in float16
-    parts = Parts(backbone, folder.scheduler(), vae, chosen)
+    parts = Parts(backbone, folder.scheduler(), vae, chosen, folder.index)
     with named(folder.name):
-        return assembled(family, parts, precision)
+        return replace(
+            assembled(family, parts, precision), distilled=is_distilled(folder.name, family, parts)
+        )
+
+
+def is_distilled(name: str, family: Family, parts: Parts) -> bool:
+    """Tell a checkpoint distilled to few steps by its parts, or by its name."""
+    return family.is_distilled(parts) or bool(FEW_STEPS.search(name.lower()))
 
 
 def is_half(dtype: str, device: torch.device | str) -> bool:
@@ -153,13 +170,18 @@ def assembled(family: Family, parts: Parts, dtype: torch.dtype) -> PretrainedMod
         parts.backbone,
         family.resolution(parts),
         condition,
+        family.guidance(parts),
     )
 
 
 def _load_vae(folder: ModelFolder, dtype: torch.dtype, tiny_vae: str | None) -> Any:
     family = folder.family
     if tiny_vae is None:
-        return folder.load(family.vae, folder.known_class(family.vae, VAE), dtype) if family.vae else None
+        return (
+            folder.load(family.vae, folder.known_class(family.vae, family.vae_class), dtype)
+            if family.vae
+            else None
+        )
     if family.vae is None:
         raise PriorError(f"{tiny_vae}: {folder.name} denoises pixels, and has no autoencoder to replace")
     vae = load_single(tiny_vae, family.diffusers(TINY_VAE), dtype)

@@ -13,6 +13,8 @@ from typing import Any
 SIZES = ("tiny", "full")
 TOKENS = {"tiny": 8, "full": 77}  # length of CLIP's prompts
 
+LANGUAGE = ("CLIP", "T5", "Gemma", "Qwen2", "Qwen3")  # how classes of text encoders begin
+
 Settings = Mapping[str, Any]
 
 
@@ -32,7 +34,7 @@ class Part:
 
     @property
     def library(self) -> str:
-        return "transformers" if self.cls.startswith(("CLIP", "T5")) else "diffusers"
+        return "transformers" if self.cls.startswith(LANGUAGE) else "diffusers"
 
     def config(self, size: str) -> dict[str, Any]:
         """Settings at one of `SIZES`."""
@@ -46,10 +48,12 @@ class Architecture:
     Attributes:
         pipeline: Its class in diffusers.
         parts: By folder; a tokenizer's follows from its text encoder's.
+        settings: Of the pipeline itself.
     """
 
     pipeline: str
     parts: Mapping[str, Part]
+    settings: Settings = field(default_factory=dict)
 
 
 CROSS, PLAIN = "CrossAttn{}Block2D", "{}Block2D"
@@ -130,6 +134,47 @@ T5_XXL = Part(
     },
     {"d_model": 32, "d_kv": 8, "d_ff": 32, "num_layers": 1, "num_heads": 2, "vocab_size": None},
 )
+LANGUAGE_SIZES = (
+    "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads"
+)  # fmt: skip
+
+
+def language(cls: str, *full: int, layers: int = 2, **more: Any) -> Part:
+    """A decoder-only text encoder of `LANGUAGE_SIZES`; a tiny one has this many layers."""
+    tiny = dict(zip(LANGUAGE_SIZES, (16, 32, layers, 2, 1), strict=True))
+    return Part(
+        cls,
+        {**dict(zip(LANGUAGE_SIZES, full, strict=True)), **more},
+        {**tiny, "head_dim": 8, "vocab_size": None},
+    )
+
+
+def sections(*parts: int) -> Settings:
+    """Split a head's rotary frequencies among time, height and width."""
+    return {"rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": list(parts)}}
+
+
+_SEEING = language("", 3584, 18944, 28, 28, 4, vocab_size=152064, **sections(16, 24, 24))
+QWEN25_VL = Part(
+    "Qwen2_5_VLForConditionalGeneration",
+    {"text_config": _SEEING.full},
+    {
+        "text_config": {**_SEEING.tiny, **sections(1, 1, 2)},
+        "vision_config": {
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+            "fullatt_block_indexes": [0],
+        },
+    },
+)
+
+
+QWEN3_4B = (2560, 9728, 36, 32, 8)
+GEMMA2_2B = language("Gemma2Model", 2304, 9216, 26, 8, 4, head_dim=256, vocab_size=256000)
+TINY_ROPE = {"attention_head_dim": 16, "num_attention_heads": 2}
 LEVELS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 DDIM = Part("DDIMScheduler", {**LEVELS, "clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1})
 UNQUANTISED = {"latent_channels": 16, "use_quant_conv": False, "use_post_quant_conv": False}
@@ -292,5 +337,243 @@ ARCHITECTURES = {
             ),
         },
     ),
+    "z-image": Architecture(
+        "ZImagePipeline",
+        {
+            "vae": vae(1024, scaling_factor=0.3611, shift_factor=0.1159, **UNQUANTISED),
+            "text_encoder": language("Qwen3Model", *QWEN3_4B, head_dim=128, vocab_size=151936),
+            "transformer": Part(
+                "ZImageTransformer2DModel",
+                {},
+                {
+                    "in_channels": 4,
+                    "dim": 32,
+                    "n_layers": 1,
+                    "n_refiner_layers": 1,
+                    "n_heads": 2,
+                    "n_kv_heads": 2,
+                    "cap_feat_dim": 16,
+                    "axes_dims": [4, 6, 6],
+                },
+            ),
+            "scheduler": Part("FlowMatchEulerDiscreteScheduler", {"shift": 6.0}),
+        },
+    ),
+    "qwen-image": Architecture(
+        "QwenImagePipeline",
+        {
+            "vae": Part(
+                "AutoencoderKLQwenImage",
+                {},
+                {
+                    "base_dim": 8,
+                    "z_dim": 4,
+                    "dim_mult": [1, 1, 1],
+                    "num_res_blocks": 1,
+                    "temperal_downsample": [False, True],
+                    "latents_mean": [-0.7, 0.1, 0.9, 0.4],
+                    "latents_std": [2.8, 1.4, 2.3, 2.6],
+                },
+            ),
+            "text_encoder": QWEN25_VL,
+            "transformer": Part(
+                "QwenImageTransformer2DModel",
+                {},
+                {
+                    **TINY_ROPE,
+                    "in_channels": 16,
+                    "out_channels": 4,
+                    "num_layers": 1,
+                    "joint_attention_dim": 16,
+                    "axes_dims_rope": (4, 6, 6),
+                },
+            ),
+            "scheduler": Part(
+                "FlowMatchEulerDiscreteScheduler",
+                {
+                    "use_dynamic_shifting": True,
+                    "base_shift": 0.5,
+                    "max_shift": 0.9,
+                    "max_image_seq_len": 8192,
+                    "shift_terminal": 0.02,
+                },
+            ),
+        },
+    ),
+    "sana": Architecture(
+        "SanaPipeline",
+        {
+            "vae": Part(
+                "AutoencoderDC",
+                {"scaling_factor": 0.41407},
+                {
+                    "latent_channels": 4,
+                    "attention_head_dim": 4,
+                    "encoder_block_out_channels": (8, 8, 8),
+                    "decoder_block_out_channels": (8, 8, 8),
+                    "encoder_layers_per_block": (1, 1, 1),
+                    "decoder_layers_per_block": (1, 1, 1),
+                    "encoder_qkv_multiscales": ((), (), ()),
+                    "decoder_qkv_multiscales": ((), (), ()),
+                },
+            ),
+            "text_encoder": GEMMA2_2B,
+            "transformer": Part(
+                "SanaTransformer2DModel",
+                {},
+                {
+                    "in_channels": 4,
+                    "out_channels": 4,
+                    "num_attention_heads": 2,
+                    "attention_head_dim": 8,
+                    "num_layers": 1,
+                    "num_cross_attention_heads": 2,
+                    "cross_attention_head_dim": 8,
+                    "cross_attention_dim": 16,
+                    "caption_channels": 16,
+                    "sample_size": 4,
+                },
+            ),
+            "scheduler": Part(
+                "DPMSolverMultistepScheduler",
+                {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": 3.0},
+            ),
+        },
+    ),
+    "lumina2": Architecture(
+        "Lumina2Pipeline",
+        {
+            "vae": vae(1024, scaling_factor=0.3611, shift_factor=0.1159, **UNQUANTISED),
+            "text_encoder": GEMMA2_2B,
+            "transformer": Part(
+                "Lumina2Transformer2DModel",
+                {"cap_feat_dim": 2304},
+                {
+                    "sample_size": 4,
+                    "in_channels": 4,
+                    "hidden_size": 32,
+                    "num_layers": 1,
+                    "num_refiner_layers": 1,
+                    "num_attention_heads": 2,
+                    "num_kv_heads": 1,
+                    "multiple_of": 8,
+                    "axes_dim_rope": (4, 6, 6),
+                    "axes_lens": (300, 64, 64),
+                    "cap_feat_dim": 16,
+                },
+            ),
+            "scheduler": Part("FlowMatchEulerDiscreteScheduler", {"shift": 6.0}),
+        },
+    ),
+    "chroma": Architecture(
+        "ChromaPipeline",
+        {
+            "vae": vae(1024, scaling_factor=0.3611, shift_factor=0.1159, **UNQUANTISED),
+            "text_encoder": T5_XXL,
+            "transformer": Part(
+                "ChromaTransformer2DModel",
+                {},
+                {
+                    **TINY_ROPE,
+                    "in_channels": 16,
+                    "num_layers": 1,
+                    "num_single_layers": 1,
+                    "joint_attention_dim": 32,
+                    "axes_dims_rope": (4, 4, 8),
+                    "approximator_num_channels": 16,
+                    "approximator_hidden_dim": 16,
+                    "approximator_layers": 1,
+                },
+            ),
+            "scheduler": Part("FlowMatchEulerDiscreteScheduler", {"use_dynamic_shifting": True}),
+        },
+    ),
+    "pixart-sigma": Architecture(
+        "PixArtSigmaPipeline",
+        {
+            "vae": vae(1024, scaling_factor=0.13025),
+            "text_encoder": T5_XXL,
+            "transformer": Part(
+                "PixArtTransformer2DModel",
+                {"caption_channels": 4096, "interpolation_scale": 2, "use_additional_conditions": False},
+                {
+                    "sample_size": 4,
+                    "num_attention_heads": 2,
+                    "attention_head_dim": 8,
+                    "num_layers": 1,
+                    "cross_attention_dim": 16,
+                    "caption_channels": 32,
+                },
+            ),
+            "scheduler": Part("DPMSolverMultistepScheduler", {"beta_schedule": "linear"}),
+        },
+    ),
+    "flux2-klein": Architecture(
+        "Flux2KleinPipeline",
+        {
+            "vae": Part(
+                "AutoencoderKLFlux2",
+                {},
+                {
+                    "block_out_channels": (8, 8, 8),
+                    "down_block_types": ("DownEncoderBlock2D",) * 3,
+                    "up_block_types": ("UpDecoderBlock2D",) * 3,
+                    "layers_per_block": 1,
+                    "norm_num_groups": 4,
+                    "latent_channels": 4,
+                    "sample_size": 16,
+                },
+            ),
+            "text_encoder": language(
+                "Qwen3ForCausalLM", *QWEN3_4B, layers=27, head_dim=128, vocab_size=151936
+            ),
+            "transformer": Part(
+                "Flux2Transformer2DModel",
+                {
+                    "num_layers": 5,
+                    "num_single_layers": 20,
+                    "num_attention_heads": 24,
+                    "joint_attention_dim": 7680,
+                    "guidance_embeds": False,
+                },
+                {
+                    **TINY_ROPE,
+                    "in_channels": 16,
+                    "num_layers": 1,
+                    "num_single_layers": 1,
+                    "joint_attention_dim": 48,
+                    "timestep_guidance_channels": 16,
+                    "axes_dims_rope": (4, 4, 4, 4),
+                },
+            ),
+            "scheduler": Part(
+                "FlowMatchEulerDiscreteScheduler", {"shift": 3.0, "use_dynamic_shifting": True}
+            ),
+        },
+    ),
+    "prx-pixel": Architecture(
+        "PRXPixelPipeline",
+        {
+            "text_encoder": language(
+                "Qwen3VLTextModel", *QWEN3_4B, head_dim=128, vocab_size=151936, **sections(24, 20, 20)
+            ),
+            "transformer": Part(
+                "PRXTransformer2DModel",
+                {"in_channels": 3, "patch_size": 16, "context_in_dim": 2560},
+                {
+                    "patch_size": 4,
+                    "context_in_dim": 16,
+                    "hidden_size": 32,
+                    "num_heads": 2,
+                    "depth": 1,
+                    "axes_dim": [8, 8],
+                },
+            ),
+            "scheduler": Part("FlowMatchEulerDiscreteScheduler", {"shift": 3.0}),
+        },
+        {"default_sample_size": 1024, "prompt_max_tokens": 256, "noise_scale": 2.0},
+    ),
 }
-"""Stable Diffusion 1.5, 2.1-base, XL, 3 medium, Flux.1 [dev], DeepFloyd IF's first stage XL, by `--like`."""
+"""Pipelines by `--like`. No published copy of FLUX.2 [klein] and PRX in pixels was at hand: their sizes are
+assumed.
+"""

@@ -45,6 +45,7 @@ def save_random_pipeline(
     dtype: torch.dtype = torch.float32,
     tokens: int | None = None,
     changes: Changes | None = None,
+    redraw: float = 0.0,
 ) -> Path:
     """Write a pipeline with random weights, one part in memory at a time.
 
@@ -56,6 +57,7 @@ def save_random_pipeline(
         dtype: Precision of the weights.
         tokens: Length of CLIP's prompts; `TOKENS` by default.
         changes: Settings of parts.
+        redraw: Standard deviation of the noise that `redrawn` adds to every parameter; 0 is none.
 
     Returns:
         The folder.
@@ -68,7 +70,7 @@ def save_random_pipeline(
     known, length = architecture(like, size), tokens or TOKENS[size]
     optional = getattr(diffusers, known.pipeline)._optional_components
     index: dict[str, Any] = {"_class_name": known.pipeline, "_diffusers_version": diffusers.__version__}
-    index |= dict.fromkeys(optional, (None, None))
+    index |= {**dict.fromkeys(optional, (None, None)), **known.settings}
     for name, part in known.parts.items():
         config = {**part.config(size), **(changes or {}).get(name, {})}
         if name.startswith("text_encoder"):
@@ -78,6 +80,8 @@ def save_random_pipeline(
             config = with_tokenizer(config, tokenizer, part.cls, length)
         with drawing(seed_from(seed, name), dtype):
             made = build(part, config)
+            if redraw and isinstance(made, nn.Module):
+                redrawn(made, redraw)
         if isinstance(made, nn.Module) and any(p.dtype != dtype for p in made.parameters()):
             made.to(dtype)
         made.save_pretrained(folder / name, safe_serialization=True)
@@ -86,6 +90,20 @@ def save_random_pipeline(
         index["requires_safety_checker"] = False
     save_text(json.dumps(index, indent=2), folder / INDEX)
     return folder
+
+
+def redrawn(module: nn.Module, std: float) -> None:
+    """Add normal noise to every parameter, and draw the moments of batch norms.
+
+    New transformers start with gates, modulations and last layers of zero: they answer zero at any time and
+    prompt.
+    """
+    with torch.no_grad():
+        for parameter in module.parameters():
+            parameter += std * torch.randn_like(parameter)
+        for name, buffer in module.named_buffers():
+            if name.endswith(("running_mean", "running_var")):
+                buffer.uniform_(0.5, 1.5)
 
 
 def build(part: Part, config: Mapping[str, Any] | None = None) -> Any:
@@ -115,9 +133,37 @@ def on_meta(part: Part, size: str = "full") -> nn.Module:
 def save_tokenizer(folder: Path, encoder: str, tokens: int) -> Any:
     """Write a tokenizer of single letters for a text encoder's class: any lower-case prompt tokenises."""
     folder.mkdir(parents=True, exist_ok=True)
-    tokenizer = t5_tokenizer(folder) if encoder.startswith("T5") else clip_tokenizer(folder, tokens)
+    kinds = {"CLIP": clip_tokenizer, "T5": t5_tokenizer, "Gemma": gemma_tokenizer, "Qwen": qwen_tokenizer}
+    kind = next(kind for kind in kinds if encoder.startswith(kind))
+    tokenizer = kinds[kind](folder, tokens)
     tokenizer.save_pretrained(folder)
     return tokenizer
+
+
+CHAT = """{% for message in messages %}<|im_start|>{{ message.role }}
+{{ message.content }}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% if not enable_thinking %}<think></think>{% endif %}{% endif %}"""
+"""A chat template in the manner of Qwen3's."""
+
+
+def qwen_tokenizer(folder: Path, tokens: int) -> Any:
+    from transformers import Qwen2Tokenizer
+
+    letters = [chr(c) for c in range(33, 127)]
+    words = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *letters, "\u0120", "\u010a"]  # space, newline
+    vocabulary = {word: i for i, word in enumerate(words)}
+    tokenizer = Qwen2Tokenizer(vocab=vocabulary, merges=[], model_max_length=256)
+    tokenizer.chat_template = CHAT
+    return tokenizer
+
+
+def gemma_tokenizer(folder: Path, tokens: int) -> Any:
+    from transformers import GemmaTokenizer
+
+    letters = [chr(c) for c in range(33, 127)]
+    words = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>", *letters, "\u2581", "\n"]
+    return GemmaTokenizer(vocab={word: i for i, word in enumerate(words)}, merges=[])
 
 
 def clip_tokenizer(folder: Path, tokens: int) -> Any:
@@ -130,7 +176,7 @@ def clip_tokenizer(folder: Path, tokens: int) -> Any:
     return CLIPTokenizer(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=tokens)
 
 
-def t5_tokenizer(folder: Path) -> Any:
+def t5_tokenizer(folder: Path, tokens: int) -> Any:
     """Build T5's tokenizer of single letters, which it reads from a file before transformers 5.
 
     Raises:
@@ -157,6 +203,9 @@ def t5_tokenizer(folder: Path) -> Any:
 
 def with_tokenizer(config: Mapping[str, Any], tokenizer: Any, encoder: str, tokens: int) -> dict[str, Any]:
     """Adapt a text encoder's configuration to what the tokenizer writes."""
+    if "text_config" in config:
+        text = with_tokenizer(config["text_config"], tokenizer, encoder, tokens)
+        return {**config, "text_config": text}
     fitted = {**config, "vocab_size": config.get("vocab_size") or len(tokenizer)}
     if encoder.startswith("CLIP"):
         ids = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}

@@ -23,18 +23,28 @@ PUBLISHED = {
 }
 
 
+NAMED = {"z-image": 6, "qwen-image": 20, "sana": 1.6, "lumina2": 2.6, "chroma": 8.9, "flux2-klein": 4}
+"""Billions of parameters of the transformer, as the models' names or papers say."""
+
+
 def of_new_diffusers(*names: str) -> list:
     """All architectures, some of them for the newer diffusers only."""
     return [pytest.param(like, marks=[pytest.mark.new_diffusers] * (like in names)) for like in ARCHITECTURES]
 
 
-@pytest.mark.parametrize("like", of_new_diffusers("sd3", "flux"))
+@pytest.mark.parametrize("like", PUBLISHED)
 def test_full_size_is_the_published_one(like):
     found = parameters(like)
     assert {part: found[part] for part in PUBLISHED[like]} == PUBLISHED[like]
 
 
-@pytest.mark.parametrize("like", of_new_diffusers("sdxl", "sd3", "flux"))
+@pytest.mark.new_diffusers
+@pytest.mark.parametrize("like", NAMED)
+def test_full_size_is_about_what_is_said(like):
+    assert parameters(like)["transformer"] == pytest.approx(NAMED[like] * 1e9, rel=0.06)
+
+
+@pytest.mark.parametrize("like", of_new_diffusers(*{*ARCHITECTURES} - {"sd15", "sd21", "if"}))
 def test_its_parts_are_those_that_the_pipeline_asks_for(like, pipeline_of):
     import diffusers
 

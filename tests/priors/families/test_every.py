@@ -20,9 +20,16 @@ pytestmark = pytest.mark.new_diffusers
 CONFIGS = Path(__file__).parents[3] / "configs"
 FAMILIES = ("sd", "sdxl", "sd3", "if_", "flux")
 TRANSFORMERS = ("sd3", "flux")
+NEWER = (
+    "z_image", "qwen_image", "sana", "lumina2", "chroma", "pixart_sigma", "flux2_klein", "prx_pixel"
+)  # fmt: skip
+SIZED = ("qwen_image", "prx_pixel")  # what says no resolution
 
 
-model_of = functools.cache(load_model)
+@functools.cache
+def model_of(folder):
+    sized = Path(folder).name in SIZED
+    return load_model(folder, options={"resolution": 16} if sized else {})
 
 
 @pytest.fixture
@@ -64,8 +71,21 @@ def test_every_guidance_runs(pipeline_of, loaded_once, monkeypatch, family, name
     assert found.abs().sum() > 0
 
 
+@pytest.mark.parametrize("family", NEWER)
+def test_vsd_refuses_a_transformer_and_every_other_guidance_runs(
+    pipeline_of, loaded_once, monkeypatch, family
+):
+    for name in ("sds", "sdi", "csd", "ism"):
+        found = gradient(pipeline_of(family), name)
+        assert torch.isfinite(found).all()
+        assert found.abs().sum() > 0
+    monkeypatch.setattr(base, "load_model", load_model)
+    with pytest.raises(PriorError, match=r"VSD needs a UNet, which .* has not"):
+        gradient(pipeline_of(family), "vsd")
+
+
 @pytest.mark.parametrize("settings", [{"use_perp_neg": True}, {"loss_space": "image"}], ids=str)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", FAMILIES + NEWER)
 def test_perp_neg_and_a_loss_over_images_too(pipeline_of, loaded_once, family, settings):
     found = gradient(pipeline_of(family), "msd", **settings)
     assert torch.isfinite(found).all()
@@ -74,13 +94,23 @@ def test_perp_neg_and_a_loss_over_images_too(pipeline_of, loaded_once, family, s
 
 @pytest.mark.parametrize(
     ("family", "config"),
-    [("sdxl", "msd-sdxl"), ("sd3", "msd-sd3"), ("if_", "msd-if"), ("flux", "msd-flux")],
-    ids=["sdxl", "sd3", "if", "flux"],
+    [("sdxl", "msd-sdxl"), ("sd3", "msd-sd3"), ("if_", "msd-if"), ("flux", "msd-flux")]
+    + [(family, f"msd-{family.replace('_', '-')}") for family in NEWER],
+    ids=["sdxl", "sd3", "if", "flux", *NEWER],
 )
 def test_its_config_runs_from_the_command_line(pipeline_of, family, config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sizes = [f"data.{name}=16" for name in ("height", "width", "eval_height", "eval_width")]
     model = f"system.prompt_processor.pretrained_model_name_or_path={pipeline_of(family)}"
-    small = [*sizes, model, "data.n_particles=1", "trainer.max_steps=2", "tag=small", "use_timestamp=false"]
+    option = ["system.guidance.model_options.resolution=16"] if family in SIZED else []
+    small = [
+        *sizes,
+        *option,
+        model,
+        "data.n_particles=1",
+        "trainer.max_steps=2",
+        "tag=small",
+        "use_timestamp=false",
+    ]
     assert launch.main(["--config", str(CONFIGS / f"{config}.yaml"), "--train", *small]) == 0
     assert (tmp_path / f"outputs/{config}/small/save/path.png").is_file()

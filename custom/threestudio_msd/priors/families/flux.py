@@ -13,10 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...fields import number
-from ..calls import Pooled, Tokens, flow_schedule, hidden_states_and_pooled, pooled_layout
+from ..calls import flow_schedule
 from ..denoisers import FlowDenoiser, Levels
 from ..embeddings import Embeddings
-from ..family import FAMILIES, Family, Parts
+from ..family import FAMILIES, Family, Parts, vae_resolution
+from ..transformer import Pooled, Tokens, hidden_states_and_pooled, pack, pooled_layout, positions, unpack
 
 
 @dataclass(frozen=True)
@@ -57,24 +58,19 @@ def call_flux(
     Returns:
         The prediction, `[B, c, h, w]`.
     """
-    from diffusers import FluxPipeline
-
-    rows, channels, height, width = sample.shape
-    place: Any = {"device": sample.device, "dtype": sample.dtype}
+    height, width = sample.shape[-2:]
     guided = transformer.config.guidance_embeds
-    with sample.device:  # made there, not copied there, for which the host would wait
-        positions = FluxPipeline._prepare_latent_image_ids(rows, height // 2, width // 2, **place)
     packed = transformer(
-        FluxPipeline._pack_latents(sample.contiguous(), rows, channels, height, width),
+        pack(sample),
         encoder_hidden_states=encoder_hidden_states,
         pooled_projections=pooled_projections,
         timestep=time,
-        img_ids=positions,
-        txt_ids=torch.zeros(encoder_hidden_states.shape[1], 3, **place),
-        guidance=torch.full((rows,), guidance, device=sample.device) if guided else None,
+        img_ids=positions(height // 2, width // 2, sample),
+        txt_ids=sample.new_zeros(encoder_hidden_states.shape[1], 3),
+        guidance=torch.full_like(time, guidance) if guided else None,
         return_dict=False,
     )[0]
-    return FluxPipeline._unpack_latents(packed, height, width, vae_scale_factor=1)
+    return unpack(packed, height, width)
 
 
 def denoiser(parts: Parts, dtype: torch.dtype) -> FlowDenoiser:
@@ -91,13 +87,6 @@ def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
     return Embeddings(tokens, extras={"pooled": pooled})
 
 
-def resolution(parts: Parts) -> int:
-    """Return the height and width in pixels that the autoencoder was made for, 1024 if
-    it does not say; the transformer takes any.
-    """
-    return getattr(parts.vae.config, "sample_size", 1024)  # a tiny one does not say
-
-
 FAMILIES["FluxPipeline"] = Family(
     name="Flux.1",
     since="0.30",
@@ -106,7 +95,8 @@ FAMILIES["FluxPipeline"] = Family(
     condition=hidden_states_and_pooled,
     embed=embed,
     layout=pooled_layout,
-    resolution=resolution,
+    resolution=vae_resolution,
+    is_distilled=lambda parts: not parts.backbone.config.guidance_embeds,
     half=torch.bfloat16,
     options=Options,
 )

@@ -4,26 +4,16 @@ T5's hidden states.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from ...distillation.protocols import Batch
-from ..calls import call_unet, hidden_states, vp_denoiser
+from ..calls import call_mean, call_unet, hidden_states, vp_denoiser
 from ..codec import PixelCodec
-from ..denoisers import Levels, VPDenoiser
+from ..denoisers import VPDenoiser
 from ..embeddings import Embeddings
 from ..family import FAMILIES, Family, Parts
-
-
-def call_mean(network: Callable[..., Tensor], sample: Batch, time: Levels, **condition: Tensor) -> Batch:
-    """Call the network and return its prediction alone, shaped like `sample`, without
-    the variance's channels.
-    """
-    return network(sample, time, **condition)[:, : sample.shape[1]]
 
 
 def denoiser(parts: Parts, dtype: torch.dtype) -> VPDenoiser:

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from ..calls import hidden_states_and_pooled, pooled_layout, transformer_denoiser
+from ..calls import transformer_denoiser
 from ..embeddings import Embeddings
 from ..family import FAMILIES, Family
+from ..transformer import hidden_states_and_pooled, pooled_layout
 
 
 def embed(pipeline: Any, prompts: list[str]) -> Embeddings:
