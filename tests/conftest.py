@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import importlib
 import logging
 import os
 from collections.abc import Callable
@@ -10,17 +12,28 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import torch
 from packaging.version import Version
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-import threestudio  # noqa: F401  (before the extension, which then registers itself)
-import threestudio_msd  # noqa: F401
 from hub_server import hub, online  # noqa: F401  (fixtures)
 
 NEW_DIFFUSERS = "0.33"
 """The least that setup.py asks for; threestudio's own pin is older."""
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Import the host, then the extension, which registers itself; a process with workers needs neither."""
+    if session.config.getoption("dist", "no") == "no":
+        gc.disable()
+        importlib.import_module("threestudio")
+        importlib.import_module("threestudio_msd")
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what imports have made: a million objects that stay."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -35,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     """Small tensors are faster on one thread, and results then do not depend on the number of cores."""
+    import torch
+
     torch.set_num_threads(1)
 
 

@@ -44,14 +44,14 @@ def test_the_adapters_learn_the_renders_and_leave_the_prior_alone(random_pipelin
     frozen = g.model.denoiser(z, sigma, condition)
     optimizer = torch.optim.Adam(g.parameters(), lr=1e-2)
     losses = []
-    for step in range(40):
+    for step in range(24):
         g.update_step(0, step)
         out = g(rgb, PromptUtils(), **cameras(2))
         losses.append(out["loss_lora"].item())
         optimizer.zero_grad()
         out["loss_lora"].backward()
         optimizer.step()
-    assert sum(losses[-10:]) < sum(losses[:10])
+    assert sum(losses[-8:]) < sum(losses[:8])
     assert rgb.grad is None  # phi learns the renders; the renders do not learn phi
     assert torch.equal(g.model.denoiser(z, sigma, condition), frozen)
     assert not torch.equal(g.phi(z, sigma, condition), frozen)
