@@ -15,6 +15,7 @@ import functools
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,7 +65,8 @@ def main() -> int:
         torch.full((count,), DISTANCE),
         torch.full((count,), FOVY),
     )
-    field = scene.views(cameras, SIZE, torch.ones(3))
+    field = scene.views(cameras, SIZE, torch.zeros(3))
+    field = replace(field, colour=field.colour / field.opacity[..., None].clamp(min=1e-3))  # no background
     files = {
         name: export(scene, *settings, OUT / name.replace(", ", "-")) for name, settings in FORMATS.items()
     }

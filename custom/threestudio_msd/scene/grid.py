@@ -4,7 +4,9 @@ converge.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import threestudio
@@ -50,6 +52,12 @@ class MultiscaleGrid(BaseImplicitGeometry):
         # the initial shape: a scene that starts too large stays a ball
         density_blob_scale: float = 10.0
         density_blob_std: float = 0.25
+        # sphere, ellipsoid or mesh:FILE in its place, as in threestudio's implicit-sdf: the radius, three of
+        # them, or the mesh's largest coordinate; and the mesh's axes, y up and z to the front in a GLB
+        shape_init: str | None = None
+        shape_init_params: Any = None
+        shape_init_mesh_up: str = "+z"
+        shape_init_mesh_front: str = "+x"
         # what lies above is inside of an exported mesh
         isosurface_threshold: Any = 4.0
 
@@ -59,6 +67,10 @@ class MultiscaleGrid(BaseImplicitGeometry):
             for name in ("radius", "density_blob_std", "sharpness"):
                 if getattr(self, name) <= 0:
                     raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+            if not re.fullmatch("sphere|ellipsoid|mesh:.+", self.shape_init or "sphere"):
+                raise ValueError(
+                    f"shape_init must be sphere, ellipsoid or mesh:FILE, got {self.shape_init!r}"
+                )
 
     cfg: Config
 
@@ -68,6 +80,19 @@ class MultiscaleGrid(BaseImplicitGeometry):
         self.grids = nn.ParameterList(
             self.cfg.init_scale * torch.randn(1, 4, n, n, n, generator=generator) for n in self.cfg.sizes
         )
+        if self.cfg.shape_init:
+            self._begin_with_shape()
+
+    @torch.no_grad()
+    def _begin_with_shape(self) -> None:
+        """Change the finest lattice so that the blob becomes the shape of the settings."""
+        shapes = import_module(f"{__package__}.shapes")  # needs trimesh
+        cfg, n, r = self.cfg, self.cfg.sizes[-1], self.cfg.radius
+        axis = torch.linspace(-r, r, n)
+        points = torch.stack(torch.meshgrid(axis, axis, axis, indexing="ij")[::-1], -1).reshape(-1, 3)
+        raw = -cfg.density_blob_scale / cfg.density_blob_std * shapes.signed_distance(points, self.cfg)
+        blob = self._raw_density(torch.zeros(1), points.norm(dim=-1))
+        self.grids[-1][0, 0] += (raw - blob).view(n, n, n)
 
     def lattice(self, channels: slice = slice(None)) -> Tensor:
         """Return the sum of all lattices at the finest one's points, `[1, C, n, n, n]`
