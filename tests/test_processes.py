@@ -54,9 +54,8 @@ def test_what_cannot_be_shared_evenly_is_refused(second_of_two):
 
 
 def test_random_views_have_other_noise_in_each_process(monkeypatch, random_pipeline):
-    guidance = SDSGuidance({"pretrained_model_name_or_path": str(random_pipeline)})
-
     def losses(place, rows):
+        guidance = SDSGuidance({"pretrained_model_name_or_path": str(random_pipeline)})
         monkeypatch.setattr(base, "place", lambda: place)
         rgb = renders(4).detach()[rows].requires_grad_()
         guidance(rgb, PromptUtils(), **cameras(len(rgb)))["loss_sds"].backward()

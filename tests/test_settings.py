@@ -25,7 +25,7 @@ def test_lists_become_tuples_and_words_stay():
         ("sampler", {"type": "posteriro"}, "did you mean 'posterior'"),
         ("sampler", {"type": "posterior", "step": 3}, "did you mean 'steps'"),
         ("sampler", {"steps": 3}, r"^sampler\.type: expected one of split, .*, got none"),
-        ("sampler", {"type": "tweedie", "stepz": 3}, r"^sampler\.stepz: unknown key; known: none"),
+        ("sampler", {"type": "tweedie", "stepz": 3}, r"^sampler\.stepz: unknown key; known: start"),
         ("bandwidth", {"type": "linear", "start": 1.0}, r"^bandwidth\.end: no value is given"),
         *(
             (what, spec, f"^{what}: expected a mapping")

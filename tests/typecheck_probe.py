@@ -45,7 +45,12 @@ def run_estimators() -> None:
     """Every estimator and product sampler on three modes in the plane."""
     y, prior, noise = torch.zeros(4, 2), exact_prior(triangle()), SampleNoise(range(4))
     samplers = [*(kind() for kind in SAMPLERS.values()), Split(4, centre="inversion")]
-    msd = [MSD(sampler, kind(1.0, 0.5)) for sampler in samplers for kind in SCHEDULES.values()]
+    msd = [
+        MSD(sampler, kind(1.0, 0.5))
+        for sampler in samplers
+        for name, kind in SCHEDULES.items()
+        if name != "levels"
+    ]
     for estimator in (*msd, SDS(), SDI(), CSD(), ISM(), VSD(triangle())):
         assert estimator(y, prior, noise, 0.5).gradient.shape == y.shape
 

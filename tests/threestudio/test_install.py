@@ -78,12 +78,15 @@ def test_every_way_to_install_registers_the_same_modules(install, tmp_path, monk
     assert sorted(json.loads(output)) == own_modules()
 
 
+STAND_INS = {"mesh-exporter"}  # threestudio's name, on a host that has none
+
+
 def own_modules() -> list[str]:
     """What this package registers."""
     return sorted(
         name
         for name, cls in threestudio.__modules__.items()
-        if cls.__module__.split(".")[0] == "threestudio_msd"
+        if cls.__module__.split(".")[0] == "threestudio_msd" and name not in STAND_INS
     )
 
 

@@ -93,6 +93,8 @@ class HostCalls(Mixed):
     """
 
     cfg: Any
+    calls: int
+    called_at: int
 
     def __init__(self, cfg: dict | DictConfig | None = None, *args: Any, **kwargs: Any) -> None:
         system = cfg._get_parent() if isinstance(cfg, DictConfig) else None

@@ -152,7 +152,7 @@ class MSDGuidance(LatentGuidance, BaseObject):
         `grad_norm` and the estimate's gradient are those that the targets were
         estimated with.
         """
-        estimate = self.targets.fit(view.index.tolist(), None)
+        estimate = self.targets.fit([] if view.index is None else view.index.tolist(), None)
         loss = half_square(self.images(rgb), self.target_images(estimate.target, view))
         return {"loss_msd": loss, "grad_norm": rms(estimate.gradient).mean()}, estimate
 

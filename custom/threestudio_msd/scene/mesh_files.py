@@ -58,7 +58,7 @@ def exported(cfg: Any, geometry: nn.Module, material: nn.Module) -> dict[str, by
     return files
 
 
-def surface_of(geometry: nn.Module, most: int | None) -> trimesh.Trimesh:
+def surface_of(geometry: Any, most: int | None) -> trimesh.Trimesh:
     """Return a geometry's surface, z up, simplified to `most` faces if it has more;
     None or 0 keeps all.
     """
@@ -84,8 +84,8 @@ class Albedo:
         material: threestudio's material.
     """
 
-    geometry: nn.Module
-    material: nn.Module
+    geometry: Any
+    material: Any
 
     def __call__(self, points: Tensor) -> Tensor | None:
         """Return the colours in [0, 1] at points `[N, 3]`, `[N, 3]`; None if the

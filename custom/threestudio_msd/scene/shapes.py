@@ -31,8 +31,8 @@ def signed_distance(points: Tensor, cfg: Any) -> Tensor:
     kind, params = cfg.shape_init, cfg.shape_init_params
     try:
         if kind == "ellipsoid":
-            size = points.new_tensor([float(half) for half in params])
-            return ((points / size).norm(dim=-1) - 1) * size.min()  # exact along the shortest axis
+            halves = points.new_tensor([float(half) for half in params])
+            return ((points / halves).norm(dim=-1) - 1) * halves.min()  # exact along the shortest axis
         if kind == "sphere":
             return points.norm(dim=-1) - float(params)
         size = float(params)

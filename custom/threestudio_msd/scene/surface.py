@@ -88,7 +88,7 @@ def _with_options(made: Any, options: Mapping[str, Any], block: str) -> Any:
 
 
 def baked(
-    uv: np.ndarray, faces: np.ndarray, vertices: np.ndarray, size: int, colour: Callable[[Tensor], Tensor]
+    uv: np.ndarray, faces: np.ndarray, vertices: np.ndarray, size: int, colour: Callable[[Tensor], Any]
 ) -> Tensor:
     """Fill a texture with the colours of the points that its texels show.
 

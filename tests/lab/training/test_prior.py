@@ -156,5 +156,5 @@ def test_assets_are_small_and_nothing_in_them_is_pickled():
     files = [path for folder in (ASSETS, READERS) for path in folder.rglob("*") if path.is_file()]
     files = [path for path in files if path.suffix not in (".py", ".pyc")]
     assert sum(path.stat().st_size for path in files) <= 25_000_000
-    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".png", ".md", ".j2"}
+    assert {path.suffix for path in files} <= {".safetensors", ".json", ".txt", ".png", ".md", ".j2", ".html"}
     assert sum(path.suffix == ".safetensors" for path in files) == 6
