@@ -3,6 +3,8 @@ levels.
 """
 
 import logging
+import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ from threestudio_msd.guidance.msd import MSDGuidance, build_estimator, warn_if_n
 from threestudio_msd.priors import load_model
 from threestudio_msd.priors.calls import flow_schedule, vp_denoiser
 from threestudio_msd.priors.denoisers import FlowDenoiser
+from threestudio_msd.priors.families.sana import dpm_schedule
 from threestudio_msd.settings import build_part
 
 CONFIGS = {file.stem: file for file in sorted((Path(__file__).parents[2] / "configs").glob("msd-*.yaml"))}
@@ -55,26 +58,31 @@ def vp(deviation=1.0, **scheduler):
     return wrapped
 
 
-def flow(like):
-    """The same as a rectified flow on a family's levels."""
+def flow(like, deviation=1.0, noise_std=1.0):
+    """The same as a rectified flow, whose noise may have another deviation, on a family's levels."""
+    scheduler = build(ARCHITECTURES[like].parts["scheduler"])
+    levels = dpm_schedule(scheduler) if like == "sana" else flow_schedule(scheduler, noise_std)
 
     def network(sample, time):
-        t = expand(time, sample)
-        return (2 * t - 1) / ((1 - t) ** 2 + t**2) * sample
+        t, x, n = expand(time, sample), deviation**2, noise_std**2
+        return (t * n - (1 - t) * x) / ((1 - t) ** 2 * x + t**2 * n) * sample
 
-    return FlowDenoiser(network, flow_schedule(build(ARCHITECTURES[like].parts["scheduler"])), timesteps=1)
+    return FlowDenoiser(network, levels, timesteps=1, noise_std=noise_std)
 
 
+FLOWS = ("sd3", "flux", "z-image", "qwen-image", "sana", "lumina2", "chroma", "flux2-klein")
 IF_LEVELS = {**ARCHITECTURES["if"].parts["scheduler"].full}
 FAMILIES = {
     "sd": vp,
     "sd-v": lambda: vp(prediction_type="v_prediction"),
     "sd-zero-terminal-snr": lambda: vp(prediction_type="v_prediction", rescale_betas_zero_snr=True),
-    "sd3": lambda: flow("sd3"),
-    "flux": lambda: flow("flux"),
+    **{name: partial(flow, name) for name in FLOWS},
+    "prx-pixel": lambda: flow("prx-pixel", 0.5, 2.0),
     "if": lambda: vp(0.5, **{key: IF_LEVELS[key] for key in ("beta_schedule",)}),
+    "pixart": lambda: vp(beta_schedule="linear"),
 }
-FAMILY_OF = {"tiny": "sd", "sd": "sd", "sdxl": "sd", "sd3": "sd3", "flux": "flux", "if": "if"}
+FAMILY_OF = {"tiny": "sd", "sdxl": "sd", "pixart-sigma": "pixart"}
+HALF = ("if", "prx-pixel")  # pixels, which vary half as much as latents
 
 
 def deviation(sampler, lam, denoiser, prior=1.0):
@@ -96,12 +104,13 @@ def guidance_of(name):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_draws_of_every_bundled_config_keep_their_noise(name):
-    settings, family = guidance_of(name), FAMILY_OF[name.rsplit("-", 1)[1]]
+    settings, like = guidance_of(name), re.sub("^msd-(nerf-|hashgrid-)?", "", name)
+    family, prior = FAMILY_OF.get(like, like), 0.5 if like in HALF else 1.0
     sampler = build_part(SAMPLERS, settings["sampler"], "sampler")
     if isinstance(sampler, Tweedie):
         pytest.skip("tweedie is the mean itself, and draws nothing")
     lams = five(build_part(SCHEDULES, settings["bandwidth"], "bandwidth"))
-    found = [deviation(sampler, lam, FAMILIES[family](), 0.5 if family == "if" else 1.0) for lam in lams]
+    found = [deviation(sampler, lam, FAMILIES[family](), prior) for lam in lams]
     print(f"{name:16} {settings['sampler']['type']:12}", *(f"{d:.2f}" for d in found))
     assert min(found) >= 0.1, found
     if isinstance(sampler, ExactScore):
@@ -110,7 +119,7 @@ def test_draws_of_every_bundled_config_keep_their_noise(name):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_default_sampler_has_the_products_deviation(family):
-    estimator, scale = build_estimator(*defaults(), 1), 0.5 if family == "if" else 1.0
+    estimator, scale = build_estimator(*defaults(), 1), 0.5 if family in HALF else 1.0
     found = [
         deviation(estimator.sampler, scale * lam, FAMILIES[family](), scale)
         for lam in five(estimator.bandwidth)

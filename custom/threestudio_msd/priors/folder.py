@@ -12,6 +12,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from difflib import SequenceMatcher
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -294,8 +295,12 @@ def check_model(
 
 
 def _check_options(block: str, families: Collection[Family], options: Mapping[str, Any]) -> None:
+    def likeness(family: Family) -> float:
+        names = [field.name for field in fields(family.options)]
+        return max((SequenceMatcher(None, key, name).ratio() for key in options for name in names), default=0)
+
     errors = []
-    for family in sorted(families, key=lambda family: len(fields(family.options)), reverse=True):
+    for family in sorted(families, key=likeness, reverse=True):
         try:
             family.chosen(options)
             return
