@@ -145,7 +145,7 @@ def test_exact_networks_are_exact():
     """What the figures above rest on: D(z, sigma) = z / (1 + sigma^2), or its like for another deviation."""
     z = torch.randn(3, 5)
     for name, make in FAMILIES.items():
-        variance = 0.25 if name == "if" else 1.0
+        variance = 0.25 if name in HALF else 1.0
         for sigma in (0.1, 1.0, 7.0):
             exact = z * variance / (variance + sigma**2)
             assert torch.allclose(make()(z, torch.tensor(sigma), {}), exact, atol=1e-4), (name, sigma)
