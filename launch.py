@@ -12,15 +12,14 @@ import traceback
 
 from launcher import UserError
 from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host, user_errors
+from launcher.script import Parser
 
 GPUS = re.compile(r"-1|((\d+|(GPU|MIG)-[\w/-]+)(,(?!$)|$))*")
 
 
 def parse_args(argv: list[str] | None = None) -> tuple[argparse.Namespace, list[str]]:
     """Returns the options, and the `key=value` overrides behind them."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--config", required=True, help="the experiment's YAML file")
     gpus = "GPUs to use, such as 0 or 1,2; CUDA_VISIBLE_DEVICES wins; no effect without a GPU"

@@ -1,13 +1,41 @@
 """How a program of `scripts/` begins and ends."""
 
+import argparse
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 from threestudio_msd.errors import UserError, status_of
 
 from launcher.host import find_host, import_extensions, import_host, user_errors
+
+
+class Parser(argparse.ArgumentParser):
+    """A program's options; a wrong one is answered in one line.
+
+    Args:
+        doc: The program's docstring, the text of its --help.
+        **settings: As `ArgumentParser` takes them.
+    """
+
+    def __init__(self, doc: str | None = None, **settings: object) -> None:
+        super().__init__(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message.removeprefix('argument ')} (--help lists the options)\n")
+
+
+def whole(least: int = 1, most: int = 10_000) -> Callable[[str], int]:
+    """The type of an option that is a whole number in bounds."""
+
+    def parse(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or len(text) > 20 or not least <= int(text) <= most:
+            raise argparse.ArgumentTypeError(f"expected a whole number from {least} to {most}, got {text!r}")
+        return int(text)
+
+    return parse
 
 
 def with_host(work: Callable[[], int]) -> int:

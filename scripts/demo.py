@@ -4,7 +4,6 @@ Trains `configs/msd-tiny.yaml` and prints where the images are. Further `key=val
 of that file.
 """
 
-import argparse
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from msd_lab.compare.prompts import OVERRIDE
 
 import launch
 from launcher.host import ROOT
+from launcher.script import Parser
 
 
 def demo_arguments(
@@ -29,7 +29,7 @@ def demo_arguments(
         argv: The demo's command line.
         own: Settings of the demo, which those on the command line replace.
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(doc)
     add = parser.add_argument
     add("prompt", nargs="?", default=prompt, help="a colour and an object of the tiny world")
     add("overrides", nargs="*", metavar="key=value", help="settings that replace the config's")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import alias  # noqa: F401  (puts the packages of this checkout on the path)
 
-from launcher.script import with_host
+from launcher.script import Parser, whole, with_host
 
 
 def run(args: argparse.Namespace) -> int:
@@ -27,13 +27,11 @@ def run(args: argparse.Namespace) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line and return its exit status."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--like", required=True, help="sd15, sd21, sdxl, sd3, flux, if")
     parser.add_argument("--size", default="tiny", help="tiny, or full, the published one")
     parser.add_argument("--dtype", choices=("float32", "float16", "bfloat16"), help="float16 for full")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args(argv)
     return with_host(lambda: run(args))

@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from launcher.host import ROOT
-from launcher.script import in_one_line, require_folder, require_writable, with_host
+from launcher.script import Parser, in_one_line, require_folder, require_writable, whole, with_host
 
 Options = Mapping[str, Mapping[str, Any]]
 """Arguments of `ArgumentParser.add_argument` by the option's name."""
+MOST_SEED = 2**32 - 1 - 10_000  # NumPy's largest, less the most seeds
 POSITIONAL = ("dir", "overrides", "pipelines")
-NUMBER, FRACTION = {"type": int}, {"type": float}
+NUMBER, SEED, FRACTION = {"type": whole()}, {"type": whole(0, MOST_SEED)}, {"type": float}
 
 SHARED: Options = {
     "config": {"required": True, "help": "the experiment's YAML file"},
@@ -30,7 +31,7 @@ SHARED: Options = {
         "help": "prompts, or lists of them: .txt with one a line, .json, .jsonl",
     },
     "seeds": {**NUMBER, "default": 3, "help": "number of seeds, counted from the first"},
-    "first-seed": {**NUMBER, "default": 0},
+    "first-seed": {**SEED, "default": 0},
     "particles": {**NUMBER, "default": 4, "help": "images a run"},
     "budget": {
         "nargs": "+",
@@ -108,10 +109,7 @@ class Command:
 
     def parse(self, argv: Sequence[str] | None) -> argparse.Namespace:
         source = Path(find_spec(self.module).origin).read_text(encoding="utf-8")
-        parser = argparse.ArgumentParser(
-            description=ast.get_docstring(ast.parse(source)),
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
+        parser = Parser(ast.get_docstring(ast.parse(source)))
         either = parser.add_mutually_exclusive_group() if "ray" in self.options else parser
         for name, settings in self.options.items():
             group = either if name in ("jobs", "ray") else parser
@@ -146,10 +144,10 @@ COMMANDS: Mapping[str, Command] = {
         options(
             *("particles", "steps", "jobs", "json", "overrides"),
             config={"default": str(ROOT / "configs" / "msd-tiny.yaml")},
-            max_steps={**NUMBER, "help": "optimiser steps; the config's by default"},
+            max_steps={"type": whole(1, 10**6), "help": "optimiser steps; the config's by default"},
             scale={**FRACTION, "default": 3.0, "help": "guidance of the DDIM samples"},
             every={**NUMBER, "default": 1, "help": "take every n-th pair only, for a first look"},
-            seed={**NUMBER, "default": 0},
+            seed={**SEED, "default": 0},
             out={"type": Path, "default": Path("outputs/pairs")},
         ),
     ),
@@ -232,7 +230,7 @@ COMMANDS: Mapping[str, Command] = {
                 "default": "all",
                 "help": "one stage, or all but the last two, which need the extra `probe`",
             },
-            seed={**NUMBER, "default": 0},
+            seed={**SEED, "default": 0},
             out={"required": False, "default": ROOT / "custom" / "threestudio_msd" / "assets"},
             cache={
                 "type": Path,
@@ -268,8 +266,9 @@ def alias(program: str, name: str) -> Callable[[Sequence[str] | None], int]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run `COMMAND ARGUMENTS...`; returns the command's exit status."""
-    parser = argparse.ArgumentParser("python -m msd_lab", description=f"Commands: {', '.join(COMMANDS)}.")
+    parser = Parser(f"Commands: {', '.join(COMMANDS)}.", prog="python -m msd_lab")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="see COMMAND --help")
     words = sys.argv[1:] if argv is None else list(argv)
     name = parser.parse_args(words[:1]).command
+    sys.argv[0] = f"python -m msd_lab {name}"  # what --help calls the program
     return COMMANDS[name](words[1:])

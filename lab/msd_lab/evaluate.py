@@ -41,8 +41,12 @@ def images(args: argparse.Namespace) -> dict[str, Any]:
     prompt = args.prompt and from_library(args.prompt, "--prompt")
     extractors = read_features(args.features)
     records = [record for folder in args.dir for record in read_records(folder, prompt)]
+    if len({record.path.resolve() for record in records}) < len(records):
+        raise UserError(f"{' '.join(map(str, args.dir))}: an image lies in two of them")
     measured = image_set(records, extractors)
-    references = {"reference": image_set(read_records(args.reference), extractors)} if args.reference else {}
+    references = {}
+    if args.reference:
+        references["reference"] = image_set(read_records(args.reference, prompt), extractors)
     about, found = described(measured, references, extractors), figures(measured, references)
     for name, value in vars(about).items():
         print(f"{name}: {value}")

@@ -16,6 +16,8 @@ from launcher.lock import alone_in
 from .compare.prompts import read_prompts, split_overrides
 from .measure.references import Sampling, sample_prompts
 
+PROMPT = "system.prompt_processor.prompt"
+
 
 def run(args: argparse.Namespace) -> int:
     """Sample every prompt with every seed.
@@ -25,14 +27,13 @@ def run(args: argparse.Namespace) -> int:
     """
     words, overrides = split_overrides(args.prompts)
     prompts = read_prompts(words)
-    settings = Sampling(args.particles, args.steps, args.scale, args.solver)
-    for option, value, least in (("--seeds", args.seeds, 1), ("--first-seed", args.first_seed, 0)):
-        if value < least:
-            raise UserError(f"{option}: expected {least} or more, got {value}")
-    prompt = f"system.prompt_processor.prompt={prompts[0]}"
-    config = read_checked(args.config, [prompt, *overrides, *args.overrides])
+    sampling = Sampling(args.particles, args.steps, args.scale, args.solver)
+    settings = [*overrides, *args.overrides]
+    if any(setting.startswith(f"{PROMPT}=") for setting in settings):
+        raise UserError(f"{PROMPT}: --prompts says what is sampled")
+    config = read_checked(args.config, [f"{PROMPT}={prompts[0]}", *settings])
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     with alone_in(args.out):
-        records = sample_prompts(config, prompts, seeds, settings, args.out)
+        records = sample_prompts(config, prompts, seeds, sampling, args.out)
     print(f"{len(records)} images in {args.out}")
     return 0

@@ -203,7 +203,7 @@ def test_a_port_that_is_none_is_named(port, capsys):
     with pytest.raises(SystemExit) as caught:
         launch.parse_args(["--config", "x.yaml", "--train", "--viewer", port, "a=1"])
     assert caught.value.code == 2
-    assert f"argument --viewer: expected a port from 1 to 65535, got {port}" in capsys.readouterr().err
+    assert f"--viewer: expected a port from 1 to 65535, got {port}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

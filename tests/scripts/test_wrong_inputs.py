@@ -33,6 +33,10 @@ WRONG = {
         (f"{SAMPLE} --steps 1000000000", "--steps"),
         (f"{SAMPLE} --seeds 0", "--seeds"),
         (f"{SAMPLE} --first-seed -1", "--first-seed"),
+        (f"{SAMPLE} --first-seed 99999999999999999999", "--first-seed"),
+        (f"{SAMPLE} --seeds x", "--seeds: expected a whole number from 1 to 10000, got 'x'"),
+        (f"{SAMPLE} --nope 3", "unrecognized arguments: --nope"),
+        (f"{SAMPLE} system.prompt_processor.prompt=x", "system.prompt_processor.prompt: --prompts"),
         (f"{SAMPLE} system.guidance.dtype=fp16", "float16"),
         (f"{SAMPLE} seed=-1", "seed"),
         (f"{SAMPLE} foo=1", "foo"),  # no prompt, which --prompts alone has
@@ -46,6 +50,8 @@ WRONG = {
         (f"{COMPARE} --steps 0", "--steps"),
         (f"{COMPARE} --reference-particles 0", "--reference-particles"),
         (f"{COMPARE} --budget steps=nan", "--budget"),
+        (f"{COMPARE} --budget steps=5 nfe=9 steps=5", "--budget: given twice"),
+        (f"{COMPARE} --jobs 99999", "--jobs: expected a whole number from 1 to 10000"),
         (f"{COMPARE} --features judge=", "--features"),
         (f"{COMPARE} --ray 127.0.0.1:1", "--ray 127.0.0.1:1"),
         (f"{COMPARE} --ray nowhere", "--ray"),
@@ -70,6 +76,7 @@ WRONG = {
         ("docs --three-d", "docs"),
         ("docs --three-d --prompt x", "--prompt"),
         ("docs --features foo", "foo"),
+        ("docs/images docs/images/demo-path.png --prompt 'a red mug'", "an image lies in two of them"),
         ("docs --prompt ''", "--prompt"),
         ("docs --prompt lib:red_mug", "--prompt: lib:red_mug: there is no prompt library"),
     ],
@@ -78,6 +85,19 @@ WRONG = {
         (f"--config setup.py --prompts {MUG} --out OUT", "setup.py"),
         (f"--config nowhere.yaml --prompts {MUG} --out OUT", "nowhere.yaml"),
         (f"--config configs/sds-tiny.yaml --prompts {MUG} --out OUT", "msd-guidance"),
+    ],
+    "variance": [
+        (f"{COMPARE} --draws 2", "--draws"),
+        (f"{COMPARE} --seeds 1e3", "--seeds"),
+        (f"{COMPARE},system.guidance.bandwidth.start=0", "system.guidance.bandwidth.start"),
+    ],
+    "table4": [
+        ("--dry-run --out OUT --jobs 0", "--jobs"),
+        ("--out OUT --budget steps=0", "--budget"),
+        ("--out OUT --model nowhere/at-all --prompts ''", "--prompts"),
+    ],
+    "doctor": [
+        ("--gpu 3", "unrecognized arguments: --gpu"),
     ],
     "pairs": [
         ("--out OUT --every 0", "--every"),

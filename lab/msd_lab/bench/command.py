@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
-from launcher.script import require_writable, with_host
+from launcher.script import Parser, require_writable, whole, with_host
 
 from ..report.table import Table
 
@@ -177,13 +177,11 @@ def use_stand_ins() -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("--parts", nargs="+", choices=BENCHMARKS, default=list(BENCHMARKS), help="which; all by default")
-    add("--rounds", type=int, default=5)
-    add("--threads", type=int, default=1)
+    add("--rounds", type=whole(), default=5)
+    add("--threads", type=whole(1, os.cpu_count() or 1), default=1)
     add("--quick", action="store_true", help="a first look: fewer batches, particles, cameras and steps")
     add("--json", type=Path)
     add("--gpu", action="store_true", help="fill docs/gpu.md instead")
@@ -191,9 +189,6 @@ def main(argv: list[str] | None = None) -> int:
     add("--models", type=Path, default=Path("outputs/random"), help="with --gpu: where random pipelines lie")
     add("--page", type=Path, default=GPU_PAGE, help="with --gpu: the page to fill")
     args = parser.parse_args(argv)
-    for name, most in (("rounds", 10_000), ("threads", os.cpu_count() or 1)):
-        if not 1 <= getattr(args, name) <= most:
-            parser.error(f"--{name}: expected a number from 1 to {most}, got {getattr(args, name)}")
     for config in args.configs or ():
         if not (ROOT / "configs" / f"{config}.yaml").is_file():
             parser.error(f"--configs: configs/ has no {config}.yaml")

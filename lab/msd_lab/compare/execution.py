@@ -87,10 +87,8 @@ def executor(launcher: str, jobs: int, ray: str | None = None) -> Execute:
     """Choose how runs are made: in local processes, or on the Ray cluster at an address.
 
     Raises:
-        UserError: `jobs` is below 1, or nothing answers at the address.
+        UserError: Nothing answers at the address.
     """
-    if jobs < 1:
-        raise UserError(f"--jobs: expected 1 or more processes, got {jobs}")
     if ray:
         _require_answer(ray)
         return partial(run_on_ray, launcher=launcher, address=ray)
@@ -110,6 +108,7 @@ def _require_answer(address: str) -> None:
 
 
 def run_locally(runs: Sequence[PlannedRun], launcher: str, jobs: int) -> Iterator[Outcome]:
+    jobs = min(jobs, len(runs))
     threads = max(1, (os.cpu_count() or 1) // jobs)
     work = [Job(str(run), launch, (run, launcher)) for run in runs]
     with closing(finished(work, jobs, threads)) as outcomes:

@@ -193,11 +193,14 @@ def from_options(args: argparse.Namespace, kind: type[ImageComparison] = ImageCo
     Raises:
         UserError: An option is wrong.
     """
+    budgets = [Budget.parse(text) for text in args.budget]
+    if len(set(budgets)) < len(budgets):
+        raise UserError(f"--budget: given twice: {' '.join(args.budget)}")
     comparison = kind(
         methods=read_methods(args.configs),
         prompts=read_prompts(args.prompts),
         seeds=args.seeds,
-        budgets=[Budget.parse(text) for text in args.budget],
+        budgets=budgets,
         out=args.out.resolve(),
         read=read_checked,
         particles=args.particles,

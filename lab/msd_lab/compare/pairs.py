@@ -182,9 +182,6 @@ def own_accuracy(judge: Judge) -> str:
 
 
 def run(args: argparse.Namespace) -> int:
-    for name, least in (("every", 1), ("seed", 0)):
-        if getattr(args, name) < least:
-            raise UserError(f"--{name}: expected {least} or more, got {getattr(args, name)}")
     judges = {f"judge {name}": load_judge(name) for name in JUDGES}
     comparison = PairComparison(
         methods=[Method(Path(args.config).stem, str(Path(args.config).resolve()), tuple(args.overrides))],

@@ -11,7 +11,6 @@ show all that are finished.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,8 @@ import torch
 from rich.console import Console
 from threestudio_msd.distillation import PlainPrior, SharedNoise
 from threestudio_msd.files import save_text
+
+from launcher.script import Parser, whole
 
 from ..jobs import Job, run
 from ..report.page import Section, figure, picture, png_url, write_page
@@ -120,22 +121,16 @@ def _tiled(pictures: np.ndarray) -> np.ndarray:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line; returns 0."""
-    parser = argparse.ArgumentParser(
-        prog="python -m msd_lab.pictures",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(EXPERIMENTS)}; all by default")
-    add("--seeds", type=int, default=3)
-    add("--jobs", type=int, default=None, help="processes; as many as there are cores by default")
+    add("--seeds", type=whole(), default=3)
+    add("--jobs", type=whole(), help="processes; as many as there are cores by default")
     add("--out", type=Path, default=Path("outputs") / "pictures")
     args = parser.parse_args(argv)
     unknown = sorted(set(args.experiments) - set(EXPERIMENTS))
     if unknown:
         parser.error(f"{unknown[0]}: expected some of {', '.join(EXPERIMENTS)}")
-    if args.seeds < 1:
-        parser.error(f"--seeds: expected 1 or more, got {args.seeds}")
     args.out.mkdir(parents=True, exist_ok=True)
     work = [
         Job(f"{name}, seed {seed}", measure, (name, seed, args.out))

@@ -12,21 +12,19 @@ from pathlib import Path
 from rich.console import Console
 from threestudio_msd.errors import status_of
 
-from launcher.script import require_folder, require_writable
+from launcher.script import Parser, require_folder, require_writable, whole
 
 from .experiment import QUICK, Measurement, Scale, run
 from .experiments import EXPERIMENTS
 from .report import show, write_json, write_markdown, write_page
 
 
-def parser() -> argparse.ArgumentParser:
-    parse = argparse.ArgumentParser(
-        prog="toy.py", description="Mean-shift distillation on 2D densities, measured against the truth."
-    )
+def parser() -> Parser:
+    parse = Parser("Mean-shift distillation on 2D densities, measured against the truth.")
     add = parse.add_argument
     add("command", choices=[*(experiment.name for experiment in EXPERIMENTS), "all"])
     add("--quick", action="store_true", help="all of it small, for a first look: its figures prove nothing")
-    add("--seeds", type=_count, default=None, help="seeds to average over (3; with --quick 1)")
+    add("--seeds", type=whole(), help="seeds to average over (3; with --quick 1)")
     add("--json", type=Path, metavar="FILE", help="write one object a figure to this file")
     add("--markdown", type=Path, metavar="FILE", help="write the tables to this file as Markdown")
     add(
@@ -37,12 +35,6 @@ def parser() -> argparse.ArgumentParser:
         help="folder for pictures and the page",
     )
     return parse
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a number of at least 1, got {text!r}")
-    return int(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -94,8 +94,3 @@ def test_many_processes_give_what_one_gives(tmp_path, ray):
     run_all(runs_in(tmp_path / "b"), one_by_one)
     assert sorted(run.method.label for run in failed) == ["BROKEN", "BROKEN"]
     assert images_of(runs_in(tmp_path / "a")[:2]) == images_of(runs_in(tmp_path / "b")[:2])
-
-
-def test_no_processes_are_refused():
-    with pytest.raises(UserError, match="--jobs: expected 1 or more"):
-        executor(LAUNCHER, 0)

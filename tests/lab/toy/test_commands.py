@@ -78,4 +78,4 @@ def test_a_folder_that_cannot_be_is_refused_before_any_work(command, tmp_path, c
 def test_a_bad_number_of_seeds_is_refused(seeds, capsys):
     with pytest.raises(SystemExit):
         commands.main(["table1", "--seeds", seeds])
-    assert "at least 1" in capsys.readouterr().err
+    assert "expected a whole number from 1" in capsys.readouterr().err
