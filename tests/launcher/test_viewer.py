@@ -7,6 +7,7 @@ import io
 import json
 import math
 import shutil
+import socket
 import subprocess
 import time
 import urllib.request
@@ -233,6 +234,16 @@ def test_a_real_page_serves_this_machine_only():
         page.show(0, np.zeros((4, 4, 3), np.uint8))  # nobody is there
     finally:
         page.close()
+
+
+def test_a_port_that_is_taken_is_left_to_the_other_program():
+    pytest.importorskip("viser")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        page = ViserPage(other.getsockname()[1], (1.0, 0.0, 0.0), can_hold=False)
+        try:
+            assert page._server.get_port() != other.getsockname()[1]
+        finally:
+            page.close()
 
 
 def test_without_viser_it_is_one_line(monkeypatch):
