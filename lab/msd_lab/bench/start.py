@@ -5,6 +5,7 @@ python -m msd_lab.bench.start OLD NEW --rounds 5
 
 import argparse
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -27,19 +28,29 @@ launch.main(sys.argv[1:])
 """
 
 
-def cpu_seconds(command: list[str], checkout: Path, status: int) -> float:
-    """Runs a command in a checkout and returns its user and system time.
+def used(command: list[str], checkout: Path, status: int = 0) -> resource.struct_rusage:
+    """Runs a command in a checkout and returns what its process used.
 
     Raises:
         RuntimeError: It ends with another status.
     """
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen([sys.executable, *command], cwd=checkout, env=environment, **quiet)
-    _, code, usage = os.wait4(child.pid, 0)
+    with tempfile.TemporaryFile("w+") as errors:
+        streams = {"stdout": subprocess.DEVNULL, "stderr": errors}
+        child = subprocess.Popen([sys.executable, *command], cwd=checkout, env=environment, **streams)
+        _, code, usage = os.wait4(child.pid, 0)
+        errors.seek(0)
+        last = errors.read().strip().splitlines()[-1:]
     child.returncode = os.waitstatus_to_exitcode(code)
     if child.returncode != status:
-        raise RuntimeError(f"{checkout}: {command} ended with {child.returncode}, expected {status}")
+        said = ": ".join([f"ended with {child.returncode}, expected {status}", *last])
+        raise RuntimeError(f"{checkout}: {' '.join(command)} {said}")
+    return usage
+
+
+def cpu_seconds(command: list[str], checkout: Path, status: int) -> float:
+    """Runs a command as `used` does and returns its user and system time."""
+    usage = used(command, checkout, status)
     return usage.ru_utime + usage.ru_stime
 
 
