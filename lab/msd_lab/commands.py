@@ -249,6 +249,7 @@ COMMANDS: Mapping[str, Command] = {
     "toy": Command("msd_lab.toy.commands"),
     "pictures": Command("msd_lab.pictures.__main__"),
     "bench": Command("msd_lab.bench.command"),
+    "estimate": Command("msd_lab.bench.estimate"),
 }
 
 

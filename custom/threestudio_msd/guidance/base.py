@@ -37,7 +37,7 @@ from ..distillation.protocols import Batch
 from ..errors import UserError
 from ..fields import FieldError, check_fields, choice, number, scheduled
 from ..papers import Paper
-from ..priors import Family, PerpNeg, load_model, memory, named
+from ..priors import Family, PerpNeg, PretrainedModel, load_model, memory, named
 from ..priors.loading import DTYPES, OTHER_NAMES
 from ..processes import place
 from .host_calls import HostCalls, resized
@@ -155,22 +155,7 @@ class LatentGuidance(HostCalls):
             FieldError: The model's family does not take a key of `model_options` or a
                 memory option.
         """
-        threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
-        try:
-            with named("system.guidance.pretrained_model_name_or_path"):
-                self.model = load_model(
-                    self.cfg.pretrained_model_name_or_path,
-                    self.cfg.revision,
-                    self.cfg.dtype,
-                    self.device,
-                    self.cfg.tiny_vae_name_or_path,
-                    self.cfg.model_options,
-                    self.cfg.variant,
-                    self.cfg.enable_sequential_cpu_offload,
-                    self.require_family,
-                )
-        except FieldError as error:
-            raise FieldError(f"system.guidance.{error}") from error
+        self.model = self.load()
         memory.apply(self.model, self.memory_options, self.device)
         for line in memory.advice(self.model, self.memory_options, isinstance(self, torch.nn.Module)):
             threestudio.warn(f"system.guidance.{line}")
@@ -183,6 +168,25 @@ class LatentGuidance(HostCalls):
         self.calls, self.called_at = 0, -1
         self.counts_from: int | None = None
         self.round = Round()
+
+    def load(self) -> PretrainedModel:
+        """Load the pretrained model that the settings name; `configure` calls this."""
+        threestudio.info(f"Loading {self.cfg.pretrained_model_name_or_path} ...")
+        try:
+            with named("system.guidance.pretrained_model_name_or_path"):
+                return load_model(
+                    self.cfg.pretrained_model_name_or_path,
+                    self.cfg.revision,
+                    self.cfg.dtype,
+                    self.device,
+                    self.cfg.tiny_vae_name_or_path,
+                    self.cfg.model_options,
+                    self.cfg.variant,
+                    self.cfg.enable_sequential_cpu_offload,
+                    self.require_family,
+                )
+        except FieldError as error:
+            raise FieldError(f"system.guidance.{error}") from error
 
     @property
     def memory_options(self) -> list[str]:

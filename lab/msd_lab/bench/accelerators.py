@@ -16,6 +16,7 @@ from threestudio_msd.files import save_text
 from launcher.config import read
 
 from ..report.table import UNKNOWN, Table
+from .estimate import stated
 from .random_pipelines import save_random_pipeline
 from .steps import CONFIGS, measure_steps
 
@@ -32,20 +33,6 @@ LAYERS = {
 }
 # Which text encoder of a pipeline is a T5, whose setting is `num_layers`
 T5 = {"flux": "text_encoder_2", "if": "text_encoder"}
-# FLOP a second in half precision, dense, as the maker states them, by a part of the
-# GPU's name
-PEAKS: Mapping[str, float] = {
-    "H200": 989e12,
-    "H100 PCIe": 756e12,
-    "H100": 989e12,
-    "A100": 312e12,
-    "L40S": 362e12,
-    "L4": 121e12,
-    "RTX 4090": 165e12,
-    "RTX 3090": 71e12,
-    "V100": 125e12,
-    "T4": 65e12,
-}
 BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 HEADING = ("config", "memory (GiB)", "weights (GiB)", "steps/s", "TFLOP a step", "share of peak")
 
@@ -69,7 +56,8 @@ def peak_of(name: str) -> float | None:
     >>> peak_of("NVIDIA A100-SXM4-80GB") / 1e12
     312.0
     """
-    return next((peak for part, peak in PEAKS.items() if part in name), None)
+    known = stated(name)
+    return 1e12 * known.half if known else None
 
 
 def stand_in(config: str, folder: Path) -> Path:

@@ -129,13 +129,14 @@ class LiveBytes(TorchDispatchMode):
     """Bytes of the tensors that are made meanwhile, those that are alive at once.
 
     Attributes:
+        live: How many there are.
         peak: The most there were.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.sizes: dict[int, int] = {}
-        self.peak = 0
+        self.live = self.peak = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         given = {storage._cdata for storage in storages((args, kwargs))}
@@ -143,9 +144,13 @@ class LiveBytes(TorchDispatchMode):
         for storage in storages(made):
             if storage._cdata not in given and storage._cdata not in self.sizes:
                 self.sizes[storage._cdata] = storage.nbytes()
-                weakref.finalize(storage, self.sizes.pop, storage._cdata)
-        self.peak = max(self.peak, sum(self.sizes.values()))
+                self.live += storage.nbytes()
+                weakref.finalize(storage, self._freed, storage._cdata)
+        self.peak = max(self.peak, self.live)
         return made
+
+    def _freed(self, storage: int) -> None:
+        self.live -= self.sizes.pop(storage)
 
 
 def storages(tree: Any) -> list[torch.UntypedStorage]:
