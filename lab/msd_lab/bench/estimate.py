@@ -5,8 +5,8 @@ python scripts/estimate.py configs/msd-nerf-sd.yaml --gpu a100 4090 trainer.max_
 
 FLOP and memory are counted: the config's steps run on tensors without values, the renders of a scene on the
 CPU by a part of the rays. Minutes follow: an operation takes as long as its FLOP, or its bytes, at a share of
-what the GPU's maker states, and at least as long as a launch. The shares, each marked assumed or measured, are
-in lab/msd_lab/configs/gpus.yaml. A run that does not fit is estimated too, with a warning.
+what the GPU's maker states, and at least as long as a launch. lab/msd_lab/configs/gpus.yaml has the shares,
+each marked assumed or measured. A run that does not fit is estimated too, with a warning.
 """
 
 from __future__ import annotations
