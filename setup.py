@@ -40,7 +40,7 @@ setup(
         "tensorboard>=2.16",
     ],
     extras_require={
-        "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1"],
+        "lab": ["matplotlib>=3.8", "scipy>=1.11", "jinja2>=3.1", "torchmetrics>=1.4"],
         "3d": SCENES,
         "texture": SCENES,  # the former name of what textures need
         "prx": ["ftfy>=6.1"],

@@ -111,7 +111,7 @@ class ImageComparison(Comparison):
         for budget in self.budgets:
             planned[str(budget)], uncounted = self._at(budget, costs)
             failed |= uncounted | run_all(planned[str(budget)], execute)
-        references, sampled = self._references()
+        references, sampled, renders = self._references()
         results = Results(
             about=described(sampled, references, self.extractors, str(self.sampling)),
             ddim=figures(sampled, references),
@@ -120,6 +120,7 @@ class ImageComparison(Comparison):
                 for budget, runs in planned.items()
             },
             failed=tuple(Failure(str(run.folder), error) for run, error in failed.items()),
+            truth=figures(renders, references) if renders else {},
         )
         return results, failed
 
@@ -144,17 +145,20 @@ class ImageComparison(Comparison):
         ]
         return runs, failed
 
-    def _references(self) -> tuple[dict[str, ImageSet], ImageSet]:
-        """The references by name, and DDIM images that are measured like a method's."""
+    def _references(self) -> tuple[dict[str, ImageSet], ImageSet, ImageSet | None]:
+        """The references by name; DDIM images, and true renders if any, that are measured like a method's."""
         config, folder = self.settings(self.methods[0]), self.out / "references"
         many, reference_seeds = self.reference_particles, [REFERENCE_SEEDS]
         more, few = replace(self.sampling, particles=many), replace(self.sampling, particles=self.particles)
         references = {"ddim": sample_prompts(config, self.prompts, reference_seeds, more, folder / "ddim")}
         rows = sample_prompts(config, self.prompts, self.seed_range, few, self.out / "ddim")
+        renders = None
         if is_tiny_prior(OmegaConf.select(config, "system.guidance.pretrained_model_name_or_path")):
             references["truth"] = render_prompts(self.prompts, reference_seeds, many, folder / "truth")
+            own = render_prompts(self.prompts, self.seed_range, self.particles, self.out / "truth")
+            renders = image_set(own, self.extractors)
         measured = {name: image_set(records, self.extractors) for name, records in references.items()}
-        return measured, image_set(rows, self.extractors)
+        return measured, image_set(rows, self.extractors), renders
 
     def _rows(
         self, finished: Sequence[PlannedRun], costs: Mapping[str, Costs], references: Mapping[str, ImageSet]

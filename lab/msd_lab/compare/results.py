@@ -1,7 +1,7 @@
 """The figures of a comparison, typed; as JSON and back."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from math import isnan, nan
 from typing import Any, TypeAlias, TypeVar, get_args, get_origin, get_type_hints
 
@@ -101,12 +101,14 @@ class Results:
         ddim: Figures of DDIM images that are measured like a method's: the floor.
         budgets: The rows of every budget.
         failed: Runs that are missing.
+        truth: Figures of as many true renders, measured like a method's; empty for prompts of no known world.
     """
 
     about: About
     ddim: Figures
     budgets: dict[str, Rows]
     failed: tuple[Failure, ...] = ()
+    truth: Figures = field(default_factory=dict)
 
 
 def to_json(value: object) -> Any:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..compare.results import About, Figures
 from ..report.table import Spread
-from .features import Features
+from .features import LPIPS, Features
 from .images import ImageRecord, read_images
 from .metrics import (
     contrast,
@@ -92,7 +92,8 @@ def figures(images: ImageSet, references: Mapping[str, ImageSet]) -> Figures:
     Returns:
         By name; also `saturation`, `contrast`, `sharpness`, `diversity` (of a prompt's
         particles, in features), and the alignment's figures. Those of further
-        extractors end in `@NAME`.
+        extractors end in `@NAME`; `lpips` gives its mean over pairs of a prompt's
+        particles alone.
     """
     by_seed = [_figures_of_one(images.of_seed(seed), references) for seed in images.seeds]
     return {name: Spread(tuple(found[name] for found in by_seed)) for name in by_seed[0]}
@@ -102,6 +103,9 @@ def _figures_of_one(images: ImageSet, references: Mapping[str, ImageSet]) -> dic
     found: dict[str, float] = {}
     prompts = [record.prompt for record in images.records]
     for i, (extractor, features) in enumerate(images.features.items()):
+        if extractor == LPIPS:  # embeddings for distances between pictures, not of sets
+            found[LPIPS] = diversity(features, prompts, squared=True)
+            continue
         own = {name: float(values.mean()) for name, values in images.alignment[extractor].items()}
         own["diversity"] = diversity(features, prompts)
         for name, reference in references.items():

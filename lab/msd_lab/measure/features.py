@@ -24,10 +24,12 @@ from ..assets import ASSETS
 from ..tinyworld.judge import load_judge
 from ..tinyworld.probe import PROBE, SIZE, Probe
 from ..tinyworld.world import Caption, Prediction, parse_prompt
+from .instruments import INCEPTION, load_inception, load_lpips
 
 CLIP_MODEL = "openai/clip-vit-large-patch14"
 CLIP_COLOURS = (0.4815, 0.4578, 0.4082), (0.2686, 0.2613, 0.2758)  # mean and deviation
 BATCH = 64
+LPIPS = "lpips"
 
 
 class Features:
@@ -204,12 +206,11 @@ def _pooled(output: object) -> Tensor:
 
 
 class InceptionFeatures(Features):
-    """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by
-    torch-fidelity.
+    """Inception-v3's 2048-dimensional pooling layer, as FID is defined on, by the file
+    that `python -m msd_lab instruments` fetched or else by torch-fidelity.
 
     Args:
-        weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights;
-            downloaded by default.
+        weights: A local file of torch-fidelity's `pt_inception-2015-12-05` weights.
 
     Raises:
         UserError: torch-fidelity is missing or the weights cannot be had.
@@ -218,11 +219,15 @@ class InceptionFeatures(Features):
     description = "Inception-v3 (2015-12-05, TensorFlow's), pool 2048, 299 px bilinear as TensorFlow 1"
 
     def __init__(self, weights: str | None = None) -> None:
+        if weights is None and INCEPTION.is_file():
+            self.network = load_inception()
+            return
         try:
             from torch_fidelity import feature_extractor_inceptionv3 as fidelity
         except ImportError as error:
             raise UserError(
-                f"features inception: {error}. Install it with `pip install torch-fidelity`."
+                f"features inception: {error}. Fetch its weights by `python -m msd_lab instruments`, "
+                "or install torch-fidelity."
             ) from error
         local = "name a local copy of pt_inception-2015-12-05-6726825d.pth: --features inception=PATH"
         with loading("inception", f" (the weights cannot be loaded; {local})"):
@@ -233,14 +238,33 @@ class InceptionFeatures(Features):
                 torch.hub.load_state_dict_from_url(url, map_location="cpu", weights_only=True)
             else:
                 torch.load(weights, map_location="cpu", weights_only=True)
-            self.network = fidelity.FeatureExtractorInceptionV3(
+            network = fidelity.FeatureExtractorInceptionV3(
                 "inception", ["2048"], feature_extractor_weights_path=weights
             )
+            self.network = lambda batch: network(batch)[0]
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> np.ndarray:
         batches = (images.permute(0, 3, 1, 2) * 255).round().to(torch.uint8).split(BATCH)
-        return torch.cat([self.network(batch)[0] for batch in batches]).numpy()
+        return torch.cat([self.network(batch) for batch in batches]).numpy()
+
+
+class LPIPSFeatures(Features):
+    """Embeddings whose squared Euclidean distance is LPIPS (AlexNet, version 0.1).
+
+    Raises:
+        UserError: The weights were not fetched, or others are named.
+    """
+
+    description = "LPIPS 0.1, AlexNet, at the images' own size"
+
+    def __init__(self, weights: str | None = None) -> None:
+        if weights:
+            raise UserError(f"features lpips: {weights}: expected no weights: it has those that were fetched")
+        self.network = load_lpips()
+
+    def __call__(self, images: Tensor) -> np.ndarray:
+        return torch.cat([self.network(batch) for batch in images.split(BATCH)]).numpy()
 
 
 FEATURES: dict[str, Callable[[str | None], Features]] = {
@@ -249,6 +273,7 @@ FEATURES: dict[str, Callable[[str | None], Features]] = {
     "probe": ProbeFeatures,
     "inception": InceptionFeatures,
     "clip": CLIPFeatures,
+    LPIPS: LPIPSFeatures,
 }
 
 
@@ -275,4 +300,6 @@ def read_features(words: Sequence[str]) -> dict[str, Features]:
         if equals and not weights:
             raise UserError(f"--features: expected {name}=WEIGHTS, got none")
         found[name] = FEATURES[name](weights or None)
+    if next(iter(found), None) == LPIPS:
+        raise UserError("--features: lpips measures no set of images: name another extractor before it")
     return found

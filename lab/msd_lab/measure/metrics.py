@@ -76,13 +76,14 @@ def precision_recall(real: np.ndarray, fake: np.ndarray, k: int = 3) -> tuple[fl
     return float(found["precision"]), float(found["recall"])
 
 
-def diversity(features: np.ndarray, groups: Sequence[Hashable]) -> float:
+def diversity(features: np.ndarray, groups: Sequence[Hashable], squared: bool = False) -> float:
     """Mean Euclidean distance between features of one group (the particles of one run),
     averaged over groups.
 
     Args:
         features: `[N, D]`.
         groups: What each row belongs to; groups of one are left out.
+        squared: Whether to average squared distances.
 
     Returns:
         The mean; NaN where every group has one member.
@@ -91,7 +92,7 @@ def diversity(features: np.ndarray, groups: Sequence[Hashable]) -> float:
     for row, group in enumerate(groups):
         members.setdefault(group, []).append(row)
     means = [
-        float(torch.pdist(torch.as_tensor(features[rows], dtype=torch.float64)).mean())
+        float(torch.pdist(torch.as_tensor(features[rows], dtype=torch.float64)).pow(1 + squared).mean())
         for rows in members.values()
         if len(rows) > 1
     ]

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..tinyworld.judge import Judge
 from ..tinyworld.render import RESOLUTION, Cameras, render
 from ..tinyworld.world import Caption, parse_prompt, turn_between
+from .instruments import load_lpips, lpips_file
 from .metrics import frechet_distance
 from .views import GREY, SIZE, evaluation_cameras, project, scaled, true_views, turned
 
@@ -85,9 +86,9 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
     scaled too: no caption says how large it is, so its size is luck.
 
     Returns:
-        `iou` of the silhouettes, `l1` of the colours, `yaw_error`: by how many degrees
-        it is turned; `iou_scaled` and `l1_scaled` at the best turn and size, and
-        `scale`, how much larger the scene is than the truth.
+        The figures of `agreement` at the best turn, and ending in `_scaled` at the best
+        turn and size; `yaw_error`: by how many degrees it is turned; `scale`, how much
+        larger the scene is than the truth.
     """
     size, few = views.colour.shape[1], slice(None, None, 5)  # small and few are enough to find the turn
     small = F.avg_pool2d(views.colour[few].permute(0, 3, 1, 2), 4).permute(0, 2, 3, 1)
@@ -110,13 +111,27 @@ def against_truth(caption: Caption, cameras: Cameras, views: Views) -> dict[str,
 
 
 def agreement(truth: tuple[Tensor, Tensor], views: Views) -> dict[str, float]:
-    """`iou` of the silhouettes and `l1` of the colours of true and other views."""
+    """`iou` of the silhouettes; of the colours of true and other views `l1`, `psnr` in dB
+    and `ssim`, each the mean over views, and `lpips` where its weights were fetched.
+    """
+    from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+
     colour, silhouette = truth
+    planes = colour.permute(0, 3, 1, 2), views.colour.permute(0, 3, 1, 2)
     both, either = (silhouette & views.silhouette).sum((1, 2)), (silhouette | views.silhouette).sum((1, 2))
     return {
         "iou": float((both / either.clamp(min=1)).mean()),
         "l1": float((colour - views.colour).abs().mean()),
+        "psnr": float(peak_signal_noise_ratio(*planes, data_range=1.0, dim=(1, 2, 3))),
+        "ssim": float(structural_similarity_index_measure(*planes, data_range=1.0)),
+        **({"lpips": lpips(colour, views.colour)} if lpips_file("alex").is_file() else {}),
     }
+
+
+def lpips(first: Tensor, second: Tensor) -> float:
+    """Mean LPIPS (AlexNet) of pairs of images `[N, H, W, 3]` in [0, 1]."""
+    network = load_lpips()
+    return float((network(first) - network(second)).square().sum(1).mean())
 
 
 def best_yaw(distance: Callable[[float], float]) -> float:

@@ -88,7 +88,7 @@ def _about(comparison: ImageComparison, results: Results) -> list[Markup]:
 
 
 def _tables(rows: Rows, results: Results, ours: str) -> list[Markup]:
-    absolute = table(rows, results.ddim, columns(results.ddim)).html()
+    absolute = table(rows, results.ddim, columns(results.ddim), truth=results.truth).html()
     relative = against_ddim(rows, results.ddim, ours).html()
     title = Markup("<h3>Against DDIM's images</h3>")
     blocks = [absolute, paragraph(COSTS, "faint"), title, relative, paragraph(RELATIVE, "faint")]

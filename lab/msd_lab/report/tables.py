@@ -14,11 +14,15 @@ from .table import UNKNOWN, Entry, Spread, Table, number
 LABELS = {"ddim": "DDIM images", "truth": "true renders"}
 IN_BRIEF = (
     *("frechet_ddim", "frechet_truth", "alignment", "clip_similarity", "precision_ddim", "recall_ddim"),
-    *("saturation", "contrast", "diversity"),
+    *("saturation", "contrast", "diversity", "lpips"),
 )
 """The figures of the Markdown tables."""
 OTHERS_IN_BRIEF = ("frechet_ddim", "frechet_truth", "alignment", "clip_similarity")
 """Those of further extractors, beside the first's."""
+KERNEL_IN_BRIEF = ("kernel_ddim", "kernel_truth")
+"""Those of Inception: its Fréchet distance, FID, is mostly bias in so few images."""
+TRUTH = "true renders"
+"""The label of the row of renders, which is no method."""
 
 NO_VALUES = Spread(())
 
@@ -66,6 +70,7 @@ COLUMNS = (
     *_by_reference("precision", "precision ({})", False),
     *_by_reference("recall", "recall ({})", False),
     *(Column(name, name) for name in ("saturation", "contrast", "sharpness", "diversity")),
+    Column("lpips", "LPIPS within a prompt"),
 )
 
 
@@ -78,8 +83,9 @@ def columns(figures: Iterable[str]) -> list[Column]:
 
 
 def in_brief(column: Column) -> bool:
-    name, at, _ = column.figure.partition("@")
-    return name in (OTHERS_IN_BRIEF if at else IN_BRIEF)
+    name, at, extractor = column.figure.partition("@")
+    others = KERNEL_IN_BRIEF if extractor == "inception" else OTHERS_IN_BRIEF
+    return name in (others if at else IN_BRIEF)
 
 
 SPENT = {
@@ -91,8 +97,10 @@ SPENT = {
 """The cost of a row: optimiser steps; evaluations and billions of operations an image; seconds a run."""
 
 
-def table(rows: Rows, ddim: Figures, shown: Sequence[Column], spent: Mapping = SPENT) -> Table:
-    """A budget's table, DDIM last, the best method of each column marked."""
+def table(
+    rows: Rows, ddim: Figures, shown: Sequence[Column], spent: Mapping = SPENT, truth: Figures | None = None
+) -> Table:
+    """A budget's table, DDIM and true renders last, the best method of each column marked."""
     best = {column.figure: column.best(rows) for column in shown}
 
     def entries(label: str, figures: Figures) -> list[Entry]:
@@ -107,7 +115,8 @@ def table(rows: Rows, ddim: Figures, shown: Sequence[Column], spent: Mapping = S
         [label, *(cost(row) for cost in spent.values()), *entries(label, row.figures)]
         for label, row in rows.items()
     ]
-    lines.append([DDIM, *[UNKNOWN] * len(spent), *entries(DDIM, ddim)])
+    references = {DDIM: ddim} | ({TRUTH: truth} if truth else {})
+    lines += [[name, *[UNKNOWN] * len(spent), *entries(name, own)] for name, own in references.items()]
     return Table(["method", *spent, *(column.heading for column in shown)], lines)
 
 
@@ -225,7 +234,7 @@ def markdown(results: Results, ours: str) -> str:
     shown = list(filter(in_brief, columns(results.ddim)))
     blocks = []
     for budget, rows in results.budgets.items():
-        blocks += [f"`{budget}`", table(rows, results.ddim, shown).markdown()]
+        blocks += [f"`{budget}`", table(rows, results.ddim, shown, truth=results.truth).markdown()]
         blocks += sentences(rows, results.ddim, ours)
         relative = against_ddim(rows, results.ddim, ours)
         if len(relative.head) > 1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,8 +79,9 @@ def test_the_second_judge_is_a_judge_of_its_own_name(tmp_path):
         read_features(["judge", f"second-judge={tmp_path}"])
 
 
-def test_inception_without_its_library_says_what_to_install(monkeypatch):
+def test_inception_without_weights_and_library_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     monkeypatch.setitem(sys.modules, "torch_fidelity.feature_extractor_inceptionv3", None)
-    with pytest.raises(UserError, match="pip install torch-fidelity"):
+    monkeypatch.setattr("msd_lab.measure.features.INCEPTION", Path("nowhere"))
+    with pytest.raises(UserError, match="python -m msd_lab instruments`, or install torch-fidelity"):
         InceptionFeatures()
