@@ -7,7 +7,9 @@ import io
 import json
 import shutil
 import struct
+import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ from PIL import Image
 from threestudio.models.geometry.base import BaseImplicitGeometry
 from threestudio.models.materials.base import BaseMaterial
 from threestudio_msd.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @threestudio.register("test-egg")
@@ -195,6 +199,66 @@ def test_what_cannot_be_exported_is_refused(change, message):
     parts = dict.fromkeys(("geometry", "material", "background"), torch.nn.Identity())
     with pytest.raises(ValueError, match=message):
         threestudio.find("msd-mesh-exporter")(change, **parts)
+
+
+VALIDATE = (
+    "require('gltf-validator').validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[1])))"
+    ".then((report) => console.log(JSON.stringify(report.issues)))"
+)
+
+
+@pytest.fixture(scope="module")
+def validator():
+    """A folder from which node finds Khronos's validator; npm fetches it once."""
+    folder = ROOT / ".cache" / "gltf-validator"
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not here, which has Khronos's glTF validator")
+    if not (folder / "node_modules").is_dir():
+        install = ["npm", "install", "--silent", "--prefix", folder, "gltf-validator@2.0.0-dev.3.10"]
+        if subprocess.run(install, check=False, capture_output=True, timeout=120).returncode:
+            pytest.skip("npm cannot fetch Khronos's glTF validator")
+    return folder
+
+
+@pytest.mark.parametrize("save_uv", [True, False])
+@pytest.mark.parametrize("needs_normals", [True, False])
+def test_khronos_validator_finds_nothing_in_a_glb(validator, tmp_path, save_uv, needs_normals):
+    exported(tmp_path, save_uv=save_uv, needs_normals=needs_normals, faces=300)
+    asked = ["node", "-e", VALIDATE, tmp_path / "model.glb"]
+    issues = json.loads(subprocess.check_output(asked, cwd=validator))
+    assert (issues["numErrors"], issues["numWarnings"]) == (0, 0), issues["messages"]
+
+
+def test_an_opaque_fields_texture_is_within_3_of_255_of_its_own_renders(tmp_path):
+    """A scene's fog is seen differently from every side; without fog a surface shows what the field shows."""
+    grid = {"sizes": [24, 48], "density_blob_scale": 100.0, "init_scale": 0.0, "isosurface_resolution": 64}
+    grid |= {"shape_init": "ellipsoid", "shape_init_params": [0.4, 0.3, 0.5]}
+    geometry = threestudio.find("msd-multiscale-grid")(grid)
+    with torch.no_grad():  # colours that change slowly
+        generator = torch.Generator().manual_seed(0)
+        geometry.grids[0][:, 1:] = torch.nn.functional.interpolate(
+            torch.randn(1, 3, 4, 4, 4, generator=generator), (24, 24, 24), mode="trilinear"
+        )
+    material = threestudio.find("no-material")({"n_output_dims": 3})
+    exporter = threestudio.find("msd-mesh-exporter")(
+        {"texture_size": 512}, geometry=geometry, material=material, background=torch.nn.Identity()
+    )
+    (output,) = exporter()
+    mesh = load_mesh(Path(output.params["src_path"]))
+    points, colours = surface_samples(mesh, 3000)
+    normals = geometry._normal(points)
+    away = points / points.norm(dim=-1, keepdim=True)
+    facing = (away * normals).sum(-1) > 0.9
+    starts = (points + 0.1 * normals)[facing]
+    depths = torch.linspace(0, 0.2, 401)[:, None]
+    along = starts[:, None] - depths * normals[facing][:, None]
+    with torch.no_grad():
+        field = geometry(along)
+        thickness = field["density"] * 0.2 / 400
+        light = (thickness - thickness.cumsum(1)).exp() * -torch.expm1(-thickness)
+        seen = (light * field["features"].sigmoid()).sum(1)
+    assert light.sum(1).min() > 0.99
+    assert (255 * (seen - colours[facing])).abs().amax(-1).median() < 3
 
 
 @threestudio.register("test-box")

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import math
+import zipfile
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import threestudio
 import torch
 import trimesh
+from msd_lab.measure.instruments import FOLDER, Archive, fetch
+from msd_lab.measure.meshes import load_mesh
 from threestudio_msd.errors import UserError
+from threestudio_msd.files import write_whole
 from threestudio_msd.scene.shapes import signed_distance
 
 
@@ -21,7 +27,7 @@ def settings(shape, params, up="+z", front="+x"):
 
 def surface(**changes):
     """The surface of a fresh grid."""
-    settings = {"sizes": [12, 40], "init_scale": 0.0, "isosurface_resolution": 48}
+    settings = {"sizes": [8, 24], "init_scale": 0.0, "isosurface_resolution": 32}
     settings["isosurface_threshold"] = 10 * math.log(2)  # sharpness softplus(0): the shape itself
     mesh = threestudio.find("msd-multiscale-grid")({**settings, **changes}).isosurface()
     return trimesh.Trimesh(mesh.v_pos.numpy(), mesh.t_pos_idx.numpy())
@@ -55,6 +61,45 @@ def test_a_grid_begins_with_a_mesh_scaled_and_turned(tmp_path, suffix):
     )
     assert box.extents.tolist() == pytest.approx([0.6, 0.3, 0.9], abs=0.05)
     assert box.volume == pytest.approx(0.6 * 0.3 * 0.9, rel=0.12)
+
+
+GRADIO = Archive(
+    "gradio",
+    "gradio-6.31.0-py3-none-any.whl",
+    "7b50b9b6a2d23cd02851ad4c8b1c8312c88d8b911d1f29c93f9761c98348a64a",
+)
+"""A package with meshes that other programs made: Khronos's duck as a GLB, Stanford's bunny as an OBJ."""
+
+
+@pytest.fixture(scope="module")
+def real():
+    """A folder with the package's meshes, which are fetched once."""
+    folder = FOLDER.with_name("gradio")
+    if not folder.is_dir():
+        try:
+            wheel = zipfile.ZipFile(io.BytesIO(fetch(GRADIO)))
+        except UserError as error:
+            pytest.skip(str(error))
+        for name in ("Duck.glb", "Bunny.obj"):
+            save = wheel.read(f"gradio/media_assets/models3d/{name}")
+            write_whole(folder / name, lambda path, save=save: path.write_bytes(save))
+    return folder
+
+
+@pytest.mark.parametrize("name", ["Duck.glb", "Bunny.obj"])
+def test_a_real_mesh_is_a_beginning_and_is_read_upright(real, name):
+    mesh = load_mesh(real / name)  # z up, x to the front
+    largest = np.abs(mesh.vertices - mesh.vertices.mean(0)).max()
+    begun = surface(
+        shape_init=f"mesh:{real / name}",
+        shape_init_params=0.5,
+        shape_init_mesh_up="+y",
+        shape_init_mesh_front="+z",
+    )
+    assert begun.extents == pytest.approx(mesh.extents * 0.5 / largest, abs=0.06)
+    assert begun.center_mass[2] == pytest.approx(
+        ((mesh.center_mass - mesh.vertices.mean(0)) * 0.5 / largest)[2], abs=0.06
+    )
 
 
 def test_a_grid_begins_with_a_sphere_or_an_ellipsoid():

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..distillation.noise import seed_from
 
-OUTSIDE, INSIDE, PER_CELL = 1, 4, 4  # cells of the finest lattice that an exported colour is seen through
+OUTSIDE, INSIDE, PER_CELL = 1, 4, 2  # cells of the finest lattice that an exported colour is seen through
 EXPORTED_TOGETHER = 2**15  # points
 
 

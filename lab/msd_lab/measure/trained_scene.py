@@ -148,9 +148,17 @@ def run_figures(folder: Path, features: Mapping[str, Features] | None = None) ->
     scorers = {name: model for name, model in (features or {}).items() if name not in own}
     if path is None and scorers:
         raise UserError(f"{folder}: no mesh was exported, which {', '.join(scorers)} could score")
-    mesh = None if path is None else load_mesh(path)
+    mesh = None if path is None else load_mesh(path, written_up(scene.system.cfg, path))
     found = scene_figures(scene, scene.prompt, [load_judge(name) for name in JUDGES])
     return found if mesh is None else found | mesh_figures(mesh, scene, scorers)
+
+
+def written_up(system: Any, path: Path) -> str | None:
+    """The axis that is up in a mesh file of threestudio's own exporter, which writes OBJ z up without a word;
+    None for other files, whose readers know it.
+    """
+    silent = system.exporter_type == "mesh-exporter" and path.suffix == ".obj"
+    return system.exporter.get("up_obj", "z") if silent else None
 
 
 def mesh_figures(

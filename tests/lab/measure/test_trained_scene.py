@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -61,7 +62,8 @@ def export(folder, name="it4-export/model.glb", radius=0.3, at=1):
 def at_step_100(tmp_path, monkeypatch):
     """A run's folder; its scene is at step 100, and only its mesh is really measured."""
     grey = SimpleNamespace(colour=torch.zeros(40, 64, 64, 3))
-    scene = SimpleNamespace(prompt="a dragon", step=100, views=lambda *_: grey)
+    system = SimpleNamespace(cfg=SimpleNamespace(exporter_type="msd-mesh-exporter", exporter={}))
+    scene = SimpleNamespace(prompt="a dragon", step=100, views=lambda *_: grey, system=system)
     monkeypatch.setattr(run, "TrainedScene", SimpleNamespace(load=lambda folder: scene))
     monkeypatch.setattr(run, "scene_figures", lambda *_: {"opacity": 0.1})
     monkeypatch.setattr(run, "render_mesh", lambda *_: torch.full((40, 64, 64, 3), 0.1))
@@ -96,6 +98,20 @@ def test_the_mesh_is_that_of_the_scene_whatever_its_name_and_format(at_step_100)
     again = export(at_step_100, "it100-export/model.ply", at=3)
     assert exported_mesh(at_step_100, 100) == again
     assert run_figures(at_step_100)["mesh_faces"] == 320
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "file", "up"),
+    [
+        ("mesh-exporter", {}, "model.obj", "z"),  # threestudio's own, which says nothing
+        ("mesh-exporter", {"up_obj": "y"}, "model.obj", "y"),
+        ("mesh-exporter", {}, "model.glb", None),
+        ("msd-mesh-exporter", {}, "model.obj", None),
+    ],
+)
+def test_an_obj_of_threestudios_own_exporter_is_z_up(kind, settings, file, up):
+    cfg = SimpleNamespace(exporter_type=kind, exporter=settings)
+    assert run.written_up(cfg, Path(file)) == up
 
 
 def test_figures_are_readable():
