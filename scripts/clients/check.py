@@ -43,6 +43,7 @@ VALIDATE = (
     "require(process.argv[1]).validateBytes(new Uint8Array(require('fs').readFileSync(process.argv[2])))"
     ".then((report) => console.log(JSON.stringify(report.issues)))"
 )
+NEAR = 0.1  # how far behind the field's depth a point of the surface may be and is still seen
 WRONG_BY_THE_READER = {("three.js", "ply")}  # keeps linear bytes
 
 
@@ -80,7 +81,9 @@ def main() -> int:
         "\n| client | file | view | IoU with the field | colours, of 255 | from the field's |\n|" + "---|" * 6
     )
     print("\n".join(f"| {' | '.join(row)} |" for row in rows))
-    validator = Path(sys.argv[1]) / "gltf-validator"
+    fog = averages(scene, files["glb"], cameras, field)
+    print("averages of the field's renders in a texture's place: " + ", ".join(f"{far:.1f}" for far in fog))
+    validator = Path(sys.argv[1]).resolve() / "gltf-validator"
     for name in ("glb", "glb, vertices"):
         issues = json.loads(subprocess.check_output(["node", "-e", VALIDATE, validator, files[name]]))
         print(f"glTF validator, {name}: {issues['numErrors']} errors, {issues['numWarnings']} warnings")
@@ -98,6 +101,37 @@ def export(scene, fmt: str, settings: dict, folder: Path) -> Path:
     for output in exporter():
         (folder / output.save_name).write_bytes(Path(output.params["src_path"]).read_bytes())
     return (folder / f"model.{fmt.removesuffix('-mtl')}").resolve()
+
+
+def averages(scene, file: Path, cameras, field) -> list[float]:
+    """Measure a texture of averages of 24 renders of the field against its renders:
+    what no texture can mend, as fog looks different from every side (median of 255, a view each).
+    """
+    from msd_lab.measure.meshes import PER_PIXEL, load_mesh, surface_samples, views_of
+    from msd_lab.measure.views import project
+    from msd_lab.tinyworld.render import Cameras
+
+    points, _ = surface_samples(load_mesh(file), PER_PIXEL * SIZE**2)
+    azimuth = torch.arange(24) * 15.0 + 7
+    around = Cameras(
+        torch.tensor([-10.0, 15.0, 40.0]).repeat(8),
+        azimuth,
+        torch.full((24,), DISTANCE),
+        torch.full((24,), FOVY),
+    )
+    seen = scene.views(around, SIZE // 2, torch.zeros(3))
+    colours = seen.colour / seen.opacity[..., None].clamp(min=1e-3)
+    total, weight = torch.zeros(len(points), 3), torch.zeros(len(points), 1)
+    for i in range(len(around)):
+        pixel = (project(around[[i]], points[None])[0][0] * (SIZE // 2)).long().clamp(0, SIZE // 2 - 1)
+        at = pixel[:, 1], pixel[:, 0]
+        distance = (points - around.position[i]).norm(dim=-1)
+        visible = (distance < seen.depth[i][at] + NEAR) & seen.silhouette[i][at]
+        total, weight = total + visible[:, None] * colours[i][at], weight + visible[:, None]
+    drawn = views_of(points, total / weight.clamp(min=1), cameras, SIZE, torch.ones(3))
+    covered = views_of(points, torch.zeros_like(points), cameras, SIZE, torch.ones(3)).amax(-1) < 0.5
+    apart = 255 * (drawn - field.colour).abs().amax(-1)
+    return [float(far[both].median()) for far, both in zip(apart, covered & field.silhouette, strict=True)]
 
 
 def jobs(files: dict[str, Path], cameras, axes, client: str) -> dict[tuple[str, str], dict]:

@@ -4,7 +4,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createRequire } from "node:module";
 import path from "node:path";
 
-const [, , modules, request] = process.argv;
+const [, , folder, request] = process.argv;
+const modules = path.resolve(folder);
 const { chromium } = createRequire(path.join(modules, "x.js"))("playwright-core");
 const jobs = JSON.parse(await readFile(request, "utf8"));
 const flags = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-background-networking"];
