@@ -251,6 +251,7 @@ COMMANDS: Mapping[str, Command] = {
     "pictures": Command("msd_lab.pictures.__main__"),
     "bench": Command("msd_lab.bench.command"),
     "estimate": Command("msd_lab.bench.estimate"),
+    "check-gpu": Command("msd_lab.bench.check"),
 }
 
 

@@ -37,15 +37,15 @@ BEGIN, END = "<!-- table -->\n", "<!-- end of table -->"
 HEADING = ("config", "memory (GiB)", "weights (GiB)", "steps/s", "TFLOP a step", "share of peak")
 
 
-def require_gpu() -> str:
-    """The GPU's name.
+def require_gpu(option: str = "--gpu") -> str:
+    """The GPU's name; `option` is what asks for it.
 
     Raises:
         UserError: There is none.
     """
     if not torch.cuda.is_available():
         raise UserError(
-            "--gpu: torch finds no GPU here, and docs/gpu.md is filled on one: run the same command there"
+            f"{option}: torch finds no GPU here, and docs/gpu.md is filled on one: run the same command there"
         )
     return torch.cuda.get_device_name()
 

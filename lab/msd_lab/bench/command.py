@@ -9,7 +9,8 @@ SDS and SDI beside its own, where THREESTUDIO_ROOT names a checkout (without a G
 THREESTUDIO_SHIM a folder of stand-ins for its CUDA packages). shares: a step by parts,
 in seconds on the embedded prior and in FLOP at the sizes of Stable Diffusion 1.5, 2.1,
 XL and 3. scaling: a step as the trainer takes it and its memory, against particles and
-cameras. texturing: a mesh with a texture, of its full surface and simplified. gains:
+cameras. estimates: the estimates of
+scripts/estimate.py beside runs. texturing: a mesh with a texture, of its full surface and simplified. gains:
 what the project's shortcuts gain. Alternatives are timed in turn, so that a busy
 machine slows them alike; a ratio is the median over rounds, with its quartiles.
 """
@@ -122,6 +123,18 @@ BENCHMARKS = {
         },
         "steps",
         ("scaling", "steps", "particles", "cameras"),
+    ),
+    "estimates": Benchmark(
+        "an optimiser step run, and estimated without values",
+        {
+            "config": "{config}",
+            "GFLOP": "{gflop:.3f}",
+            "estimated": "{estimated_gflop:.3f}",
+            "MiB": "{mib:.0f}",
+            "estimated MiB": "{estimated_mib:.0f}",
+        },
+        "estimate",
+        ("beside_runs",),
     ),
     "texturing": Benchmark(
         "a GLB with a texture, from a field to the file",

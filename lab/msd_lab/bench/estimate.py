@@ -30,6 +30,16 @@ from ..report.table import Table
 
 GIB, DATA = 2**30, Path(__file__).parents[1] / "configs" / "gpus.yaml"
 HEADING = ("GPU", "minutes", "GiB in use", "GiB there are", "fits")
+IMAGES = ("system.progress_every=1000",)
+BESIDE = (
+    ("msd-tiny", 8, (*IMAGES, "system.guidance.last_fit=0")),
+    ("sds-tiny", 4, IMAGES),
+    ("vsd-tiny", 4, IMAGES),
+    ("msd-nerf-tiny", 25, ()),
+    ("sds-nerf-tiny", 4, ()),
+    ("vsd-nerf-tiny", 4, ()),
+)
+"""Configs that are run and estimated, steps of a window (see `measure_steps`), and settings."""
 HALVES = ("torch.float16", "torch.bfloat16")
 
 
@@ -135,6 +145,23 @@ def estimate(settings: Mapping[str, Any], half: bool = True) -> Estimate:
     dry = DryRun(settings, model)
     exact = trainer.get("float32_matmul_precision", "high") == "highest"
     return Estimate(dry.run(), model.bytes, model.source, dry.steps, exact, tuple(notes(settings)))
+
+
+def beside_runs() -> Iterator[dict[str, object]]:
+    """Run configs for a few steps on this machine, and estimate the same steps."""
+    from .steps import CONFIGS, measure_steps
+
+    for name, steps, words in BESIDE:
+        config = read_checked(str(CONFIGS / f"{name}.yaml"), [*words, f"trainer.max_steps={3 * steps}"])
+        run = measure_steps(config, steps)
+        found = estimate(OmegaConf.to_container(config, resolve=True), half=False)
+        yield {
+            "config": name,
+            "gflop": run.flop / 1e9,
+            "estimated_gflop": found.work.flop / found.steps / 1e9,
+            "mib": run.bytes / 2**20,
+            "estimated_mib": found.work.peak / 2**20,
+        }
 
 
 def notes(settings: Mapping[str, Any]) -> Iterator[str]:

@@ -73,7 +73,8 @@ def measure_steps(config: DictConfig, steps: int) -> StepCosts:
         )
         trainer.fit(system, datamodule=threestudio.find(config.data_type)(config.data))
     weights = parameter_bytes(system)
-    peak = torch.cuda.max_memory_allocated() if on_gpu else weights + windows.live.peak
+    before = weights + optimiser_bytes(trainer)
+    peak = torch.cuda.max_memory_allocated() if on_gpu else before + windows.live.peak
     return StepCosts(windows.seconds / steps, windows.counter.get_total_flops() / steps, peak, weights)
 
 
@@ -103,6 +104,12 @@ def parameter_bytes(system: Any) -> int:
     modules = [system, getattr(model, "backbone", None), vae_of(model)]
     sizes = {id(p): p.nbytes for module in modules if module is not None for p in module.parameters()}
     return sum(sizes.values())
+
+
+def optimiser_bytes(trainer: pl.Trainer) -> int:
+    """Count the bytes of what optimisers keep from step to step."""
+    states = [state for optimiser in trainer.optimizers for state in optimiser.state.values()]
+    return sum(x.nbytes for state in states for x in state.values() if isinstance(x, Tensor))
 
 
 class Windows(pl.Callback):

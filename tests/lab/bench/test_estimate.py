@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 import torch
 from msd_lab.bench import estimate as estimating
-from msd_lab.bench.estimate import Estimate, estimate, gpu, lines, main, stated
+from msd_lab.bench.estimate import Estimate, beside_runs, estimate, gpu, lines, main, stated
 from msd_lab.bench.recorder import Operation, Work
-from msd_lab.bench.steps import CONFIGS, measure_steps
+from msd_lab.bench.steps import CONFIGS
 from omegaconf import OmegaConf
 
 from launcher.config import read
@@ -24,30 +24,18 @@ def settings_of(name, *overrides):
     return read(str(CONFIGS / f"{name}.yaml"), overrides)
 
 
-def estimated(config):
-    return estimate(OmegaConf.to_container(config, resolve=True), half=False)
-
-
-@pytest.mark.parametrize(
-    ("name", "steps", "overrides"),
-    [
-        (
-            "msd-tiny",
-            4,
-            ["data.n_particles=2", "system.guidance.refresh_every=4", "system.guidance.last_fit=0"],
-        ),
-        ("sds-nerf-tiny", 2, []),
-        ("msd-nerf-tiny", 3, ["data.rounds=3", "data.refresh_every=3", "data.cameras_per_round=24"]),
-    ],
-)
-def test_flop_and_memory_agree_with_a_run(name, steps, overrides):
-    config = settings_of(name, *overrides, f"trainer.max_steps={3 * steps}")
-    if "progress_every" in config.system:
-        config.system.progress_every = 1000
-    run = measure_steps(config, steps)
-    found = estimated(config)
-    assert found.work.flop / found.steps == pytest.approx(run.flop, rel=0.01)
-    assert found.work.peak == pytest.approx(run.bytes, rel=0.15)
+def test_flop_and_memory_agree_with_runs(monkeypatch):
+    image, scene = (estimating.BESIDE[number] for number in (0, 3))
+    fewer = [
+        ("msd-tiny", 2, (*image[2], "data.n_particles=2", "system.guidance.refresh_every=2")),
+        (scene[0], 2, ("data.rounds=3", "data.refresh_every=2", "data.cameras_per_round=24")),
+    ]
+    monkeypatch.setattr(estimating, "BESIDE", fewer)
+    found = list(beside_runs())
+    assert len(found) == 2
+    for row in found:
+        assert row["estimated_gflop"] == pytest.approx(row["gflop"], rel=0.01)
+        assert row["estimated_mib"] == pytest.approx(row["mib"], rel=0.15)
 
 
 def test_the_shipped_recipe_costs_a_quarter_of_sds_at_full_size():
