@@ -68,17 +68,17 @@ def _takes_files(folder: Path) -> bool:
     return os.access(folder, os.W_OK | os.X_OK) and os.statvfs(folder).f_blocks > 0
 
 
-def require_folder(path: Path) -> None:
-    """Check that `--out` is a folder that can be written, or could be made.
+def require_folder(path: Path, option: str = "--out") -> None:
+    """Check that an option names a folder that can be written, or could be made.
 
     Raises:
         UserError: It is not.
     """
     there = next(folder for folder in (path.absolute(), *path.absolute().parents) if folder.exists())
     if not there.is_dir():
-        raise UserError(f"--out: {there} is a file, expected a folder")
+        raise UserError(f"{option}: {there} is a file, expected a folder")
     if not _takes_files(there):
-        raise UserError(f"--out: {path} cannot be written")
+        raise UserError(f"{option}: {path} cannot be written")
 
 
 def require_writable(option: str, path: Path | None) -> None:

@@ -172,7 +172,6 @@ COMMANDS: Mapping[str, Command] = {
             search={**NUMBER, "metavar": "N", "help": "instead: N trials of every config"},
             search_prompts={"nargs": "+", "default": [], "help": "prompts of the search, none of --prompts"},
         ),
-        host=False,
         passes=True,
     ),
     "table4": Command(

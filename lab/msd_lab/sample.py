@@ -17,6 +17,13 @@ from .compare.prompts import read_prompts, split_overrides
 from .measure.references import Sampling, sample_prompts
 
 PROMPT = "system.prompt_processor.prompt"
+OPTIONS = {
+    PROMPT: "--prompts",
+    "seed": "--first-seed",
+    "data.n_particles": "--particles",
+    "system.guidance.guidance_scale": "--scale",
+}
+"""Options in the place of settings of a run."""
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,8 +36,10 @@ def run(args: argparse.Namespace) -> int:
     prompts = read_prompts(words)
     sampling = Sampling(args.particles, args.steps, args.scale, args.solver)
     settings = [*overrides, *args.overrides]
-    if any(setting.startswith(f"{PROMPT}=") for setting in settings):
-        raise UserError(f"{PROMPT}: --prompts says what is sampled")
+    for setting in settings:
+        key = setting.partition("=")[0]
+        if key in OPTIONS:
+            raise UserError(f"{key}: cannot be set here: {OPTIONS[key]} says it")
     config = read_checked(args.config, [f"{PROMPT}={prompts[0]}", *settings])
     seeds = range(args.first_seed, args.first_seed + args.seeds)
     with alone_in(args.out):

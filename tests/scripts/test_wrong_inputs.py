@@ -10,6 +10,7 @@ import pytest
 IMAGE, SCENE, MUG = "--config configs/msd-tiny.yaml", "--config configs/msd-nerf-tiny.yaml", "'a red mug'"
 SAMPLE = f"{IMAGE} --prompts {MUG} --out OUT"
 COMPARE = f"--prompts {MUG} --out OUT --configs configs/msd-tiny.yaml"
+ABLATE = f"--prompts {MUG} --out OUT --config configs/msd-tiny.yaml"
 COMPARE_3D = f"--prompts {MUG} --out OUT --configs configs/msd-nerf-tiny.yaml"
 
 WRONG = {
@@ -36,7 +37,10 @@ WRONG = {
         (f"{SAMPLE} --first-seed 99999999999999999999", "--first-seed"),
         (f"{SAMPLE} --seeds x", "--seeds: expected a whole number from 1 to 10000, got 'x'"),
         (f"{SAMPLE} --nope 3", "unrecognized arguments: --nope"),
-        (f"{SAMPLE} system.prompt_processor.prompt=x", "system.prompt_processor.prompt: --prompts"),
+        (f"{SAMPLE} system.prompt_processor.prompt=x", "system.prompt_processor.prompt: cannot be set here: --prompts"),
+        (f"{SAMPLE} seed=4", "seed: cannot be set here: --first-seed"),
+        (f"{SAMPLE} data.n_particles=4", "data.n_particles: cannot be set here: --particles"),
+        (f"{SAMPLE} system.guidance.guidance_scale=9", "guidance_scale: cannot be set here: --scale"),
         (f"{SAMPLE} system.guidance.dtype=fp16", "float16"),
         (f"{SAMPLE} seed=-1", "seed"),
         (f"{SAMPLE} foo=1", "foo"),  # no prompt, which --prompts alone has
@@ -51,6 +55,9 @@ WRONG = {
         (f"{COMPARE} --reference-particles 0", "--reference-particles"),
         (f"{COMPARE} --budget steps=nan", "--budget"),
         (f"{COMPARE} --budget steps=5 nfe=9 steps=5", "--budget: given twice"),
+        (f"{COMPARE} --budget steps=1e30", "--budget: expected at most 10,000,000 optimiser steps"),
+        (f"{COMPARE} system.guidance.seed=3", "--configs: system.guidance.seed=3: a method's settings follow"),
+        (f"{COMPARE} --ray ''", "--ray: expected local, auto or HOST:PORT, got ''"),
         (f"{COMPARE} --jobs 99999", "--jobs: expected a whole number from 1 to 10000"),
         (f"{COMPARE} --features judge=", "--features"),
         (f"{COMPARE} --ray 127.0.0.1:1", "--ray 127.0.0.1:1"),
@@ -65,6 +72,8 @@ WRONG = {
     "compare_3d": [
         (f"{COMPARE_3D} --seeds 0", "--seeds"),
         (f"{COMPARE_3D} --share inf", "--share"),
+        (f"{COMPARE_3D} --results setup.py", "--results: "),
+        (f"{COMPARE_3D} --results /proc/x", "--results: /proc/x cannot be written"),
         (f"{COMPARE_3D} --share nan", "--share"),
         (f"{COMPARE_3D} configs/msd-nerf-tiny.yaml", "different names"),
         (f"{COMPARE_3D},system.geometry.radius=0", "system.geometry.radius"),
@@ -81,6 +90,14 @@ WRONG = {
         ("docs --prompt lib:red_mug", "--prompt: lib:red_mug: there is no prompt library"),
     ],
     "ablate": [
+        (f"{ABLATE} --only scale scale", "--only: given twice: scale"),
+        (f"{ABLATE} --only scale --title x", "--title: has no effect"),
+        (f"{ABLATE} --only scale --budget steps=x", "--budget"),
+        (f"{ABLATE} --only scale --nope 3", "unrecognized arguments: --nope"),
+        (f"{ABLATE} --only scale --search 2 --search-prompts 'a blue car'", "--only: has no effect"),
+        (f"{ABLATE} --search-prompts 'a blue car'", "--search-prompts: has no effect"),
+        (f"{ABLATE} configs/msd-tiny.yaml --search 2 --search-prompts 'a blue car'", "different names"),
+        (ABLATE.replace("msd", "msd-nerf"), "data.n_particles"),
         (f"{IMAGE} --prompts {MUG} --out OUT --search 1", "--search"),
         (f"--config setup.py --prompts {MUG} --out OUT", "setup.py"),
         (f"--config nowhere.yaml --prompts {MUG} --out OUT", "nowhere.yaml"),
@@ -90,10 +107,13 @@ WRONG = {
         (f"{COMPARE} --draws 2", "--draws"),
         (f"{COMPARE} --seeds 1e3", "--seeds"),
         (f"{COMPARE},system.guidance.bandwidth.start=0", "system.guidance.bandwidth.start"),
+        (f"{COMPARE} configs/sds-tiny.yaml,foo=3", "SDS: foo"),
+        (f"{COMPARE} configs/sds-tiny.yaml,system.guidance_type=mine", "SDS: system.guidance_type"),
     ],
     "table4": [
         ("--dry-run --out OUT --jobs 0", "--jobs"),
         ("--out OUT --budget steps=0", "--budget"),
+        ("--out OUT --dry-run --budget steps=x", "--budget"),
         ("--out OUT --model nowhere/at-all --prompts ''", "--prompts"),
     ],
     "doctor": [
@@ -128,4 +148,4 @@ def test_a_wrong_word_is_one_line_that_names_it(name, load_script, tmp_path, mon
         lines = [line for line in capsys.readouterr().err.splitlines() if "error: " in line]
         assert (status, len(lines)) == (2, 1), (words, lines)
         assert told in lines[0], (words, lines)
-        assert not list(tmp_path.glob("out/**/*.png"))
+        assert not [path for path in tmp_path.glob("out/**/*") if path.is_file()], words

@@ -27,8 +27,10 @@ from torch.quasirandom import SobolEngine
 
 from launcher.config import load_yaml
 
-from ..commands import COMMANDS
-from .methods import Method
+from ..commands import COMMANDS, SHARED
+from .execution import check_runs
+from .image import from_options
+from .methods import Method, read_methods
 from .prompts import read_prompts
 from .results import Figures, Results, Rows, from_json
 from .variants import GROUPS, write_variants
@@ -75,6 +77,8 @@ def ablate(args: argparse.Namespace) -> int:
     if further or not Path(config).is_file():
         raise UserError(f"--config: expected one file, got {' '.join(args.config)}")
     for group in args.only or ():
+        if args.only.count(group) > 1:
+            raise UserError(f"--only: given twice: {group}")
         if group not in GROUPS:
             raise UserError(
                 f"--only: expected some of {', '.join(GROUPS)}, got {group!r}{did_you_mean(group, GROUPS)}"
@@ -83,6 +87,7 @@ def ablate(args: argparse.Namespace) -> int:
     guidance = system.get("guidance_type", METHOD) if hasattr(system, "get") else METHOD
     if guidance != METHOD:
         raise UserError(f"--config: expected one of {METHOD}, whose choices are ablated, got {guidance}")
+    require_comparable(args, args.config, args.prompts)
     statuses = []
     for group in args.only or GROUPS:
         variants = write_variants(config, group, args.out / group / "configs")
@@ -158,10 +163,11 @@ def require_apart(prompts: Sequence[str], others: Sequence[str]) -> None:
 
 def search(args: argparse.Namespace) -> int:
     """Try settings of every config, then compare the best; returns the status of the first that fails."""
-    tried = {method: trials(method, args.search) for method in map(Method.parse, args.config)}
+    tried = {method: trials(method, args.search) for method in read_methods(args.config)}
     prompts, apart = read_prompts(args.prompts), read_prompts(args.search_prompts, "--search-prompts")
     require_apart(prompts, apart)
     words = [trial.word for own in tried.values() for trial in own]
+    require_comparable(args, words, prompts)
     seeded = [*args.others, "--first-seed", FIRST_SEED]
     status = compare("Search", args.out / "search", words, apart, seeded)
     if status in NO_REPORT:
@@ -179,6 +185,23 @@ def read_rows(results: Path) -> tuple[Rows, Figures]:
     """The rows of a `results.json`'s first budget, and the figures of DDIM images."""
     found = from_json(Results, json.loads(results.read_text(encoding="utf-8")))
     return next(iter(found.budgets.values())), found.ddim
+
+
+def require_comparable(args: argparse.Namespace, methods: Sequence[str], prompts: Sequence[str]) -> None:
+    """Check what `compare` is given, before anything is written or run.
+
+    Raises:
+        UserError: It would refuse an option or a method, or an option would have no effect.
+    """
+    unused = {"only": args.search and args.only, "search-prompts": not args.search and args.search_prompts}
+    words = ["--configs", *methods, "--prompts", *prompts, *args.others, "--out", args.out]
+    options = COMMANDS["compare"].parse([*map(str, words)])
+    unused["title"] = options.title != SHARED["title"]["default"]
+    for name, given in unused.items():
+        if given:
+            raise UserError(f"--{name}: has no effect {'with' if args.search else 'without'} --search")
+    comparison = from_options(options)
+    comparison.check(check_runs(comparison.first_runs(), comparison.read))
 
 
 def run(args: argparse.Namespace) -> int:

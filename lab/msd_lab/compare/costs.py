@@ -17,6 +17,8 @@ PROBES = (8, 40)
 the steps, none counts in part.
 """
 
+MOST_STEPS = 10_000_000  # optimiser steps of a run
+
 KINDS: Mapping[str, str] = {
     "steps": "optimiser steps",
     "nfe": "network function evaluations an image",
@@ -24,6 +26,12 @@ KINDS: Mapping[str, str] = {
     "seconds": "seconds a run",
 }
 """What a budget can limit. All but steps are costs."""
+
+
+def _at_most(steps: float) -> float:
+    if steps > MOST_STEPS:
+        raise UserError(f"--budget: expected at most {MOST_STEPS:,} optimiser steps, got {steps:g}")
+    return steps
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,8 @@ class Budget:
         """Read `steps=N`, `nfe=N`, `flop=N` (such as 2e11) or `seconds=N`.
 
         Raises:
-            UserError: The text is malformed, or N is below 1 or no whole number of steps or evaluations.
+            UserError: The text is malformed, N is below 1 or no whole number of steps or evaluations, or the
+                steps are too many.
         """
         kind, _, amount = text.partition("=")
         try:
@@ -48,7 +57,7 @@ class Budget:
         if kind not in KINDS or not 1 <= number < inf or (kind in ("steps", "nfe") and number % 1):
             kinds = " or ".join(f"{name}=N" for name in KINDS)
             raise UserError(f"--budget: expected {kinds} with N >= 1, got {text!r}")
-        return cls(kind, number)
+        return cls(kind, _at_most(number) if kind == "steps" else number)
 
     def __str__(self) -> str:
         return f"{self.kind}={self.amount:.15g}"
@@ -74,13 +83,13 @@ class Costs:
         """How many optimiser steps a budget pays for, at least one.
 
         Raises:
-            UserError: The cost is unknown.
+            UserError: The cost is unknown, or the steps are too many.
         """
         cost = 1.0 if budget.kind == "steps" else getattr(self, budget.kind)
         if isnan(cost) or cost <= 0:
             reason = self.error or "it takes too little"
             raise UserError(f"a step's {budget.kind} could not be counted: {reason}")
-        return max(1, round(budget.amount / cost))
+        return max(1, round(_at_most(budget.amount / cost)))
 
 
 def step_costs(

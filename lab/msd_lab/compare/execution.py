@@ -24,6 +24,7 @@ from threestudio_msd.errors import UserError, first_line, install
 from ..jobs import Job, bars, finished
 from ..measure.flop import counting
 from ..measure.images import Run
+from .methods import Method
 from .runs import PlannedRun
 
 RAY_TIMEOUT = 8.0  # seconds that a cluster is given to answer
@@ -89,7 +90,7 @@ def executor(launcher: str, jobs: int, ray: str | None = None) -> Execute:
     Raises:
         UserError: Nothing answers at the address.
     """
-    if ray:
+    if ray is not None:
         _require_answer(ray)
         return partial(run_on_ray, launcher=launcher, address=ray)
     return partial(run_locally, launcher=launcher, jobs=jobs)
@@ -168,11 +169,18 @@ def check_runs(runs: Sequence[PlannedRun], read: Read) -> list[DictConfig]:
     first = {run.method: run for run in reversed(runs)}
     configs = []
     for method in dict.fromkeys(run.method for run in runs):
-        try:
+        with told(method):
             configs.append(read(method.config, first[method].overrides))
-        except UserError as error:
-            raise UserError(f"{method.label}: {error}") from error
     return configs
+
+
+@contextmanager
+def told(method: Method) -> Iterator[None]:
+    """Name the method in what is wrong with it."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{method.label}: {error}") from error
 
 
 def run_all(runs: Sequence[PlannedRun], execute: Execute) -> dict[PlannedRun, str]:

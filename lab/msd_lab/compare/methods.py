@@ -12,6 +12,8 @@ from threestudio_msd.errors import UserError
 
 from launcher.config import current_path, load_yaml
 
+from .prompts import OVERRIDE
+
 SETTING = re.compile(r",(?=[\w.]+=)")
 """Where a setting begins: a comma inside a list of numbers does not count."""
 RESERVED = (
@@ -76,6 +78,8 @@ class Method:
                     settings = SETTING.split(word[end + 1 :]) if word[end + 1 :] else []
                     return cls(label, str(path.resolve()), tuple(settings))
         file = SETTING.split(word)[0]
+        if OVERRIDE.match(word):
+            raise UserError(f"--configs: {word}: a method's settings follow its file: FILE,{word}")
         raise UserError(f"--configs: no such file: {file.partition('=')[2] or file}")
 
 

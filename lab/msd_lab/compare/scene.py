@@ -22,6 +22,7 @@ from threestudio_msd.errors import UserError
 from threestudio_msd.files import save_text
 
 from launcher.checks.config import read_checked
+from launcher.script import require_folder
 
 from ..measure.images import Run
 from ..measure.scene import scene_figures
@@ -210,6 +211,8 @@ class SceneComparison(Comparison):
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.results is not None:
+        require_folder(args.results, "--results")
     comparison = SceneComparison(
         methods=read_methods(args.configs),
         prompts=read_prompts(args.prompts),

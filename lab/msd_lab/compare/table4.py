@@ -21,6 +21,7 @@ from launcher.host import ROOT
 
 from ..bench.random_pipelines import save_random_clip, save_random_pipeline
 from ..report.table import Spread, Table, number
+from .costs import Budget
 from .engine import run_comparison
 from .execution import executor
 from .image import ImageComparison, from_options
@@ -112,6 +113,8 @@ def rehearsal(folder: Path) -> tuple[list[str], list[str]]:
 
 def run(args: argparse.Namespace) -> int:
     overrides = [f"system.prompt_processor.pretrained_model_name_or_path={args.model}"] if args.model else []
+    for budget in args.budget:
+        Budget.parse(budget)
     if args.dry_run:
         args.out = args.out.with_name(f"{args.out.name}-dry-run")
         overrides, args.features = rehearsal(args.out.resolve() / "models")

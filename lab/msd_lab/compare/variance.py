@@ -35,7 +35,7 @@ from launcher.checks.config import read_checked
 from ..measure.images import Run, Snapshot
 from ..report.table import Spread, Table
 from .engine import Comparison, Failed, run_comparison
-from .execution import Execute, executor, run_all
+from .execution import Execute, executor, run_all, told
 from .methods import Method, read_methods
 from .prompts import read_prompts
 from .runs import PlannedRun
@@ -109,6 +109,14 @@ class VarianceComparison(Comparison):
             for prompt in self.prompts
         ]
 
+    def check(self, configs: Sequence[DictConfig]) -> None:
+        """Check the settings of all methods, of which only the first makes runs."""
+        for method in self.methods:
+            with told(method):
+                kind = self.settings(method).system.guidance_type
+                if not issubclass(threestudio.find(kind), LatentGuidance):
+                    raise UserError(f"system.guidance_type: {kind}: not a guidance of this package")
+
     def first_runs(self) -> list[PlannedRun]:
         return self.runs[:1]
 
@@ -160,16 +168,11 @@ class Gradients:
 
     Args:
         config: The method's configuration, resolved.
-
-    Raises:
-        UserError: Its guidance is not one of this package.
     """
 
     def __init__(self, config: DictConfig) -> None:
         system = config.system
         self.guidance: Any = threestudio.find(system.guidance_type)(system.guidance)
-        if not isinstance(self.guidance, LatentGuidance):
-            raise UserError(f"system.guidance_type: {system.guidance_type}: not a guidance of this package")
         self.prompt_utils = threestudio.find(system.prompt_processor_type)(system.prompt_processor)()
         self.steps = int(config.trainer.max_steps)
         self.rates = (system.optimizer.get("params") or {}).get("guidance")

@@ -11,6 +11,7 @@ show all that are finished.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from rich.console import Console
 from threestudio_msd.distillation import PlainPrior, SharedNoise
 from threestudio_msd.files import save_text
 
-from launcher.script import Parser, whole
+from launcher.script import Parser, in_one_line, require_folder, whole
 
 from ..jobs import Job, run
 from ..report.page import Section, figure, picture, png_url, write_page
@@ -120,7 +121,7 @@ def _tiled(pictures: np.ndarray) -> np.ndarray:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run the command line; returns 0."""
+    """Run the command line; returns 0, 2 for what the user can mend, 130 after Ctrl-C."""
     parser = Parser(__doc__)
     add = parser.add_argument
     add("experiments", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(EXPERIMENTS)}; all by default")
@@ -131,6 +132,11 @@ def main(argv: list[str] | None = None) -> int:
     unknown = sorted(set(args.experiments) - set(EXPERIMENTS))
     if unknown:
         parser.error(f"{unknown[0]}: expected some of {', '.join(EXPERIMENTS)}")
+    return in_one_line(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    require_folder(args.out)
     args.out.mkdir(parents=True, exist_ok=True)
     work = [
         Job(f"{name}, seed {seed}", measure, (name, seed, args.out))
