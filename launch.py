@@ -10,7 +10,7 @@ import re
 import sys
 import traceback
 
-from launcher import UserError
+from launcher import UserError, closed_output
 from launcher.host import CHECKED, check_types_of, find_host, import_extensions, import_host, user_errors
 from launcher.script import Parser
 
@@ -77,9 +77,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
-    except BrokenPipeError:  # as of `| head`, which has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
+    except BrokenPipeError:
+        return closed_output()
     except UserError as error:
         if args.verbose:
             traceback.print_exc()

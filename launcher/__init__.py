@@ -16,6 +16,6 @@ for folder in ("lab", "custom"):
     if path not in sys.path:
         sys.path.insert(0, path)
 
-from threestudio_msd.errors import UserError  # noqa: E402  (found by the lines above)
+from threestudio_msd.errors import UserError, closed_output  # noqa: E402  (found by the lines above)
 
-__all__ = ["UserError"]
+__all__ = ["UserError", "closed_output"]

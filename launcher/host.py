@@ -115,7 +115,7 @@ def user_errors() -> Iterator[None]:
     refused = getattr(config, "ConfigError", ())  # the portable host's
     try:
         yield
-    except UserError:
+    except (UserError, BrokenPipeError):
         raise
     except OSError as error:
         raise UserError(of_file(error)) from error

@@ -10,7 +10,7 @@ from pathlib import Path
 import alias  # noqa: F401  (puts the packages of this checkout on the path)
 
 from launcher.doctor import report
-from launcher.script import Parser
+from launcher.script import Parser, in_one_line
 
 CONFIG = Path(__file__).resolve().parents[1] / "configs" / "msd-tiny.yaml"
 
@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", default=str(CONFIG))
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="settings that replace the file's")
     args = parser.parse_args(argv)
-    return report(args.config, args.overrides)
+    return in_one_line(lambda: report(args.config, args.overrides))
 
 
 if __name__ == "__main__":

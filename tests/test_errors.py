@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+
 import pytest
+import threestudio_msd
 from threestudio_msd.errors import NonFiniteError, UserError, did_you_mean, first_line, status_of
 
 
@@ -33,3 +38,18 @@ def test_what_a_user_can_mend_is_one_line_and_a_status(error, status, line, caps
     assert status_of(work) == status
     assert capsys.readouterr() == ("", line)
     assert status_of(lambda: 7) == 7
+
+
+def test_a_reader_that_has_seen_enough_ends_a_command_quietly():
+    reader, writer = os.pipe()
+    os.close(reader)  # as `| head` after its last line
+    program = (
+        "from threestudio_msd.errors import status_of; raise SystemExit(status_of(lambda: print('x') or 0))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.path.dirname(threestudio_msd.__path__[0])}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(
+        command, env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -75,16 +75,28 @@ def status_of(work: Callable[[], int]) -> int:
 
     Returns:
         The exit status of `work`; 2 after a UserError or OSError, 1 after a
-        NonFiniteError. Other exceptions pass through.
+        NonFiniteError, 141 if the output is closed. Other exceptions pass through.
     """
     try:
-        return work()
+        status = work()
+        sys.stdout.flush()
+        return status
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.status
+    except BrokenPipeError:
+        return closed_output()
     except OSError as error:  # a file that cannot be read or written
         print(f"error: {of_file(error)}", file=sys.stderr)
         return UserError.status
+
+
+def closed_output() -> int:
+    """End what is printed after its reader has read enough, as of `| head`; returns the
+    exit status, 141.
+    """
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 141
 
 
 def is_of_disk(error: BaseException) -> bool:
