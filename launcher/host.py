@@ -84,18 +84,26 @@ def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
     if not folder.is_dir():
         return []
     sys.path.insert(0, str(folder))
-    names = [entry.name.removesuffix(".py") for entry in sorted(folder.iterdir()) if _is_extension(entry)]
-    return [name for name in names if _imported(name, folder)]
+    entries = [entry for entry in sorted(folder.iterdir()) if _is_extension(entry)]
+    return [_module(entry) for entry in entries if _imported(entry)]
 
 
-def _imported(name: str, folder: Path) -> bool:
+def _module(entry: Path) -> str:
+    return entry.name.removesuffix(".py")
+
+
+def _imported(entry: Path) -> bool:
     try:
-        extension = importlib.import_module(name)
+        extension = importlib.import_module(_module(entry))
+        place = str(getattr(extension, "__file__", "Python itself"))
+        if not os.path.realpath(place).startswith(os.path.realpath(entry)):
+            raise ImportError(f"{place} has this name too; rename the extension")
         getattr(extension, "register", lambda: None)()  # one that was imported before the host
-    except Exception as error:  # an extension may do anything
+    except (Exception, SystemExit) as error:  # an extension may do anything
         cause = f"{type(error).__name__}: {first_line(error)}"
         importlib.import_module("threestudio").warn(
-            f"the extension {folder.name}/{name} is left out, as it cannot be imported: {cause}"
+            f"the extension {entry.parent.name}/{_module(entry)} is left out, as it cannot be imported: "
+            + cause
         )
         return False
     return True

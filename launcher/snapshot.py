@@ -44,11 +44,15 @@ class CodeSnapshot(Callback):
 
 
 def sources(root: Path, outputs: Path) -> Iterator[Path]:
-    """Yields the source files of a checkout, without hidden folders, environments, runs and `outputs`."""
+    """Yields the source files of a checkout, without hidden folders, environments, runs and `outputs`.
+
+    An extension may be a link in `custom/`; no other link is followed.
+    """
     if (root / PARTS[0]).is_file():
         yield root / PARTS[0]
-    for part in PARTS[1:]:
-        for folder, below, names in os.walk(root / part):
+    linked = (entry for entry in (root / "custom").glob("[!._]*") if entry.is_symlink() and entry.is_dir())
+    for part in (*(root / part for part in PARTS[1:]), *sorted(linked)):
+        for folder, below, names in os.walk(part):
             if FOREIGN & {*names} or Path(folder).resolve() == outputs:
                 below.clear()
                 continue

@@ -121,6 +121,9 @@ def test_a_broken_threestudio_is_an_error_and_no_fall_back(repository, tmp_path)
         ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
         ("x =", "SyntaxError: invalid syntax (broken.py, line 1)"),
         ("raise RuntimeError('no GPU\\nat all')", "RuntimeError: no GPU"),
+        ("import sys\nsys.exit('no CUDA')", "SystemExit: no CUDA"),
+        ("import ctypes\nctypes.CDLL('./no_such.so')", "OSError: ./no_such.so: cannot open shared object"),
+        ("from threestudio import no_such_name", "ImportError: cannot import name 'no_such_name'"),
         ("open('missing.json')", "FileNotFoundError: [Errno 2] No such file or directory: 'missing.json'"),
         (
             "import threestudio\n@threestudio.register('random-camera-datamodule')\nclass A: pass",
@@ -140,3 +143,10 @@ def test_a_broken_extension_costs_a_warning_with_its_cause(source, cause, tmp_pa
     assert host.import_extensions(custom) == ["whole"]
     (told,) = caplog.messages
     assert told.startswith(f"the extension custom/broken is left out, as it cannot be imported: {cause}")
+
+
+def test_an_extension_with_the_name_of_another_module_is_told(tmp_path, monkeypatch, caplog):
+    (tmp_path / "shutil.py").touch()
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    assert host.import_extensions(tmp_path) == []
+    assert f"ImportError: {shutil.__file__} has this name too; rename the extension" in caplog.text

@@ -48,6 +48,14 @@ def test_neither_outputs_nor_secrets_are_sources(checkout, other):
     assert names(checkout, "custom/outputs") == OWN
 
 
+def test_an_extension_that_is_a_link_is_a_source_and_no_other_link_is_followed(checkout, tmp_path):
+    write(tmp_path, "linked/a.py", "data/b.py", "linked/.env")
+    (checkout / "custom/linked").symlink_to(tmp_path / "linked")
+    (checkout / "custom/mine/data").symlink_to(tmp_path / "data")
+    (tmp_path / "linked/loop").symlink_to(checkout)
+    assert names(checkout) == OWN | {"custom/linked/a.py"}
+
+
 @pytest.mark.parametrize("mark", ["cmd.txt", "pyvenv.cfg"])
 def test_runs_and_environments_inside_an_extension_are_no_sources(checkout, mark):
     write(checkout, f"custom/mine/a/{mark}", "custom/mine/a/code/launch.py", "custom/mine/a/x.py")
