@@ -116,6 +116,8 @@ def run(
 def _system(args: Namespace, cfg: Any, threestudio: ModuleType, checkpoint: dict[str, Any] | None) -> Any:
     system = threestudio.find(cfg.system_type)(cfg.system, resumed=cfg.resume is not None)
     system.set_save_dir(os.path.join(cfg.trial_dir, "save"))
+    if args.train:
+        system.setup("fit")  # before the weights are compared with the checkpoint's
     if checkpoint is not None:
         require_whole_state(system, cfg.resume, checkpoint)
         if not args.train:  # Lightning restores weights there, but neither epoch nor step

@@ -8,6 +8,7 @@ import logging
 
 import numpy as np
 import pytest
+import threestudio
 import torch
 from image.image_stand_ins import image_data, image_system, target, trainer
 from PIL import Image
@@ -248,3 +249,37 @@ def test_any_prompt_stands_above_the_path_and_a_missing_ffmpeg_costs_the_video_o
     run.test(system, datamodule=image_data(), verbose=False)
     assert Image.open(tmp_path / "save/path.png").width > 300
     assert not list(tmp_path.glob("save/*.mp4"))
+
+
+TRAINABLE = {
+    "guidance_type": "test-trainable-guidance",
+    "loss": {"lambda_pull": 1.0, "lambda_phi": 1.0},
+    "optimizer": {"name": "AdamW", "args": {"lr": 0.02}, "params": {"geometry": {}, "guidance": {}}},
+}
+
+
+class NotLoaded:
+    """Registered in the place of a guidance or prompt processor that must not be made."""
+
+    def __init__(self, *_):
+        raise AssertionError("loaded")
+
+
+def test_images_are_tested_and_validated_without_guidance_and_prompt_processor(tmp_path, monkeypatch):
+    trained = image_system(tmp_path, **TRAINABLE)
+    trainer(tmp_path, 3, save_every=3).fit(trained, datamodule=image_data())
+    for name in ("test-trainable-guidance", "test-prompt-processor"):
+        monkeypatch.setitem(threestudio.__modules__, name, NotLoaded)
+    system, run = image_system(tmp_path, **TRAINABLE), trainer(tmp_path, 3)
+    for act in (run.test, run.validate):
+        act(system, datamodule=image_data(), ckpt_path=str(tmp_path / "ckpts" / "last.ckpt"), verbose=False)
+    assert torch.equal(renders(system), renders(trained))
+
+
+def test_weights_of_another_run_reach_the_guidance_too(tmp_path):
+    trained = image_system(tmp_path, **TRAINABLE)
+    trainer(tmp_path, 3, save_every=3).fit(trained, datamodule=image_data())
+    weights = str(tmp_path / "ckpts" / "last.ckpt")
+    system = image_system(tmp_path, **TRAINABLE, weights=weights)
+    system.setup("fit")
+    assert torch.equal(system.guidance.phi, trained.guidance.phi)

@@ -61,11 +61,24 @@ class ImageSystem(BaseSystem):
     def configure(self) -> None:
         warn_of_unknown_prompt(self.cfg.prompt_processor)
         self.geometry = threestudio.find(self.cfg.geometry_type)(self.cfg.geometry)
-        self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(self.cfg.prompt_processor)
-        self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
-        self.prompt_utils = self.prompt_processor()
         self.bandwidth: float | None = None
         self.finished = False
+
+    def setup(self, stage: str) -> None:
+        """Load prompt processor and guidance, once, for training only: images are
+        validated and tested without them.
+
+        Args:
+            stage: Lightning's name of what begins: fit, validate, test or predict.
+        """
+        if stage == "fit" and not hasattr(self, "guidance"):
+            self.prompt_processor = threestudio.find(self.cfg.prompt_processor_type)(
+                self.cfg.prompt_processor
+            )
+            self.guidance = threestudio.find(self.cfg.guidance_type)(self.cfg.guidance)
+            self.prompt_utils = self.prompt_processor()
+            if self.cfg.weights is not None and isinstance(self.guidance, torch.nn.Module):
+                self.load_weights(self.cfg.weights, self.cfg.weights_ignore_modules)  # now the guidance's too
 
     def forward(self, batch: dict[str, Any]) -> Tensor:
         """Render particles.
@@ -76,8 +89,9 @@ class ImageSystem(BaseSystem):
         Returns:
             RGB in [0, 1], `[B, H, W, 3]`.
         """
-        colours = self.geometry(batch["coordinates"], batch["index"])
-        return colours.unflatten(1, (batch["height"], batch["width"]))
+        return self.geometry(batch["coordinates"], batch["index"]).unflatten(
+            1, (batch["height"], batch["width"])
+        )
 
     def render_all(self, batch: dict[str, Any]) -> Tensor:
         """Render every particle without gradient, one by one to save memory.
@@ -226,7 +240,10 @@ class ImageSystem(BaseSystem):
             checkpoint["guidance"] = collected(self.guidance.checkpoint_state())
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if "guidance" in checkpoint:
+        if not hasattr(self, "guidance"):  # nor are there parameters of it to load
+            weights = checkpoint["state_dict"].items()
+            checkpoint["state_dict"] = {k: x for k, x in weights if not k.startswith("guidance.")}
+        elif "guidance" in checkpoint:
             self.guidance.load_checkpoint_state(checkpoint["guidance"])
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> None:
@@ -236,9 +253,8 @@ class ImageSystem(BaseSystem):
         Raises:
             NonFiniteError: An image holds NaN or Inf.
         """
-        if not self.trainer.is_global_zero:
-            return
-        self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
+        if self.trainer.is_global_zero:
+            self._save_grid(f"it{self.true_global_step}-val.png", self.render_all(batch), "validation_step")
 
     def on_validation_epoch_end(self) -> None:
         """Do nothing; threestudio requires the method of every system."""
@@ -250,9 +266,7 @@ class ImageSystem(BaseSystem):
         Raises:
             NonFiniteError: An image holds NaN or Inf.
         """
-        if not self.trainer.is_global_zero:
-            return
-        for i, image in enumerate(self.render_all(batch)):
+        for i, image in enumerate(self.render_all(batch) if self.trainer.is_global_zero else ()):
             self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
