@@ -67,7 +67,10 @@ PACKAGES = (
     Package("safetensors", "safetensors", "0.4.5"),
     Package("omegaconf", "omegaconf", "2.3"),
 )
-SENTENCEPIECE = Package("sentencepiece", "sentencepiece", "0.2", install("t5"))
+T5_PACKAGES = (
+    Package("sentencepiece", "sentencepiece", "0.2", install("t5")),
+    Package("protobuf", "google.protobuf", "4", install("t5")),
+)
 PEFT = Package("peft", "peft", "0.14")
 NERFACC = Package("nerfacc", "nerfacc", "0.5.3")
 REAL_HOST = (
@@ -121,7 +124,7 @@ def examine(config: str, overrides: list[str]) -> Iterator[Finding]:
 
 def of_package(package: Package) -> Finding:
     """Whether a package is there, and new enough."""
-    if importlib.util.find_spec(package.module) is None:
+    if not is_installed(package.module):
         return Finding(f"{package.name}: is missing", package.command, stops=True)
     try:
         version = importlib.metadata.version(package.name)
@@ -130,6 +133,13 @@ def of_package(package: Package) -> Finding:
     if package.least and numbers(version) < numbers(package.least):
         return Finding(f"{package.name} {version}: older than what is tested", package.command)
     return Finding(f"{package.name} {version}")
+
+
+def is_installed(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # nor is the package that it is part of
+        return False
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -194,7 +204,7 @@ def of_model(
     variants = {f" ({variant})" for _, variant in found.weights.values() if variant}
     yield Finding(f"{key}={model}: {found.family.name}, {parts}{''.join(sorted(variants))}, {here}")
     if found.needs_sentencepiece:
-        yield of_package(SENTENCEPIECE)
+        yield from map(of_package, T5_PACKAGES)
     if found.bytes is not None:
         yield of_memory(block, found.bytes)
 

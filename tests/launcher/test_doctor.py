@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,21 @@ def test_what_only_some_configs_need(monkeypatch):
         doctor.of_settings({"system": {"renderer_type": "nerf-volume-renderer"}})
     )
     assert list(doctor.of_settings({"system": {"guidance_type": "msd-guidance"}})) == []
+
+
+@pytest.mark.parametrize("missing", [0, 1], ids=["sentencepiece", "protobuf"])
+def test_what_t5s_tokenizer_needs(random_pipeline, tmp_path, monkeypatch, missing):
+    model = tmp_path / "model"
+    shutil.copytree(random_pipeline, model)
+    for name in ("tokenizer.json", "spiece.model"):
+        (model / "tokenizer" / name).unlink(missing_ok=True)
+    (model / "tokenizer" / "spiece.model").touch()
+    there = [dataclasses.replace(one, module="torch", least="") for one in doctor.T5_PACKAGES]
+    there[missing] = dataclasses.replace(doctor.T5_PACKAGES[missing], module="absent_package.part")
+    monkeypatch.setattr(doctor, "T5_PACKAGES", there)
+    (found,) = [one for one in of_model("system.guidance", str(model), None, True) if one.stops]
+    assert found.what == f"{doctor.T5_PACKAGES[missing].name}: is missing"
+    assert "t5" in found.mend
 
 
 @pytest.mark.parametrize("built, mend", [(None, "CUDA build of torch"), ("12.6", "nvidia-smi")])
@@ -177,5 +193,5 @@ def test_a_hub_that_says_no_sizes_costs_the_memorys_line_only(hub, monkeypatch):
 
 def test_bounds_are_those_of_setup_py():
     setup = (ROOT / "setup.py").read_text()
-    for package in (*doctor.PACKAGES, doctor.PEFT, doctor.NERFACC):
+    for package in (*doctor.PACKAGES, *doctor.T5_PACKAGES, doctor.PEFT, doctor.NERFACC):
         assert re.search(rf'"{package.name}>={re.escape(package.least)}["\,!]', setup), package.name
