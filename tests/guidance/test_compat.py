@@ -109,6 +109,34 @@ def test_what_is_left_out_is_said_in_one_line(folder, caplog):
     assert line == "system.guidance: weighting_strategy, var_red belong to another guidance or type: left out"
 
 
+@pytest.mark.parametrize(
+    ("name", "scale", "advised"),
+    [
+        ("", 100.0, "7.5"),
+        ("vsd-", 20, "7.5"),
+        ("sdi-", 100.0, "8.5"),
+        ("ism-", [0, 100.0, 7.5, 5000], "7.5"),
+        ("", [7.5, 100.0, 5000], "7.5"),
+        ("", 19.9, None),
+        ("", [50, 7.5, 5.0, 5000], None),
+        ("", None, None),
+        ("sds-", 100.0, None),
+        ("csd-", 100.0, None),
+    ],
+)
+def test_a_scale_of_sds_is_answered_with_the_methods_own(name, scale, advised):
+    said = list(threestudio.find(f"msd-{name}guidance").scale_advice({"guidance_scale": scale}))
+    assert len(said) == (advised is not None)
+    assert not said or said[0].endswith(f"set by system.guidance.guidance_scale={advised}")
+
+
+def test_a_switched_guidance_type_warns_of_the_scale(folder, caplog):
+    with caplog.at_level(logging.WARNING):
+        MSD({**folder, "guidance_scale": 100.0, "weighting_strategy": "sds"})
+    said = [r.getMessage() for r in caplog.records]
+    assert any(line.startswith("system.guidance.guidance_scale: 100.0 is a scale for SDS") for line in said)
+
+
 def system(name, loss, optimizer=None, **further):
     block = {"guidance_type": name, "guidance": {}, "loss": loss, "optimizer": optimizer or {}, **further}
     return OmegaConf.create({"system": block}).system

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from omegaconf import DictConfig
 from threestudio.models.prompt_processors.base import PromptProcessorOutput
+from threestudio.utils.config import C_max
 from torch import Tensor
 
 from ..checks import check_system
@@ -30,6 +31,8 @@ from .view import Index, Layers, Renders, View
 
 TIME_RANGE = {"min_step_percent": 0.02, "max_step_percent": 0.98}
 """Settings that image-condition-dreamfusion-system reads from every guidance."""
+
+SDS_SCALE = 20  # the least of SDS's guidance scales in threestudio's configs, which are up to 100
 
 Mixed: Any = object
 """Stands for the guidance and host class that the calls are mixed with."""
@@ -114,7 +117,7 @@ class HostCalls(Mixed):
         self._prompt_utils: Any = None
         # a namespace, as systems and steps read it often, and reading a DictConfig is slow
         self.cfg = SimpleNamespace(**TIME_RANGE | {key: self.cfg[key] for key in self.cfg})
-        for line in self.unused_prompts(self._prompt[1] or {}):
+        for line in (*self.unused_prompts(self._prompt[1] or {}), *self.scale_advice(settings)):
             threestudio.warn(line)
 
     def unused_prompts(self, prompts: Mapping[str, Any]) -> Iterator[str]:
@@ -133,6 +136,22 @@ class HostCalls(Mixed):
             yield (
                 "system.prompt_processor.negative_prompt has no effect at system.guidance.guidance_scale 1, "
                 "which asks for the prompt alone"
+            )
+
+    @classmethod
+    def scale_advice(cls, settings: Mapping[str, Any]) -> Iterator[str]:
+        """Yield a warning if the guidance scale is one of SDS's, 20 or more, and this
+        method's own is not; CSD has no scale.
+
+        Args:
+            settings: Fields of `Config`.
+        """
+        own = cls.Config.guidance_scale or cls.source_scale + 1
+        given = settings.get("guidance_scale") or own
+        if C_max(given) >= SDS_SCALE > own and cls.name != "csd":
+            yield (
+                f"system.guidance.guidance_scale: {given} is a scale for SDS; "
+                f"this method's default is set by system.guidance.guidance_scale={own:g}"
             )
 
     @classmethod
