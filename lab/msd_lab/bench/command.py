@@ -9,10 +9,11 @@ SDS and SDI beside its own, where THREESTUDIO_ROOT names a checkout (without a G
 THREESTUDIO_SHIM a folder of stand-ins for its CUDA packages). shares: a step by parts,
 in seconds on the embedded prior and in FLOP at the sizes of Stable Diffusion 1.5, 2.1,
 XL and 3. scaling: a step as the trainer takes it and its memory, against particles and
-cameras. estimates: the estimates of
-scripts/estimate.py beside runs. texturing: a mesh with a texture, of its full surface and simplified. gains:
-what the project's shortcuts gain. Alternatives are timed in turn, so that a busy
-machine slows them alike; a ratio is the median over rounds, with its quartiles.
+cameras. estimates: the estimates of scripts/estimate.py beside runs. runs: the floating
+point operations of whole runs of msd-sd and sds-sd. texturing: a mesh with a texture,
+of its full surface and simplified. gains: what the project's shortcuts gain.
+Alternatives are timed in turn, so that a busy machine slows them alike; a ratio is the
+median over rounds, with its quartiles.
 """
 
 from __future__ import annotations
@@ -135,6 +136,12 @@ BENCHMARKS = {
         },
         "estimate",
         ("beside_runs",),
+    ),
+    "runs": Benchmark(
+        "whole runs on Stable Diffusion 2.1, four images, counted without values",
+        {"run": "{run}", "steps": "{steps}", "TFLOP": "{tflop:,.0f}", "msd-sd's part of it": "{part:.2f}"},
+        "estimate",
+        ("whole_runs",),
     ),
     "texturing": Benchmark(
         "a GLB with a texture, from a field to the file",

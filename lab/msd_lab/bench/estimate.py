@@ -164,6 +164,30 @@ def beside_runs() -> Iterator[dict[str, object]]:
         }
 
 
+def whole_runs() -> Iterator[dict[str, object]]:
+    """Count whole runs at full size: `msd-sd`, which ends sooner where all particles converge, `sds-sd`,
+    and `sds-sd` with the steps and the loss of `sds-tiny`.
+    """
+    from .steps import CONFIGS
+
+    tiny = OmegaConf.load(CONFIGS / "sds-tiny.yaml")
+    words = [
+        f"trainer.max_steps={tiny.trainer.max_steps}",
+        f"system.guidance.loss_space={tiny.system.guidance.loss_space}",
+    ]
+    msd = None
+    for name, given in (("msd-sd", []), ("sds-sd", []), ("sds-sd", words)):
+        config = read_checked(str(CONFIGS / f"{name}.yaml"), given)
+        found = estimate(OmegaConf.to_container(config, resolve=True))
+        msd = msd or found.work.flop
+        yield {
+            "run": " ".join([name, *given]),
+            "steps": found.steps,
+            "tflop": found.work.flop / 1e12,
+            "part": msd / found.work.flop,
+        }
+
+
 def notes(settings: Mapping[str, Any]) -> Iterator[str]:
     """What an estimate leaves open."""
     guidance = settings["system"]["guidance"]

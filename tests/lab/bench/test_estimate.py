@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 from msd_lab.bench import estimate as estimating
-from msd_lab.bench.estimate import Estimate, beside_runs, estimate, gpu, lines, main, stated
+from msd_lab.bench.estimate import Estimate, beside_runs, estimate, gpu, lines, main, stated, whole_runs
 from msd_lab.bench.recorder import Operation, Work
 from msd_lab.bench.steps import CONFIGS
 from omegaconf import OmegaConf
@@ -38,12 +38,19 @@ def test_flop_and_memory_agree_with_runs(monkeypatch):
         assert row["estimated_mib"] == pytest.approx(row["mib"], rel=0.15)
 
 
-def test_the_shipped_recipe_costs_a_quarter_of_sds_at_full_size():
-    msd, sds = (estimate(OmegaConf.to_container(settings_of(name))) for name in ("msd-sd", "sds-sd"))
-    assert msd.work.flop < 0.25 * sds.work.flop
-    assert msd.weights == 2 * (865_910_724 + 83_653_863)  # half precision
+def test_the_shipped_recipe_costs_a_quarter_of_sds_and_half_of_sds_tinys_recipe():
+    msd, published, tinys = whole_runs()
+    assert published["part"] < 0.25
+    assert tinys["part"] < 0.5
+    assert (published["steps"], tinys["steps"]) == (400, 160)
     # 304 rows of the network and 19 decoded targets an image, at least
-    assert msd.work.flop > 4 * (304 * 0.8e12 + 19 * 2.5e12)
+    assert msd["tflop"] > 4 * (304 * 0.8 + 19 * 2.5)
+
+
+def test_weights_are_those_of_half_precision():
+    settings = settings_of("msd-sd", "system.guidance.refresh_every=1", "trainer.max_steps=1")
+    weights = 2 * (865_910_724 + 83_653_863)
+    assert estimate(OmegaConf.to_container(settings)).weights == weights
 
 
 def test_an_operation_takes_as_long_as_its_slowest_part(monkeypatch):
