@@ -138,9 +138,8 @@ class MSDGuidance(LatentGuidance, BaseObject):
 
     def all_fresh(self, view: View) -> bool:
         """Tell whether no row of a batch needs an estimate, and so none an encoder."""
-        if view.index is None or self.stale(keys := view.index.tolist()):
-            return False
-        return self.targets.know_gradients(keys)
+        keys = [] if view.index is None else view.index.tolist()
+        return bool(keys) and not self.stale(keys) and self.targets.know_gradients(keys)
 
     def stale(self, keys: list[int]) -> list[int]:
         """List the rows whose target must be estimated anew at this step."""

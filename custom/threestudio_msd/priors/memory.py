@@ -100,10 +100,6 @@ def channels_last(model: PretrainedModel, device: torch.device) -> None:
         module.to(memory_format=torch.channels_last)
 
 
-def slice_attention(model: PretrainedModel, device: torch.device) -> None:
-    model.backbone.set_attention_slice("auto")  # half of the heads at a time
-
-
 def offload(model: PretrainedModel, device: torch.device) -> None:
     """Keep the network's weights in the machine's memory, and bring them to the device
     layer by layer; do nothing on a CPU.
@@ -115,17 +111,9 @@ def offload(model: PretrainedModel, device: torch.device) -> None:
         cpu_offload(model.backbone, device)
 
 
-def slice_autoencoder(model: PretrainedModel, device: torch.device) -> None:
-    if autoencoder(model) is not None:
-        autoencoder(model).enable_slicing()
-
-
-def checkpoint_autoencoder(model: PretrainedModel, device: torch.device) -> None:
-    """Make the encoder keep only part of its activations, and compute the others again
-    in the backward pass.
-    """
-    if autoencoder(model) is not None:
-        autoencoder(model).enable_gradient_checkpointing()
+def autoencoder_switch(method: str) -> Callable[[PretrainedModel, torch.device], None]:
+    """Make an option of the autoencoder's own method; without one the option does nothing."""
+    return lambda model, device: None if (vae := autoencoder(model)) is None else getattr(vae, method)()
 
 
 def compile_network(model: PretrainedModel, device: torch.device) -> None:
@@ -151,9 +139,10 @@ def autoencoder(model: PretrainedModel) -> Any:
 
 OPTIONS: dict[str, Callable[[PretrainedModel, torch.device], None]] = {
     "enable_channels_last_format": channels_last,
-    "enable_attention_slicing": slice_attention,
-    "enable_vae_gradient_checkpointing": checkpoint_autoencoder,
-    "enable_vae_slicing": slice_autoencoder,
+    # half of the heads at a time
+    "enable_attention_slicing": lambda model, device: model.backbone.set_attention_slice("auto"),
+    "enable_vae_gradient_checkpointing": autoencoder_switch("enable_gradient_checkpointing"),
+    "enable_vae_slicing": autoencoder_switch("enable_slicing"),
     "enable_vae_tiling": lambda model, device: None,
     "enable_sequential_cpu_offload": offload,
     "enable_compile": compile_network,
