@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+import threestudio  # noqa: F401  (before the extension, which registers itself there)
 from lab.fakes import BAD, CONFIG, GOOD, MeanColour, grey_samples, one_by_one
 from msd_lab.compare import image
 from msd_lab.compare.costs import Budget
