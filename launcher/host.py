@@ -83,8 +83,10 @@ def import_extensions(folder: Path = ROOT / "custom") -> list[str]:
     """
     if not folder.is_dir():
         return []
-    sys.path.insert(0, str(folder))
     entries = [entry for entry in sorted(folder.iterdir()) if _is_extension(entry)]
+    for name in sys.stdlib_module_names.intersection(map(_module, entries)):
+        importlib.import_module(name)  # Python's own, before an extension of this name is found first
+    sys.path.insert(0, str(folder))
     return [_module(entry) for entry in entries if _imported(entry)]
 
 

@@ -150,3 +150,12 @@ def test_an_extension_with_the_name_of_another_module_is_told(tmp_path, monkeypa
     monkeypatch.setattr(sys, "path", [*sys.path])
     assert host.import_extensions(tmp_path) == []
     assert f"ImportError: {shutil.__file__} has this name too; rename the extension" in caplog.text
+
+
+def test_an_extension_with_a_standard_modules_name_hides_it_from_nobody(tmp_path, monkeypatch, caplog):
+    (tmp_path / "colorsys.py").write_text("raise RuntimeError")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    assert host.import_extensions(tmp_path) == []
+    assert "has this name too; rename the extension" in caplog.text
+    assert importlib.import_module("colorsys").rgb_to_hsv(1, 1, 1) == (0, 0, 1)
