@@ -5,7 +5,6 @@ python -m msd_lab.docstrings --seed 1 --count 25
 
 from __future__ import annotations
 
-import argparse
 import ast
 import random
 from collections.abc import Iterator, Mapping
@@ -13,6 +12,8 @@ from pathlib import Path
 from textwrap import indent
 
 import threestudio_msd
+
+from launcher.script import Parser, whole
 
 ROOT = Path(threestudio_msd.__file__).parent
 DOCUMENTED = (ast.ClassDef, ast.FunctionDef)
@@ -111,11 +112,9 @@ def described(name: str, node: ast.ClassDef | ast.FunctionDef, classes: Mapping[
 
 def main(argv: list[str] | None = None) -> int:
     """Print the seed, the legend and the drawn docstrings, numbered."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--count", type=int, default=25)
+    parser = Parser(__doc__)
+    parser.add_argument("--seed", type=whole(0, 2**32 - 1), default=0)
+    parser.add_argument("--count", type=whole(), default=25)
     args = parser.parse_args(argv)
     print(f"seed {args.seed}\n\n{LEGEND}")
     for number, text in enumerate(draw(args.seed, args.count), 1):

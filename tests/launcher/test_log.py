@@ -39,7 +39,7 @@ def printed(tmp_path_factory):
     checkpoint = f"resume={out}/msd-nerf-tiny/t/ckpts/last.ckpt"
     view = "system.geometry.isosurface_threshold=0.1", "system.geometry.isosurface_resolution=8"
     runs = [
-        arguments("msd-tiny", "--train", out),
+        arguments("msd-tiny", "--train", out, "system.prompt_processor.use_cache=false"),
         arguments("msd-nerf-tiny", "--train", out, *SCENE),
         arguments("msd-nerf-tiny", "--export", out, *SCENE, checkpoint, *view),
     ]

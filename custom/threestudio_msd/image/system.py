@@ -241,8 +241,11 @@ class ImageSystem(BaseSystem):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if not hasattr(self, "guidance"):  # nor are there parameters of it to load
-            weights = checkpoint["state_dict"].items()
-            checkpoint["state_dict"] = {k: x for k, x in weights if not k.startswith("guidance.")}
+            checkpoint["state_dict"] = {
+                name: weight
+                for name, weight in checkpoint["state_dict"].items()
+                if not name.startswith("guidance.")
+            }
         elif "guidance" in checkpoint:
             self.guidance.load_checkpoint_state(checkpoint["guidance"])
 
@@ -266,8 +269,9 @@ class ImageSystem(BaseSystem):
         Raises:
             NonFiniteError: An image holds NaN or Inf.
         """
-        for i, image in enumerate(self.render_all(batch) if self.trainer.is_global_zero else ()):
-            self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
+        if self.trainer.is_global_zero:
+            for i, image in enumerate(self.render_all(batch)):
+                self.save_rgb_image(f"it{self.true_global_step}-test/{i}.png", image)
 
     def on_test_epoch_end(self) -> None:
         """Draw `path.png` and make the video, in the first process only, if frames were

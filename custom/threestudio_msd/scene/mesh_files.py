@@ -109,8 +109,8 @@ def coloured_by(albedo: Albedo, surface: trimesh.Trimesh, textured: bool, cfg: A
         UserError: xatlas lacks an option of the settings.
     """
     vertices = np.asarray(surface.vertices, np.float32)
-    points = torch.from_numpy(vertices[:1] if textured else vertices)
-    colours = albedo(points) if cfg.save_texture else None
+    # of a texture only whether there are any: `baked` computes them
+    colours = albedo(torch.from_numpy(vertices[: 1 if textured else None])) if cfg.save_texture else None
     if cfg.save_texture and colours is None:
         threestudio.warn("The material has no albedo: the mesh is exported without colours")
     if colours is None:

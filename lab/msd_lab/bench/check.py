@@ -11,7 +11,6 @@ is up. A part that fails says why in its row.
 
 from __future__ import annotations
 
-import argparse
 import platform
 import sys
 import tempfile
@@ -32,7 +31,7 @@ from threestudio_msd.priors.loading import PretrainedModel, assembled
 from torch import Tensor
 
 from launcher.config import read
-from launcher.script import with_host
+from launcher.script import Parser, with_host
 
 from ..report.table import Table
 from .accelerators import require_gpu, stand_in
@@ -257,9 +256,7 @@ def block(bench: Bench, minutes: float) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--minutes", type=float, default=15, help="after which no further part begins")
     parser.add_argument("--rehearse", action="store_true", help="on the CPU, on tiny models")
     parser.add_argument(

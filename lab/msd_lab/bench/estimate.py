@@ -11,7 +11,6 @@ each marked assumed or measured. A run that does not fit is estimated too, with 
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from omegaconf import OmegaConf
 from threestudio_msd.errors import UserError, did_you_mean
 
 from launcher.checks.config import read_checked
-from launcher.script import with_host
+from launcher.script import Parser, with_host
 
 from ..report.table import Table
 
@@ -223,9 +222,7 @@ def lines(found: Estimate, gpus: list[str]) -> Iterator[str]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     add = parser.add_argument
     add("config", help="the experiment's YAML file")
     add("--gpu", nargs="+", default=list(data()["gpus"]), metavar="NAME", help="all by default")

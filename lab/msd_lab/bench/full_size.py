@@ -10,12 +10,13 @@ this command.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import sys
 import tempfile
 from pathlib import Path
+
+from launcher.script import Parser, whole
 
 from ..report.table import Table
 from .start import used
@@ -62,13 +63,11 @@ def measure(config: str, dtype: str, model: Path, threads: int) -> tuple[str, ..
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("--configs", nargs="+", default=["msd-sd", "sds-sd"])
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--models", type=Path, default=Path("outputs/random"), help="where pipelines lie")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=whole(), default=1)
     args = parser.parse_args(argv)
     from .accelerators import stand_in
 

@@ -3,7 +3,6 @@
 python -m msd_lab.bench.start OLD NEW --rounds 5
 """
 
-import argparse
 import os
 import resource
 import statistics
@@ -11,6 +10,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from launcher.script import Parser, whole
 
 CONFIG = "configs/msd-tiny.yaml"
 WRONG_KEY = ["launch.py", "--config", CONFIG, "--train", "data.widht=3"]
@@ -56,12 +57,10 @@ def cpu_seconds(command: list[str], checkout: Path, status: int) -> float:
 
 def main(argv: list[str] | None = None) -> int:
     """Prints median and quartiles of both checkouts, and the ratio of the medians."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("old", type=Path)
     parser.add_argument("new", type=Path)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=whole(), default=5)
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         train = ["-c", FIRST_STEP, "--config", CONFIG, "--train", f"exp_root_dir={folder}"]

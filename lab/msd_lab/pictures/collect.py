@@ -10,7 +10,6 @@ Only drawings that are marked public domain are taken. The packages hold version
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 import xml.etree.ElementTree as ElementTree
@@ -20,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 from threestudio_msd.files import save_text
+
+from launcher.script import Parser
 
 from .data import COLUMNS, INDEX, SHEET, SIDE, Picture
 
@@ -98,9 +99,7 @@ def collect(folder: Path) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(__doc__)
     parser.add_argument("folder", type=Path, help="where the packages were unpacked")
     print(f"{collect(parser.parse_args(argv).folder)} pictures")
     return 0

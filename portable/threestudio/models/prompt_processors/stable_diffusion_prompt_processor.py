@@ -71,8 +71,10 @@ class StableDiffusionPromptProcessor(PromptProcessor):
         """
         # seconds to import; not needed when all is cached
         from transformers import AutoTokenizer, CLIPTextModel
+        from transformers.utils import logging
 
         folder = self._attempt("files", self._folder)
+        logging.disable_progress_bar()  # downloads are done: a bar of weights is read in no time
         self.tokenizer = self._attempt(
             "tokenizer", lambda: AutoTokenizer.from_pretrained(os.path.join(folder, "tokenizer"))
         )
